@@ -1,0 +1,117 @@
+"""Configs: from a file or a work directory, with overrides from the command line."""
+
+import ast
+import copy
+import importlib.util
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxseg.errors import InputError
+
+
+def from_file(path: str) -> dict[str, Any]:
+    """What `get_config()` of an experiment file returns, as plain values.
+
+    Raises:
+      InputError: no such file, an error in it, no `get_config`, or a value that is not plain.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise InputError(f'--config={path}: no such file; give an experiment such as experiments/shapes/recurrent.py')
+    if file.suffix != '.py':
+        raise InputError(f'--config={path}: not a Python file; an experiment is a .py file that defines get_config()')
+    # An experiment may import another one as `experiments.folder.file`.
+    for parent in file.resolve().parents:
+        if parent.name == 'experiments' and str(parent.parent) not in sys.path:
+            sys.path.append(str(parent.parent))
+    spec = importlib.util.spec_from_file_location('jaxseg_experiment', file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:
+        raise InputError(f'--config={path}: {type(error).__name__}: {error}; the file must run, and define get_config()'
+                         ) from error
+    if not isinstance(config, (ConfigDict, Mapping)):
+        raise InputError(f'--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict')
+    return plain(config)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Dicts, lists, numbers, strings, bools and None only, so that it prints, compares and saves as JSON."""
+    values = config.to_dict() if isinstance(config, ConfigDict) else config
+    try:
+        return json.loads(json.dumps(values))
+    except TypeError as error:
+        raise InputError(f'config: {error}; a config holds plain values only, parts are named by their type') from error
+
+
+def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """A copy of the config with `--config.key.subkey=value` applied.
+
+    Values are Python literals; what is none is a string. A key that the config does not hold is added, so that any field
+    of a part can be set; names and types of new keys are checked where the part is built.
+
+    Raises:
+      InputError: no value, a parent that is not a dict, or a value of another type than the config's.
+    """
+    result = copy.deepcopy(dict(config))
+    for argument in arguments:
+        name, equals, text = argument.removeprefix('--config.').partition('=')
+        if not equals:
+            raise InputError(f'--config.{name}: no value; write --config.{name}=VALUE')
+        *parents, key = name.split('.')
+        place: Any = result
+        for depth, parent in enumerate(parents):
+            if isinstance(place, list) and parent.isdigit() and int(parent) < len(place):
+                place = place[int(parent)]
+            elif isinstance(place, dict) and isinstance(place.get(parent), (dict, list)):
+                place = place[parent]
+            else:
+                where = '.'.join(['config', *parents[:depth]])
+                known = ', '.join(place) if isinstance(place, dict) else f'0 to {len(place) - 1}'
+                raise InputError(f'--config.{name}: {where} holds no group {parent!r}; it holds: {known}')
+        _assign(place, key, text, f'--config.{name}')
+    return result
+
+
+def difference(old: Mapping, new: Mapping, prefix: str = '') -> dict[str, tuple[Any, Any]]:
+    """`{dotted key: (old value, new value)}` of all that differs."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in {**old, **new}:
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found.update(difference(a, b, f'{prefix}{key}.'))
+        elif a != b:
+            found[f'{prefix}{key}'] = (a, b)
+    return found
+
+
+def _assign(place: dict | list, key: str, text: str, argument: str):
+    if isinstance(place, list):
+        if not key.isdigit() or int(key) >= len(place):
+            raise InputError(f'{argument}: {key!r} is not an index of this list; give 0 to {len(place) - 1}')
+        place[int(key)] = _typed(place[int(key)], text, argument)
+    else:
+        place[key] = _typed(place.get(key), text, argument)
+
+
+def _typed(before: Any, text: str, argument: str) -> Any:
+    try:
+        value = ast.literal_eval({'true': 'True', 'false': 'False', 'none': 'None'}.get(text.lower(), text))
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(value, tuple):
+        value = list(value)
+    if isinstance(before, str) and not isinstance(value, str) and value is not None:
+        value = text  # A folder called 2024 is still a folder.
+    if isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if before is not None and value is not None and type(value) is not type(before):
+        raise InputError(f'{argument}={text}: expected {type(before).__name__}, such as {before!r}')
+    return value

@@ -1,0 +1,120 @@
+"""Train the model of a config, or go on where a run was stopped."""
+
+import argparse
+import functools
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from jaxseg.build import build, build_losses, check_call
+from jaxseg.commands import config as configs
+from jaxseg.commands.evaluate import score
+from jaxseg.commands.workdir import check_same_run, read_config, write_description
+from jaxseg.data.device_transforms import normalize
+from jaxseg.data.pipeline import train_batches
+from jaxseg.errors import InputError
+from jaxseg.metrics.confusion import confusion_counts
+from jaxseg.training.checkpoint import Checkpoints
+from jaxseg.training.loop import Every, train
+from jaxseg.training.parallel import spread
+from jaxseg.training.report import Report
+from jaxseg.training.state import count_parameters, make_init
+from jaxseg.training.step import make_eval_step, make_train_step
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """The arguments of this verb."""
+    parser.add_argument('--config', help='experiment file; without it the run in --workdir goes on')
+    parser.add_argument('--workdir', required=True, help='folder that receives all of the run')
+    parser.epilog = 'Any key of the config: --config.optimizer.learning_rate=3e-4'
+
+
+def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Runs the verb."""
+    base = configs.from_file(arguments.config) if arguments.config else read_config(arguments.workdir)
+    config = configs.override(base, overrides)
+    check_call(run, {**config, 'workdir': arguments.workdir}, 'config')
+    finished = run(**config, workdir=arguments.workdir)
+    if not finished:
+        print(f'stopped and saved; go on with: jaxseg train --workdir={arguments.workdir}')
+        return 130
+    print(f'done: {arguments.workdir}; score it: jaxseg evaluate --workdir={arguments.workdir} --split=test')
+    return 0
+
+
+def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Sequence, model: Mapping, losses: Mapping,
+        optimizer: Mapping, schedule: Mapping, evaluate_every: int, save_every: int | None = None,
+        report_every: int = 20, eval_batch_size: int | None = None, parallel: str = 'jit', workers: int = 0,
+        workdir: str) -> bool:
+    """Trains; everything that can fail on input fails before anything is compiled.
+
+    Args:
+      seed: of the initial parameters, the order of the samples, their augmentation and dropout.
+      steps: number of train steps in all.
+      batch_size: global number of images a step; `eval_batch_size` is that of the evaluations (default: the same).
+      data, transforms, model, losses, optimizer, schedule: entries for `jaxseg.build`.
+      evaluate_every: steps between evaluations of the split 'val'; each is saved as a checkpoint.
+      save_every: steps between checkpoints without evaluation; None saves at evaluations only.
+      report_every: steps between lines of metrics.csv.
+      parallel: 'jit' or 'pmap'.
+      workers: processes that read data; 0 reads in threads of this one.
+      workdir: receives config.json, dataset.json, checkpoints, metrics.csv and curves.png. Where it holds a stopped run
+        of the same config, training goes on from its last checkpoint and ends with the same parameters, bit for bit.
+
+    Returns:
+      True when all steps are done, False when Ctrl-C or SIGTERM stopped the run (which is saved).
+
+    Raises:
+      InputError: something in the config or the data cannot be used.
+      FloatingPointError: a loss is not finite.
+    """
+    config = configs.plain({name: value for name, value in locals().items() if name != 'workdir'})
+    _check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, report_every=report_every)
+    directory = pathlib.Path(workdir)
+    config = _with_absolute_paths(config)
+    check_same_run(directory, config)
+
+    dataset = build('data', config['data'])
+    spec = dataset.spec
+    network = build('model', config['model'], classes=len(spec.classes))
+    loss = build_losses(config['losses'])
+    rate = build('schedule', config['schedule'], steps=steps)
+    rule = build('optimizer', config['optimizer'], schedule=rate)
+    augmentation = build('transforms', config['transforms'])
+    sources = {split: _verified(dataset, split) for split in ('train', 'val')}
+    prepare = functools.partial(normalize, mean=spec.mean, std=spec.std)
+    step = make_train_step(model=network, losses=loss, optimizer=rule, seed=seed, normalize=prepare,
+                           schedule=lambda index: config['optimizer']['learning_rate'] * rate(index))
+    spreading = spread(step, how=parallel, batch_size=batch_size)
+    eval_step = jax.jit(make_eval_step(model=network, normalize=prepare, count=functools.partial(
+        confusion_counts, classes=len(spec.classes))))
+    evaluate = functools.partial(score, eval_step, source=sources['val'], spec=spec,
+                                 batch_size=eval_batch_size or batch_size)
+
+    checkpoints = Checkpoints(directory / 'checkpoints')
+    first = checkpoints.latest() or 0
+    batches = train_batches(sources['train'], spec=spec, transforms=augmentation, batch_size=batch_size, seed=seed,
+                            start_step=first, workers=workers, process_index=jax.process_index(),
+                            process_count=jax.process_count())
+    init = make_init(network, rule, _image_shape(sources['train'], spec, augmentation, batch_size, seed, init_step=step))
+    state = init(seed)
+    if first:
+        state = checkpoints.restore_state(first, state)
+    write_description(directory, config, spec)
+    print(f'{count_parameters(state.params) / 1e6:.2f} M parameters, {len(sources["train"])} training images, '
+          f'{jax.device_count()} {jax.default_backend()} device(s), steps {first} to {steps}', flush=True)
+    report = Report(directory, first_step=first, steps=steps, batch_size=batch_size)
+    started = time.perf_counter()
+    try:
+        state, finished = train(
+            state, batches, spread=spreading, steps=steps, report=report, save=checkpoints.save,
+            every=Every(report_every, evaluate_every, save_every or evaluate_every),
+            evaluate=lambda now: evaluate(now.variables).summary())
+    finally:
+        checkpoints.close()
+        report.close()
+    print(f'{time.perf_counter() - started:.0f} s', flush=True)
+    return finished

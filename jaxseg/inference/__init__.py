@@ -1,0 +1,1 @@
+"""Inference: from images of any size to masks and probabilities."""

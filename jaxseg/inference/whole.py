@@ -1,0 +1,43 @@
+"""Whole images through a model, at their own size."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """Callable `image -> mask` for images (H, W, C) of any size, uint8 or uint16.
+
+    `pad(image)` returns the image grown at the bottom and the right to one of a bounded number of sizes, so that a folder
+    of images of every size compiles a bounded number of times; what it added is cut off again.
+    """
+
+    probabilities_of: Callable[[Any, jax.Array], jax.Array]
+    variables: Any
+    pad: Callable[[np.ndarray], np.ndarray]
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Class probabilities (H, W, classes), float32."""
+        height, width = image.shape[:2]
+        padded = self.pad(image)[None]
+        return np.asarray(self.probabilities_of(self.variables, padded))[0, :height, :width]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Class indices (H, W), uint8 or, above 256 classes, uint16."""
+        probabilities = self.probabilities(image)
+        return probabilities.argmax(-1).astype(np.uint8 if probabilities.shape[-1] <= 256 else np.uint16)
+
+
+def make_predictor(*, model: nn.Module, variables: Any, normalize: Callable, pad: Callable) -> Predictor:
+    """A predictor that compiles once for every padded size."""
+
+    @jax.jit
+    def probabilities_of(variables: Any, images: jax.Array) -> jax.Array:
+        return jax.nn.softmax(model.apply(variables, normalize(images), train=False), -1)
+
+    return Predictor(probabilities_of, variables, pad)

@@ -1,0 +1,1 @@
+"""Training: pure steps, the loop around them, and everything that a run writes."""

@@ -1,0 +1,146 @@
+"""What a run tells: a progress line, metrics.csv, curves, and TensorBoard where tensorboardX is installed."""
+
+import csv
+import importlib.util
+import math
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import jax
+
+
+class Report:
+    """Writes the metrics of a run into its work directory, and says how far it is.
+
+    Metrics are read one step late, so that the device never waits for the host; `settle` reads the last.
+    """
+
+    def __init__(self, directory: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
+        self._directory, self._steps, self._batch_size = directory, steps, batch_size
+        self._pending: tuple | None = None
+        self._clock, self._clock_step = time.perf_counter(), first_step
+        self._rows = _kept_rows(directory / 'metrics.csv', first_step)
+        self._columns: list[str] = []  # none yet: the first row writes the whole table anew
+        self._terminal = sys.stdout.isatty()
+        self._board = _tensorboard(directory, first_step)
+
+    def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *, write: bool):
+        """Takes the metrics of a step, and settles those of the step before."""
+        self.settle()
+        self._pending = (step, metrics, names, write)
+
+    def settle(self):
+        """Reads what is pending: checks that it is finite, and writes it if it is due.
+
+        Raises:
+          FloatingPointError: the loss or the gradient is NaN or infinite.
+        """
+        if self._pending is None:
+            return
+        step, metrics, names, write = self._pending
+        self._pending = None
+        values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
+        if not all(math.isfinite(value) for value in values.values()):
+            raise FloatingPointError(_not_finite(step, values, names))
+        if not write:
+            return
+        now = time.perf_counter()
+        seconds = max(now - self._clock, 1e-9) / max(step - self._clock_step, 1)
+        self._clock, self._clock_step = now, step
+        values['images_per_second'] = self._batch_size / seconds
+        self._write(step, values)
+        self._say(f'step {step}/{self._steps}  loss {values["loss"]:.4f}  lr {values["learning_rate"]:.2e}  '
+                  f'{values["images_per_second"]:.1f} images/s  {_clock(seconds * (self._steps - step))} left')
+
+    def evaluation(self, step: int, scores: Mapping[str, float]):
+        """Writes the scores of a validation; the time that it took does not count as training."""
+        self._write(step, {f'val_{name}': value for name, value in scores.items()})
+        self._say(f'step {step}/{self._steps}  validation: ' +
+                  '  '.join(f'{name} {value:.4f}' for name, value in scores.items()), stay=True)
+        self._clock, self._clock_step = time.perf_counter(), step
+
+    def close(self):
+        """Writes curves.png where matplotlib is installed, and ends the events."""
+        if self._board is not None:
+            self._board.close()
+        if importlib.util.find_spec('matplotlib') is not None and self._rows:
+            draw_curves(self._rows, self._directory / 'curves.png')
+
+    def _write(self, step: int, values: Mapping[str, float]):
+        row = {'step': step, **values}
+        self._rows.append(row)
+        path, new = self._directory / 'metrics.csv', [key for key in row if key not in self._columns]
+        if new:
+            self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
+            _write_rows(path, self._rows, self._columns)
+        else:
+            with path.open('a', newline='') as file:
+                csv.DictWriter(file, self._columns, restval='').writerow(row)
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def _say(self, line: str, stay: bool = False):
+        if self._terminal:
+            print(f'\r\x1b[K{line}', end='\n' if stay else '', flush=True)
+        else:
+            print(line, flush=True)
+
+
+def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
+    """Loss and validation mIoU over the steps, as a picture."""
+    from matplotlib.figure import Figure  # an extra; and Figure alone needs no display
+
+    figure = Figure(figsize=(8, 3.2), layout='constrained')
+    for axes, keys, title in zip(figure.subplots(1, 2), (('loss',), ('val_miou', 'val_pixel_accuracy')),
+                                 ('training loss', 'validation'), strict=True):
+        for key in keys:
+            points = [(row['step'], row[key]) for row in rows if isinstance(row.get(key), float)]
+            axes.plot(*zip(*points, strict=True), marker='.', label=key) if points else None
+        axes.set(xlabel='step', title=title)
+        axes.grid(alpha=0.3)
+    axes.set_ylim(0, 1)
+    axes.legend(loc='lower right')
+    figure.savefig(path, dpi=110)
+
+
+def _kept_rows(path: pathlib.Path, last_step: int) -> list[dict]:
+    """The rows of an earlier part of this run; what it wrote after its last checkpoint will be written again."""
+    if not path.exists():
+        return []
+    with path.open(newline='') as file:
+        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+    return [{**row, 'step': int(row['step'])} for row in rows if row['step'] <= last_step]
+
+
+def _write_rows(path: pathlib.Path, rows: Sequence[Mapping], columns: Sequence[str]):
+    """Writes the whole table, at once or not at all."""
+    partial = path.with_suffix('.partial')
+    with partial.open('w', newline='') as file:
+        writer = csv.DictWriter(file, columns, restval='')
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
+
+
+def _tensorboard(directory: pathlib.Path, first_step: int):
+    if importlib.util.find_spec('tensorboardX') is None:
+        return None
+    import tensorboardX
+
+    return tensorboardX.SummaryWriter(str(directory / 'events'), purge_step=first_step + 1)
+
+
+def _not_finite(step: int, values: Mapping[str, float], names: Sequence[str]) -> str:
+    parts = ', '.join(f'{name} {value:g}' for name, value in values.items() if name != 'learning_rate')
+    return (f'step {step}: the loss is not finite ({parts}) at learning rate {values["learning_rate"]:.3g}; '
+            f'batch: {", ".join(names)}. Lower optimizer.learning_rate, set optimizer.clip, or look at these files')
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'
