@@ -4,22 +4,23 @@ import argparse
 import functools
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxseg.build import build, build_losses, check_call
 from jaxseg.commands import config as configs
-from jaxseg.commands.evaluate import score
+from jaxseg.commands.evaluate import score, verified
 from jaxseg.commands.workdir import check_same_run, read_config, write_description
 from jaxseg.data.device_transforms import normalize
 from jaxseg.data.pipeline import train_batches
+from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 from jaxseg.metrics.confusion import confusion_counts
 from jaxseg.training.checkpoint import Checkpoints
 from jaxseg.training.loop import Every, train
-from jaxseg.training.parallel import spread
+from jaxseg.training.parallel import Spread, spread
 from jaxseg.training.report import Report
 from jaxseg.training.state import count_parameters, make_init
 from jaxseg.training.step import make_eval_step, make_train_step
@@ -71,50 +72,80 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
       InputError: something in the config or the data cannot be used.
       FloatingPointError: a loss is not finite.
     """
-    config = configs.plain({name: value for name, value in locals().items() if name != 'workdir'})
+    config = _with_absolute_paths(configs.plain({name: value for name, value in locals().items() if name != 'workdir'}))
     _check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, report_every=report_every)
     directory = pathlib.Path(workdir)
-    config = _with_absolute_paths(config)
     check_same_run(directory, config)
-
-    dataset = build('data', config['data'])
-    spec = dataset.spec
-    network = build('model', config['model'], classes=len(spec.classes))
-    loss = build_losses(config['losses'])
-    rate = build('schedule', config['schedule'], steps=steps)
-    rule = build('optimizer', config['optimizer'], schedule=rate)
-    augmentation = build('transforms', config['transforms'])
-    sources = {split: _verified(dataset, split) for split in ('train', 'val')}
-    prepare = functools.partial(normalize, mean=spec.mean, std=spec.std)
-    step = make_train_step(model=network, losses=loss, optimizer=rule, seed=seed, normalize=prepare,
-                           schedule=lambda index: config['optimizer']['learning_rate'] * rate(index))
-    spreading = spread(step, how=parallel, batch_size=batch_size)
-    eval_step = jax.jit(make_eval_step(model=network, normalize=prepare, count=functools.partial(
-        confusion_counts, classes=len(spec.classes))))
-    evaluate = functools.partial(score, eval_step, source=sources['val'], spec=spec,
-                                 batch_size=eval_batch_size or batch_size)
-
+    plan = _plan(config)
     checkpoints = Checkpoints(directory / 'checkpoints')
-    first = checkpoints.latest() or 0
-    batches = train_batches(sources['train'], spec=spec, transforms=augmentation, batch_size=batch_size, seed=seed,
-                            start_step=first, workers=workers, process_index=jax.process_index(),
-                            process_count=jax.process_count())
-    init = make_init(network, rule, _image_shape(sources['train'], spec, augmentation, batch_size, seed, init_step=step))
-    state = init(seed)
-    if first:
-        state = checkpoints.restore_state(first, state)
-    write_description(directory, config, spec)
-    print(f'{count_parameters(state.params) / 1e6:.2f} M parameters, {len(sources["train"])} training images, '
-          f'{jax.device_count()} {jax.default_backend()} device(s), steps {first} to {steps}', flush=True)
-    report = Report(directory, first_step=first, steps=steps, batch_size=batch_size)
-    started = time.perf_counter()
     try:
-        state, finished = train(
-            state, batches, spread=spreading, steps=steps, report=report, save=checkpoints.save,
-            every=Every(report_every, evaluate_every, save_every or evaluate_every),
-            evaluate=lambda now: evaluate(now.variables).summary())
+        first = checkpoints.latest() or 0
+        batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms, seed=seed,
+                                batch_size=batch_size, start_step=first, workers=workers,
+                                process_index=jax.process_index(), process_count=jax.process_count())
+        state = plan.init(seed) if not first else checkpoints.restore_state(first, jax.eval_shape(plan.init, seed))
+        write_description(directory, config, plan.spec)
+        print(f'{count_parameters(state.params) / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
+              f'{jax.device_count()} {jax.default_backend()} device(s), steps {first} to {steps}', flush=True)
+        report = Report(directory, first_step=first, steps=steps, batch_size=batch_size)
+        started = time.perf_counter()
+        try:
+            state, finished = train(
+                state, batches, spread=plan.spread, steps=steps, report=report, save=checkpoints.save,
+                every=Every(report_every, evaluate_every, save_every or evaluate_every),
+                evaluate=lambda now: plan.evaluate(now.variables).summary())
+        finally:
+            report.close()
     finally:
         checkpoints.close()
-        report.close()
-    print(f'{time.perf_counter() - started:.0f} s', flush=True)
+    print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
     return finished
+
+
+class _Plan(NamedTuple):
+    """All that a run is made of, built and checked, nothing compiled."""
+
+    spec: DatasetSpec
+    sources: dict[str, Source]
+    transforms: tuple
+    init: Callable
+    spread: Spread
+    evaluate: Callable
+
+
+def _plan(config: Mapping[str, Any]) -> _Plan:
+    dataset = build('data', config['data'])
+    spec, batch_size = dataset.spec, config['batch_size']
+    model = build('model', config['model'], classes=len(spec.classes))
+    losses = build_losses(config['losses'])
+    schedule = build('schedule', config['schedule'], steps=config['steps'])
+    optimizer = build('optimizer', config['optimizer'], schedule=schedule)
+    transforms = build('transforms', config['transforms'])
+    sources = {split: verified(dataset, split) for split in ('train', 'val')}
+    prepare = functools.partial(normalize, mean=spec.mean, std=spec.std)
+    step = make_train_step(model=model, losses=losses, optimizer=optimizer, normalize=prepare, seed=config['seed'],
+                           schedule=lambda index: config['optimizer']['learning_rate'] * schedule(index))
+    batch = next(train_batches(sources['train'], spec=spec, transforms=transforms, batch_size=batch_size,
+                               seed=config['seed']))
+    batch.pop('name')
+    init = make_init(model, optimizer, batch['image'].shape[1:])
+    # Traces the whole step without compiling it: what does not fit together shows here.
+    jax.eval_shape(step, jax.eval_shape(init, 0), batch)
+    eval_step = make_eval_step(model=model, normalize=prepare, count=functools.partial(
+        confusion_counts, classes=len(spec.classes)))
+    evaluate = functools.partial(score, jax.jit(eval_step), source=sources['val'], spec=spec,
+                                 batch_size=config['eval_batch_size'] or batch_size)
+    return _Plan(spec, sources, transforms, init, spread(step, how=config['parallel'], batch_size=batch_size), evaluate)
+
+
+def _check_counts(**counts: int):
+    for name, value in counts.items():
+        if value < 1:
+            raise InputError(f'{name}: {value} is not at least 1')
+
+
+def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with a data root that holds from every folder, so that a work directory can be used from anywhere."""
+    data = {key: str(pathlib.Path(value).expanduser().absolute()) if key in ('root', 'data_dir') and value else value
+            for key, value in config['data'].items()}
+    return {**config, 'data': data}

@@ -1,0 +1,37 @@
+"""Convolution + pooling encoder with a U-Net decoder on synthetic shapes: the smallest whole experiment.
+
+    jaxseg train --config=experiments/shapes/convolutional.py --workdir=runs/shapes_convolutional
+    jaxseg evaluate --workdir=runs/shapes_convolutional --split=test
+
+Encoder: the contracting path of Ronneberger et al., U-Net, 2015 (arXiv:1505.04597), with batch norm.
+The measured score and time stand in the README's table.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The experiment's record."""
+    return ConfigDict(dict(
+        seed=0,
+        steps=600,
+        batch_size=16,
+        data=dict(type='synthetic.Shapes'),
+        transforms=[
+            dict(type='transforms.RandomFlip', vertical=0.5),
+        ],
+        model=dict(
+            type='segmenter.Segmenter',
+            encoder=dict(type='plain.ConvPool', widths=[16, 32, 64], depth=2, stem_stride=2),
+            context=dict(type='identity.Identity'),
+            decoder=dict(type='unet.UNet', widths=[64, 32, 16]),
+        ),
+        losses=dict(
+            cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0),
+            dice=dict(type='dice.dice', weight=0.5),
+        ),
+        optimizer=dict(type='optimizer.adamw', learning_rate=3e-3, weight_decay=0.02, clip=1.0),
+        schedule=dict(type='schedule.cosine', warmup=30),
+        evaluate_every=200,
+        report_every=20,
+    ))

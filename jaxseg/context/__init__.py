@@ -1,0 +1,1 @@
+"""Context: features -> features of the same height and width, what the pixels know of each other."""

@@ -1,0 +1,32 @@
+"""Attention pooling: one vector that sums up the picture, given back to every position."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def attention_pool(x: jax.Array, scores: jax.Array) -> jax.Array:
+    """`a_i = exp(s_i) / sum_j exp(s_j)`, `y = sum_i a_i x_i` over all positions, in float32.
+
+    Args:
+      x: (B, H, W, C).
+      scores: s, (B, H, W).
+
+    Returns:
+      y, (B, C) float32.
+    """
+    weights = jax.nn.softmax(scores.astype(jnp.float32).reshape(x.shape[0], -1), -1)
+    return jnp.einsum('bn,bnc->bc', weights, x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[-1]))
+
+
+class AttentionPooling(nn.Module):
+    """Learned scores choose what the global vector is made of (Lin et al. 2017, arXiv:1703.03130, with one linear score).
+
+    (B, H, W, C) -> (B, H, W, C): the vector `y` of `attention_pool`, through one linear layer, is added to every position.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        scores = nn.Dense(1, dtype=x.dtype, name='score')(x)[..., 0]
+        y = attention_pool(x, scores).astype(x.dtype)
+        return x + nn.Dense(x.shape[-1], dtype=x.dtype, name='give_back')(y)[:, None, None]

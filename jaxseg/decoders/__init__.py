@@ -1,0 +1,1 @@
+"""Decoders: {stride: features} -> features at the finest stride used."""

@@ -1,0 +1,1 @@
+"""x -> x: layers that know no task."""

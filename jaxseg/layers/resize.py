@@ -1,0 +1,25 @@
+"""Changes of resolution."""
+
+import jax
+import jax.numpy as jnp
+
+
+def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Bilinear with half-pixel centres, as torch's `align_corners=False`: (B, H, W, C) -> (B, *size, C)."""
+    if x.shape[1:3] == tuple(size):
+        return x
+    return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), 'bilinear', antialias=False)
+
+
+def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:
+    """Every pixel becomes `factor` x `factor`: (B, H, W, C) -> (B, H * factor, W * factor, C)."""
+    b, h, w, c = x.shape
+    # By broadcasting: its gradient is a plain sum, that of a gather would be a scatter.
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
+    return x.reshape(b, h * factor, w * factor, c)
+
+
+def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
+    """Grows (B, H, W, C) at the bottom and the right, by repeating the border, until both sides divide by `multiple`."""
+    bottom, right = (-side % multiple for side in x.shape[1:3])
+    return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode='edge') if bottom or right else x

@@ -1,0 +1,49 @@
+"""Encoder, context, decoder and head: from images to logits."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.layers.conv import Conv
+from jaxseg.layers.resize import pad_to_multiple, resize
+
+
+class Segmenter(nn.Module):
+    """Normalised images (B, H, W, C) of any size -> logits (B, H, W, classes) in float32.
+
+    The images are padded to the encoder's stride by repeating their border, and the logits cropped back. The context
+    (one layer, or several in turn) works on the coarsest features. The compute dtype is that of the features: images are
+    cast to `dtype` once and every layer follows; parameters, norm statistics and logits are float32.
+
+    `auxiliary` is a second decoder on the encoder's own features (Zhao et al. 2017, PSPNet). It exists in training only:
+    its logits are sown as `auxiliary/logits`, and the train step adds `auxiliary_weight` times their loss.
+    """
+
+    encoder: nn.Module
+    context: nn.Module | tuple[nn.Module, ...]
+    decoder: nn.Module
+    classes: int
+    auxiliary: nn.Module | None = None
+    auxiliary_weight: float = 0.4
+    dropout: float = 0.0
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        padded = pad_to_multiple(images.astype(self.dtype), self.encoder.stride)
+        features = self.encoder(padded, train=train)
+        coarsest = max(features)
+        if self.auxiliary is not None and train:
+            logits = Conv(self.classes, 1, bias=True, name='auxiliary_head')(self.auxiliary(features, train=train))
+            self.sow('auxiliary', 'logits', self._at_size_of(images, padded, logits))
+        x = features[coarsest]
+        for layer in self.context if isinstance(self.context, tuple) else (self.context,):
+            x = layer(x, train=train)
+        x = self.decoder({**features, coarsest: x}, train=train)
+        if self.dropout:
+            x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
+        return self._at_size_of(images, padded, Conv(self.classes, bias=True, name='head')(x))
+
+    def _at_size_of(self, images: jax.Array, padded: jax.Array, logits: jax.Array) -> jax.Array:
+        logits = resize(logits.astype(jnp.float32), padded.shape[1:3])
+        return logits[:, :images.shape[1], :images.shape[2]]

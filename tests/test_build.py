@@ -1,0 +1,80 @@
+"""Config entries become objects, and what is wrong in them is named before anything runs."""
+
+import pytest
+
+from jaxseg.build import build, build_function, build_losses, check_call
+from jaxseg.errors import InputError
+
+
+def test_a_nested_entry_becomes_the_part_with_its_parts():
+    model = build('model', dict(
+        type='segmenter.Segmenter',
+        encoder=dict(type='plain.ConvPool', widths=[4, 8], depth=1),
+        context=[dict(type='identity.Identity'), dict(type='renet.ReNet', features=4)],
+        decoder=dict(type='unet.UNet', widths=[4])), classes=3)
+    assert model.classes == 3
+    assert model.encoder.widths == (4, 8)
+    assert [type(layer).__name__ for layer in model.context] == ['Identity', 'ReNet']
+
+
+def test_a_part_may_live_in_the_users_own_code():
+    assert build('encoder', dict(type='fractions:Fraction', numerator=3, denominator=4)) * 4 == 3
+
+
+@pytest.mark.parametrize('key, entry, words', [
+    ('encoder', dict(type='resnet.Resnet', depth=18), ['encoder', "'resnet.Resnet'", "did you mean 'resnet.ResNet'",
+                                                       'plain.ConvPool']),
+    ('encoder', dict(type='resnt.ResNet', depth=18), ['jaxseg/encoders/resnt.py', "did you mean 'resnet.ResNet'"]),
+    ('encoder', dict(type='resnet.ResNet', dpth=18), ['encoder.dpth', "did you mean 'depth'", 'output_stride']),
+    ('encoder', dict(type='plain.ConvPool', depth='two'), ['encoder.depth', 'expected int', "'two'"]),
+    ('encoder', dict(type='plain.ConvPool', depth=True), ['encoder.depth', 'expected int', 'True']),
+    ('encoder', 'resnet.ResNet', ['encoder', 'expected an entry with a type']),
+    ('encoder', dict(type='no_such_package.module:Net'), ['no_such_package', 'PYTHONPATH']),
+    ('encoder', dict(type='fractions:Fractoin'), ['fractions', "did you mean 'Fraction'"]),
+    ('model', dict(type='segmenter.Segmenter'), ['segmenter.Segmenter needs', 'model.encoder']),
+    ('pictures', dict(type='a.B'), ['pictures', 'encoder']),
+])
+def test_what_is_wrong_in_an_entry_is_named(key, entry, words):
+    given = dict(classes=3) if key == 'model' else {}
+    with pytest.raises(InputError) as error:
+        build(key, entry, **given)
+    for word in words:
+        assert word in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_a_field_that_flows_from_elsewhere_cannot_be_set():
+    with pytest.raises(InputError, match='model.classes.*remove the key'):
+        build('model', dict(type='segmenter.Segmenter', classes=4), classes=3)
+
+
+def test_losses_are_functions_with_their_options_bound():
+    loss = build_function('losses.focal', dict(type='focal.focal', gamma=1.5))
+    assert loss.keywords == {'gamma': 1.5}
+    with pytest.raises(InputError, match="losses.focal.gama.*did you mean 'gamma'"):
+        build_function('losses.focal', dict(type='focal.focal', gama=1.5))
+    with pytest.raises(InputError, match='no field .logits'):
+        build_function('losses.focal', dict(type='focal.focal', logits=1))
+
+
+@pytest.mark.parametrize('entries, words', [
+    ([], 'expected named losses'),
+    (dict(type='dice.dice'), 'expected named losses'),
+    (dict(dice=dict(type='dice.dice', weight='much')), 'losses.dice.weight'),
+    (dict(dice=3), 'losses.dice: expected an entry'),
+])
+def test_losses_must_be_named(entries, words):
+    with pytest.raises(InputError, match=words):
+        build_losses(entries)
+
+
+def test_a_misspelt_key_of_the_run_is_named_with_the_nearest():
+    def run(*, optimizer: dict, steps: int, workdir: str):
+        pass
+
+    with pytest.raises(InputError, match="config.optimiser.*did you mean 'optimizer'"):
+        check_call(run, dict(optimiser={}, steps=3, workdir='a'), 'config')
+    with pytest.raises(InputError, match='config.steps: expected int'):
+        check_call(run, dict(optimizer={}, steps='many', workdir='a'), 'config')
+    with pytest.raises(InputError, match='run needs steps'):
+        check_call(run, dict(optimizer={}, workdir='a'), 'config')
