@@ -34,7 +34,7 @@ class SelfAttention(nn.Module):
         if c != self.features:
             x = nn.Dense(self.features, dtype=x.dtype, name='project')(x)
         if self.position:
-            x = x + sine_2d(h, w, self.features).astype(x.dtype)
+            x = x + sine_2d(h, w, self.features)[None].astype(x.dtype)
         x = x.reshape(b, h * w, self.features)
         for index in range(self.layers):
             x = x + self._drop(self._attention(x, index), train)

@@ -1,0 +1,1 @@
+"""Data: sources of samples, transforms on the host, and batches."""

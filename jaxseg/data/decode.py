@@ -1,0 +1,86 @@
+"""Image and mask files of every common kind as arrays. Pillow reads them: OpenCV expands palette masks to colours."""
+
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from jaxseg.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp', '.bmp'})
+_MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
+_DEEP = ('I;16', 'I;16B', 'I;16L', 'I', 'F')
+
+
+def read_image(file: pathlib.Path | bytes, channels: int, name: str = '') -> np.ndarray:
+    """An image as uint8 (H, W, channels), whatever it is: grey, RGB, RGBA, palette, 1-bit, 16-bit, rotated by EXIF.
+
+    Args:
+      file: a path, or the encoded bytes (then `name` is what errors call it).
+      channels: 1 (luminance), 3 (RGB; transparency is dropped) or 4 (RGBA). 16-bit values are divided by 257.
+
+    Raises:
+      InputError: the file is missing, truncated or no image.
+    """
+    if channels not in _MODES:
+        raise InputError(f'channels: {channels}; image files are read with 1, 3 or 4 channels')
+    with _open(file, name) as image:
+        try:
+            image = ImageOps.exif_transpose(image)
+            if image.mode in _DEEP:
+                grey = _to_eight_bits(np.asarray(image), image.mode)
+                return np.repeat(grey[..., None], channels, -1) if channels < 4 else np.dstack(
+                    [grey, grey, grey, np.full_like(grey, 255)])
+            array = np.array(image.convert(_MODES[channels]))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise _broken(file, name, error) from None
+    return array.reshape(*array.shape[:2], channels)
+
+
+def read_mask(file: pathlib.Path | bytes, name: str = '') -> np.ndarray:
+    """A mask's raw values: (H, W) indices (of a grey, 16-bit, 1-bit or palette file) or (H, W, 3) colours of an RGB(A) file.
+
+    Raises:
+      InputError: the file is missing, truncated or no image.
+    """
+    with _open(file, name) as image:
+        try:
+            if image.mode in ('RGB', 'RGBA', 'CMYK', 'YCbCr'):
+                return np.array(image.convert('RGB'))
+            if image.mode == 'LA':
+                image = image.getchannel('L')
+            # A palette image yields its indices here, which is what a mask means.
+            array = np.array(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise _broken(file, name, error) from None
+    return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def size_of(file: pathlib.Path) -> tuple[int, int]:
+    """Height and width from the header, as `read_image` would give them; the pixels are not decoded."""
+    with _open(file, '') as image:
+        width, height = image.size
+        rotated = image.getexif().get(0x0112, 1) >= 5
+    return (width, height) if rotated else (height, width)
+
+
+def _open(file: pathlib.Path | bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+    except FileNotFoundError:
+        raise InputError(f'{file}: no such file') from None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise _broken(file, name, error) from None
+
+
+def _broken(file: pathlib.Path | bytes, name: str, error: Exception) -> InputError:
+    shown = name if isinstance(file, bytes) else file
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return InputError(f'{shown}: cannot be decoded ({reason}); the file is truncated or no image, replace or remove it')
+
+
+def _to_eight_bits(array: np.ndarray, mode: str) -> np.ndarray:
+    if mode == 'F':
+        return np.clip(array * (255 if array.max(initial=0) <= 1 else 1), 0, 255).astype(np.uint8)
+    return (np.clip(array.astype(np.int64), 0, 65535) // 257).astype(np.uint8)

@@ -1,0 +1,110 @@
+"""Which image belongs to which mask, and to which split."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg.data.decode import IMAGE_SUFFIXES
+from jaxseg.errors import InputError
+
+
+class Pair(NamedTuple):
+    """An image file, its mask file and the stem that they share."""
+
+    image: pathlib.Path
+    mask: pathlib.Path
+    name: str
+
+
+def split_names(root: pathlib.Path, images: str, fractions: Mapping[str, float] | None) -> list[str]:
+    """The splits that a folder has: by fractions, by subfolders on either level, or by list files."""
+    if fractions:
+        return list(fractions)
+    inside = [path.parent.name for path in sorted(root.glob(f'*/{images}')) if path.is_dir()]
+    below = [path.name for path in sorted((root / images).glob('*')) if path.is_dir()]
+    return inside or below or sorted(path.stem for path in root.glob('*.txt'))
+
+
+def find_pairs(root: pathlib.Path, split: str, *, folders: tuple[str, str], suffixes: tuple[str, str],
+               fractions: Mapping[str, float] | None, seed: int) -> tuple[list[Pair], list[str]]:
+    """The pairs of a split in the order of their stems, and what is wrong with the listing.
+
+    Raises:
+      InputError: an unknown split, or a folder that does not exist.
+    """
+    known = split_names(root, folders[0], fractions)
+    if split not in known:
+        shown = ', '.join(known) if known else (f'none: give {root}/train/{folders[0]}, {root}/{folders[0]}/train, '
+                                                f'{root}/train.txt, or fractions in data.splits')
+        raise InputError(f'{root}: no split {split!r}; known: {shown}')
+    places = [_place(root, split, folder) for folder in folders]
+    files, problems = [], []
+    for place, suffix in zip(places, suffixes, strict=True):
+        listed, doubled = _stems(place, suffix)
+        files.append(listed)
+        problems += doubled
+    images, masks = files
+    chosen = _chosen(root, split, sorted(images.keys() | masks.keys()), fractions, seed, flat=places[0].name == folders[0]
+                     and places[0].parent == root)
+    missing = [name for name in chosen if name not in images and name not in masks]
+    without_mask = [name for name in chosen if name in images and name not in masks]
+    without_image = [name for name in chosen if name in masks and name not in images]
+    for names, what, where in ((without_mask, 'images have no mask', places[1]),
+                               (without_image, 'masks have no image', places[0]),
+                               (missing, f'stems of {split}.txt have neither image nor mask', places[0])):
+        if names:
+            problems.append(f'{root}: {len(names)} {what} in {where}: {", ".join(names[:5])}'
+                            f'{", ..." if names[5:] else ""}; add or remove the files (stems must be equal; data.naming '
+                            f'sets image_suffix and mask_suffix)')
+    pairs = [Pair(images[name], masks[name], name) for name in chosen if name in images and name in masks]
+    if not pairs and not problems:
+        problems.append(f'{root}: split {split!r} is empty, no image file in {places[0]}; '
+                        f'known types: {", ".join(sorted(IMAGE_SUFFIXES))}')
+    return pairs, problems
+
+
+def _place(root: pathlib.Path, split: str, folder: str) -> pathlib.Path:
+    for place in (root / split / folder, root / folder / split, root / folder):
+        if place.is_dir():
+            return place
+    raise InputError(f'{root / split / folder}: no such folder (nor {root / folder / split} or {root / folder}); '
+                     f'set data.images and data.masks to the names of the folders')
+
+
+def _stems(folder: pathlib.Path, suffix: str) -> tuple[dict[str, pathlib.Path], list[str]]:
+    """Files by their stem without `suffix`, and stems that two files share."""
+    files: dict[str, pathlib.Path] = {}
+    doubled = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.stem.endswith(suffix) or path.name.startswith('.'):
+            continue
+        stem = path.stem.removesuffix(suffix)
+        if stem in files:
+            doubled.append(f'{path}: {files[stem].name} has the same stem; keep one of them')
+        files[stem] = path
+    return files, doubled
+
+
+def _chosen(root: pathlib.Path, split: str, stems: Sequence[str], fractions: Mapping[str, float] | None, seed: int, *,
+            flat: bool) -> list[str]:
+    if fractions:
+        return _fraction(split, stems, fractions, seed)
+    if not flat:
+        return list(stems)
+    listing = root / f'{split}.txt'
+    lines = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+    return [pathlib.PurePath(line).stem if pathlib.PurePath(line).suffix.lower() in IMAGE_SUFFIXES else line
+            for line in lines]
+
+
+def _fraction(split: str, stems: Sequence[str], fractions: Mapping[str, float], seed: int) -> list[str]:
+    """The share of `split` of the stems in a seeded order; shares follow each other, so that they never overlap."""
+    total = sum(fractions.values())
+    if min(fractions.values()) < 0 or total > 1 + 1e-9:
+        raise InputError(f'data.splits: the fractions {dict(fractions)} add up to {total:g}; give shares of at most 1')
+    order = np.random.default_rng(seed).permutation(len(stems))
+    ends = np.round(np.cumsum([0, *fractions.values()]) * len(stems)).astype(int)
+    place = list(fractions).index(split)
+    return [stems[index] for index in sorted(order[ends[place]:ends[place + 1]])]

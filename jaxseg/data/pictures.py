@@ -1,0 +1,66 @@
+"""Masks as pictures."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from jaxseg.data.spec import DatasetSpec
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5) -> np.ndarray:
+    """The image with the colours of the classes over it and thin borders between them: (H, W, 3) uint8.
+
+    Images may be uint8 or uint16 with any number of channels: one is grey, more than three show the first three. Void is
+    left as it is.
+    """
+    rgb = as_rgb(image).astype(np.float32)
+    known = mask < len(spec.classes)
+    colors = np.array(spec.colors, np.float32)[np.where(known, mask, 0)]
+    border = np.zeros(mask.shape, bool)
+    border[1:] |= mask[1:] != mask[:-1]
+    border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    weight = np.where(known, np.where(border, 1.0, alpha), 0.0)[..., None]
+    return np.rint(rgb * (1 - weight) + colors * weight).astype(np.uint8)
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) of any channels and depth as (H, W, 3) uint8."""
+    if image.dtype == np.uint16:
+        image = (image // 257).astype(np.uint8)
+    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
+
+
+def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
+    """Writes class indices: an 8-bit PNG with the palette of the data set, or above 256 classes a 16-bit one."""
+    if mask.dtype == np.uint16:
+        Image.fromarray(mask).save(path)
+        return
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:len(spec.colors)] = spec.colors
+    picture = Image.fromarray(mask)
+    picture.putpalette(palette.tobytes())
+    picture.save(path)
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], spec: DatasetSpec, columns: int = 4
+                  ) -> Image.Image:
+    """Pictures (H, W, 3) of any sizes in a grid, each above its caption, and the legend of the classes below."""
+    width = max(picture.shape[1] for picture in pictures)
+    height = max(picture.shape[0] for picture in pictures) + 14
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    names = [(spec.classes[i], spec.colors[i]) for i in range(len(spec.classes))]
+    across = max(1, columns * width // 110)
+    sheet = Image.new('RGB', (columns * width, rows * height + 16 * -(-len(names) // across) + 6), 'white')
+    draw = ImageDraw.Draw(sheet)
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        x, y = i % columns * width, i // columns * height
+        sheet.paste(Image.fromarray(picture), (x, y))
+        draw.text((x + 2, y + height - 13), caption[:max(4, width // 6)], fill='black')
+    for i, (name, color) in enumerate(names):
+        x, y = i % across * 110 + 4, rows * height + 4 + i // across * 16
+        draw.rectangle((x, y, x + 11, y + 11), fill=tuple(color), outline='black')
+        draw.text((x + 16, y), name, fill='black')
+    return sheet

@@ -1,0 +1,1 @@
+"""Metrics: (sum, count) states, merged over batches and devices, computed once."""
