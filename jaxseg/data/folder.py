@@ -69,10 +69,14 @@ class Folder:
 
     def source(self, split: str) -> 'FolderSource':
         """Random access to a split."""
-        pairs, problems = self._pairs(split)
+        _, problems = self._pairs(split)
         if problems:
             raise InputError(problems[0])
-        return FolderSource(pairs, self.labelling(), self.channels)
+        return self.paired(split)
+
+    def paired(self, split: str) -> 'FolderSource':
+        """The pairs of a split, whatever else its folders hold."""
+        return FolderSource(self._pairs(split)[0], self.labelling(), self.channels)
 
     def problems(self, split: str) -> list[str]:
         """What is wrong with the listing of a split: images without masks and the reverse, an empty split."""

@@ -24,7 +24,9 @@ def split_names(root: pathlib.Path, images: str, fractions: Mapping[str, float] 
         return list(fractions)
     inside = [path.parent.name for path in sorted(root.glob(f'*/{images}')) if path.is_dir()]
     below = [path.name for path in sorted((root / images).glob('*')) if path.is_dir()]
-    return inside or below or sorted(path.stem for path in root.glob('*.txt'))
+    found = inside or below or [path.stem for path in root.glob('*.txt')]
+    order = {'train': 0, 'val': 1, 'test': 2}
+    return sorted(found, key=lambda name: (order.get(name, 3), name))
 
 
 def find_pairs(root: pathlib.Path, split: str, *, folders: tuple[str, str], suffixes: tuple[str, str],

@@ -17,7 +17,7 @@ STREAMS = {'train': 0, 'val': 1, 'test': 2}
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """Three to six overlapping shapes on a textured background: six classes, true masks with occlusion.
+    """Three to five overlapping shapes on a textured background: six classes, true masks with occlusion.
 
     Colour and texture are drawn anew for every shape and for the background and say nothing of the class. Scale, rotation,
     a gradient of light, noise and blur vary. Sample i of a split depends on (seed, split, i) only.
@@ -28,7 +28,7 @@ class Shapes:
       seed: another seed is another data set.
     """
 
-    size: Sequence[int] = (96, 128)
+    size: Sequence[int] = (64, 96)
     samples: Mapping[str, int] = dataclasses.field(default_factory=lambda: {'train': 4000, 'val': 64, 'test': 128})
     seed: int = 0
 
@@ -64,7 +64,7 @@ class ShapesSource:
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, STREAMS[self.split], index])
         image, mask = _texture(rng, self.size), np.zeros(self.size, np.uint8)
-        for _ in range(rng.integers(3, 7)):
+        for _ in range(rng.integers(3, 6)):
             _draw(rng, image, mask)
         return {'image': _photograph(rng, image), 'mask': mask, 'name': f'{self.split}_{index:06d}'}
 
@@ -93,7 +93,7 @@ def _draw(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray):
     """Puts one shape over what is there, in the image and in the mask."""
     height, width = mask.shape
     label = int(rng.integers(1, len(CLASSES)))
-    radius = min(height, width) * rng.uniform(0.13, 0.3)
+    radius = min(height, width) * rng.uniform(0.16, 0.32)
     center = rng.uniform((0, 0), (width, height))
     covered = np.zeros(mask.shape, np.uint8)
     shape = _outline(label, rng.uniform(0, 2 * np.pi))

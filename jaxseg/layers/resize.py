@@ -1,7 +1,11 @@
 """Changes of resolution."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+
+from jaxseg.errors import InputError
 
 
 def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -23,3 +27,17 @@ def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
     """Grows (B, H, W, C) at the bottom and the right, by repeating the border, until both sides divide by `multiple`."""
     bottom, right = (-side % multiple for side in x.shape[1:3])
     return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode='edge') if bottom or right else x
+
+
+def reduce(x: jax.Array, factor: float) -> jax.Array:
+    """Smaller by `factor` in (0, 1], without aliasing: (B, H, W, C) -> (B, H * factor, W * factor, C), rounded up.
+
+    Raises:
+      InputError: a factor outside (0, 1].
+    """
+    if not 0 < factor <= 1:
+        raise InputError(f'model.resolution: {factor} is not in (0, 1]')
+    if factor == 1:
+        return x
+    height, width = (math.ceil(side * factor) for side in x.shape[1:3])
+    return jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), 'bilinear', antialias=True)

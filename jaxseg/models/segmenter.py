@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.resize import pad_to_multiple, resize
+from jaxseg.layers.resize import pad_to_multiple, reduce, resize
 
 
 class Segmenter(nn.Module):
@@ -14,6 +14,9 @@ class Segmenter(nn.Module):
     The images are padded to the encoder's stride by repeating their border, and the logits cropped back. The context
     (one layer, or several in turn) works on the coarsest features. The compute dtype is that of the features: images are
     cast to `dtype` once and every layer follows; parameters, norm statistics and logits are float32.
+
+    `resolution` below 1 lets the parts see the images reduced by this factor (0.5: a quarter of the work); loss and score
+    are still those of the image's own pixels.
 
     `auxiliary` is a second decoder on the encoder's own features (Zhao et al. 2017, PSPNet). It exists in training only:
     its logits are sown as `auxiliary/logits`, and the train step adds `auxiliary_weight` times their loss.
@@ -26,24 +29,28 @@ class Segmenter(nn.Module):
     auxiliary: nn.Module | None = None
     auxiliary_weight: float = 0.4
     dropout: float = 0.0
+    resolution: float = 1.0
     dtype: str = 'float32'
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-        padded = pad_to_multiple(images.astype(self.dtype), self.encoder.stride)
+        seen = reduce(images.astype(self.dtype), self.resolution)
+        padded = pad_to_multiple(seen, self.encoder.stride)
         features = self.encoder(padded, train=train)
         coarsest = max(features)
         if self.auxiliary is not None and train:
             logits = Conv(self.classes, 1, bias=True, name='auxiliary_head')(self.auxiliary(features, train=train))
-            self.sow('auxiliary', 'logits', self._at_size_of(images, padded, logits))
+            self.sow('auxiliary', 'logits', _at_size(images, seen, padded, logits))
         x = features[coarsest]
         for layer in self.context if isinstance(self.context, tuple) else (self.context,):
             x = layer(x, train=train)
         x = self.decoder({**features, coarsest: x}, train=train)
         if self.dropout:
             x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
-        return self._at_size_of(images, padded, Conv(self.classes, bias=True, name='head')(x))
+        return _at_size(images, seen, padded, Conv(self.classes, bias=True, name='head')(x))
 
-    def _at_size_of(self, images: jax.Array, padded: jax.Array, logits: jax.Array) -> jax.Array:
-        logits = resize(logits.astype(jnp.float32), padded.shape[1:3])
-        return logits[:, :images.shape[1], :images.shape[2]]
+
+def _at_size(images: jax.Array, seen: jax.Array, padded: jax.Array, logits: jax.Array) -> jax.Array:
+    """Logits of the padded picture as those of the images: padding cropped, float32."""
+    logits = resize(logits.astype(jnp.float32), padded.shape[1:3])[:, :seen.shape[1], :seen.shape[2]]
+    return resize(logits, images.shape[1:3])

@@ -1,0 +1,71 @@
+"""Check every file of a data set, and look at what training will see."""
+
+import argparse
+import itertools
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxseg.build import build
+from jaxseg.commands import config as configs
+from jaxseg.commands.workdir import read_config
+from jaxseg.data.inspection import listing_problems, look_through
+from jaxseg.data.pictures import as_rgb, contact_sheet, overlay
+from jaxseg.data.pipeline import train_batches
+from jaxseg.errors import InputError
+
+SAMPLES = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """The arguments of this verb."""
+    parser.add_argument('--config', help='experiment file; without it that of --workdir')
+    parser.add_argument('--workdir', help='folder of a run')
+    parser.add_argument('--output', default='.', help='folder that receives contact_sheet.png (default: this one)')
+
+
+def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Runs the verb; the exit status is 2 when there are problems."""
+    if not arguments.config and not arguments.workdir:
+        raise InputError('give --config=FILE, or the --workdir of a run')
+    base = configs.from_file(arguments.config) if arguments.config else read_config(arguments.workdir)
+    config = configs.override(base, overrides)
+    dataset = build('data', config['data'])
+    problems = [problem for split in dataset.spec.splits for problem in inspect_split(dataset, split)]
+    if problems:
+        print(f'\n{len(problems)} problems:', *problems, sep='\n  ', file=sys.stderr)
+        return 2
+    path = pathlib.Path(arguments.output) / 'contact_sheet.png'
+    write_contact_sheet(dataset, config, path)
+    print(f'\nno problems; augmented samples as training sees them: {path}')
+    return 0
+
+
+def inspect_split(dataset: Any, split: str) -> list[str]:
+    """Prints the class frequencies of a split; returns all of its problems."""
+    problems = listing_problems(dataset, split)
+    # A broken listing still leaves files to look at: those that pair.
+    try:
+        source = dataset.source(split) if not problems else dataset.paired(split)
+    except (InputError, AttributeError):
+        return problems
+    found, frequencies = look_through(source, dataset.spec)
+    print(f'\n{split}: {len(source)} samples\n{frequencies.table()}')
+    return problems + found
+
+
+def write_contact_sheet(dataset: Any, config: Mapping[str, Any], path: pathlib.Path):
+    """Writes augmented samples of the split 'train', each beside its overlay."""
+    batches = train_batches(dataset.source('train'), spec=dataset.spec, batch_size=1, seed=config['seed'],
+                            transforms=build('transforms', config['transforms']))
+    pictures, captions = [], []
+    for batch in itertools.islice(batches, SAMPLES):
+        image, name = batch['image'][0], batch['name'][0]
+        mask = np.where(batch['valid'][0], batch['label'][0], dataset.spec.ignore_index)
+        pictures += [as_rgb(image), overlay(image, mask, dataset.spec)]
+        captions += [name, '']
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(pictures, captions, dataset.spec).save(path)

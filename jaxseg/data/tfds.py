@@ -1,0 +1,151 @@
+"""Any prepared TensorFlow Datasets data set with images and masks, read without TensorFlow."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxseg.data.decode import read_image, read_mask
+from jaxseg.data.labels import Labels
+from jaxseg.data.mappings import KNOWN, VOID, Known
+from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
+from jaxseg.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Tfds:
+    """A data set that was prepared with `file_format='array_record'` (TFRecord needs TensorFlow to read).
+
+    `directory` is the folder of one version, the one that holds dataset_info.json. A `mapping` (`'cityscapes'`,
+    `'oxford_iiit_pet'`, `'camvid'`) says the names of the features, the classes and what the raw labels mean; for others
+    give `classes`, and `label_map` where the raw labels are not the indices of the classes. What a given label map does
+    not name is void. `splits` are expressions of TFDS: `{'train': 'train[:80%]', 'val': 'train[80%:]'}`.
+
+    Raises:
+      InputError: nothing prepared there, an unknown mapping, split or feature.
+    """
+
+    directory: str
+    mapping: str | None = None
+    classes: Sequence[str] | None = None
+    colors: Sequence[Sequence[int]] | None = None
+    image_key: str | None = None
+    mask_key: str | None = None
+    label_map: Mapping[int, int] | None = None
+    ignore_index: int = VOID
+    splits: Mapping[str, str] | None = None
+    channels: int = 3
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The description."""
+        known = self._known()
+        classes = self.classes or known.classes
+        if not classes:
+            raise InputError('data.classes: not given; give the class names in the order of their indices, or a '
+                             f'data.mapping of {", ".join(KNOWN)}')
+        grey = self.channels != 3
+        return DatasetSpec(
+            name=self.mapping or pathlib.Path(self.directory).parent.name, classes=tuple(classes),
+            colors=tuple(tuple(color) for color in self.colors or known.colors), ignore_index=self.ignore_index,
+            mean=(0.5,) * self.channels if grey else IMAGENET_MEAN, std=(0.25,) * self.channels if grey else IMAGENET_STD,
+            splits=tuple(self._splits()))
+
+    def source(self, split: str) -> 'TfdsSource':
+        """Random access to a split."""
+        if split not in self._splits():
+            raise InputError(f'data tfds.Tfds: no split {split!r}; known: {", ".join(self._splits())}')
+        builder, known = self._builder(), self._known()
+        keys = (self.image_key or known.image, self.mask_key or known.mask)
+        missing = [key for key in keys if key not in builder.info.features]
+        if missing:
+            raise InputError(f'{self.directory}: no feature {missing[0]!r}; known: {", ".join(builder.info.features)}; '
+                             f'set data.image_key and data.mask_key')
+        label_map = {int(raw): label for raw, label in (self.label_map or known.label_map).items()}
+        return TfdsSource(self.directory, self._splits()[split], keys, self.spec, label_map, self.channels)
+
+    def _known(self) -> Known:
+        if self.mapping is None:
+            splits = {split: split for split in self._builder().info.splits}
+            return Known('image', 'mask', (), (), {}, splits)
+        if self.mapping not in KNOWN:
+            raise InputError(f'data.mapping: {self.mapping!r} is unknown; known: {", ".join(KNOWN)}')
+        return KNOWN[self.mapping]
+
+    def _splits(self) -> Mapping[str, str]:
+        return self.splits or self._known().splits
+
+    def _builder(self) -> Any:
+        return open_builder(self.directory)
+
+
+class TfdsSource:
+    """One split; opened when it is first read, so that it can be sent to other processes."""
+
+    def __init__(self, directory: str, split: str, keys: tuple[str, str], spec: DatasetSpec, label_map: Mapping[int, int],
+                 channels: int):
+        self._directory, self._split, self._keys = directory, split, keys
+        self._spec, self._label_map, self._channels = spec, label_map, channels
+        self._records = self._open()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_records': None}
+
+    def __len__(self) -> int:
+        if self._records is None:
+            self._records = self._open()
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        record = self._records[index]
+        name = _name(record, f'{self._split}_{index:06d}')
+        shown = f'{self._directory} {name}'
+        # Pillow decodes both: with OpenCV installed TFDS itself would expand palette masks to colours.
+        image = read_image(record[self._keys[0]], self._channels, shown)
+        raw = read_mask(record[self._keys[1]], shown)
+        if self._label_map:
+            labels = Labels(self._spec, label_map={
+                value: self._label_map.get(value, self._spec.ignore_index) for value in range(int(raw.max()) + 1)})
+        else:
+            labels = Labels(self._spec)
+        mask = labels.decode(raw, shown)
+        if image.shape[:2] != mask.shape:
+            raise InputError(f'{shown}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for an image of '
+                             f'{image.shape[1]}x{image.shape[0]}; prepare both at the same size')
+        return {'image': image, 'mask': mask, 'name': name}
+
+    def _open(self) -> Any:
+        import tensorflow_datasets as tfds  # takes a second; only those who read it pay
+
+        skip = {key: tfds.decode.SkipDecoding() for key in self._keys}
+        try:
+            return open_builder(self._directory).as_data_source(self._split, decoders=skip)
+        except (ValueError, KeyError, NotImplementedError) as error:
+            raise InputError(f'{self._directory}, split {self._split!r}: {str(error).splitlines()[0]}; prepare it with '
+                             f"file_format='array_record'") from None
+
+
+def open_builder(directory: str) -> Any:
+    """The read-only builder of a prepared data set.
+
+    Raises:
+      InputError: the folder holds none.
+    """
+    import tensorflow_datasets as tfds  # takes a second; only those who read it pay
+
+    folder = pathlib.Path(directory).expanduser()
+    if not (folder / 'dataset_info.json').is_file():
+        raise InputError(f'data.directory: {directory} holds no prepared data set (dataset_info.json is missing); give the '
+                         f'folder of its version, such as .../camvid/1.0.0')
+    return tfds.builder_from_directory(folder)
+
+
+def _name(record: Mapping[str, Any], otherwise: str) -> str:
+    for key in ('file_name', 'image_id', 'id'):
+        with contextlib.suppress(KeyError):
+            value = record[key]
+            return pathlib.PurePath(value.decode() if isinstance(value, bytes) else str(value)).stem
+    return otherwise
