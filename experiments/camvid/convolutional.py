@@ -21,12 +21,12 @@ def get_config() -> ConfigDict:
     """The experiment's record."""
     return ConfigDict(dict(
         seed=0,
-        steps=2400,
+        steps=1600,
         batch_size=8,
         data=dict(type='folder.Folder', root='../shared/data/camvid'),
         transforms=[
             dict(type='transforms.RandomScale', low=0.7, high=1.6),
-            dict(type='transforms.RandomCrop', size=[288, 384]),
+            dict(type='transforms.RandomCrop', size=[256, 384]),
             dict(type='transforms.RandomFlip'),
             dict(type='transforms.ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
         ],
@@ -40,7 +40,6 @@ def get_config() -> ConfigDict:
         losses=dict(
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0,
                                class_weights=[round(weight ** 0.5, 3) for weight in MEDIAN_FREQUENCY]),
-            dice=dict(type='dice.dice', weight=0.5),
         ),
         optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.05, clip=1.0),
         schedule=dict(type='schedule.cosine', warmup=100),

@@ -1,6 +1,7 @@
 """Changes of resolution."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,15 @@ import jax.numpy as jnp
 from jaxseg.errors import InputError
 
 
-def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Bilinear with half-pixel centres, as torch's `align_corners=False`: (B, H, W, C) -> (B, *size, C)."""
-    if x.shape[1:3] == tuple(size):
+def enlarge(x: jax.Array, size: tuple[int, int], scale: Sequence[float]) -> jax.Array:
+    """The upper left `size` of `x` enlarged `scale` times: (B, H, W, C) -> (B, *size, C).
+
+    Bilinear with half-pixel centres, as torch's `align_corners=False`; height and width may have scales of their own.
+    """
+    if x.shape[1:3] == tuple(size) and tuple(scale) == (1, 1):
         return x
-    return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), 'bilinear', antialias=False)
+    return jax.image.scale_and_translate(x, (x.shape[0], *size, x.shape[3]), (1, 2), jnp.array(scale, jnp.float32),
+                                         jnp.zeros(2), 'bilinear', antialias=False)
 
 
 def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.resize import pad_to_multiple, reduce, resize
+from jaxseg.layers.resize import enlarge, pad_to_multiple, reduce
 
 
 class Segmenter(nn.Module):
@@ -51,6 +51,7 @@ class Segmenter(nn.Module):
 
 
 def _at_size(images: jax.Array, seen: jax.Array, padded: jax.Array, logits: jax.Array) -> jax.Array:
-    """Logits of the padded picture as those of the images: padding cropped, float32."""
-    logits = resize(logits.astype(jnp.float32), padded.shape[1:3])[:, :seen.shape[1], :seen.shape[2]]
-    return resize(logits, images.shape[1:3])
+    """Logits of the padded picture as those of the images: enlarged and cropped in one step, float32."""
+    # One decoder pixel covers padded/logits pixels of what the parts saw, and each of those images/seen image pixels.
+    scale = [padded.shape[axis] / logits.shape[axis] * images.shape[axis] / seen.shape[axis] for axis in (1, 2)]
+    return enlarge(logits.astype(jnp.float32), images.shape[1:3], scale)
