@@ -20,13 +20,19 @@ def attention_pool(x: jax.Array, scores: jax.Array) -> jax.Array:
 
 
 class AttentionPooling(nn.Module):
-    """Learned scores choose what the global vector is made of (Lin et al. 2017, arXiv:1703.03130, with one linear score).
+    """Learned scores choose what the global vector is made of (Lin et al. 2017, arXiv:1703.03130, one linear score).
 
-    (B, H, W, C) -> (B, H, W, C): the vector `y` of `attention_pool`, through one linear layer, is added to every position.
+    (B, H, W, C) -> (B, H, W, features): the vector `y` of `attention_pool`, through one linear layer, is added to every
+    position. Where `features` is given and is not C, the positions pass a linear layer of their own.
     """
+
+    features: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         scores = nn.Dense(1, dtype=x.dtype, name='score')(x)[..., 0]
         y = attention_pool(x, scores).astype(x.dtype)
-        return x + nn.Dense(x.shape[-1], dtype=x.dtype, name='give_back')(y)[:, None, None]
+        features = self.features or x.shape[-1]
+        if features != x.shape[-1]:
+            x = nn.Dense(features, dtype=x.dtype, name='project')(x)
+        return x + nn.Dense(features, dtype=x.dtype, name='give_back')(y)[:, None, None]

@@ -8,11 +8,11 @@ from jaxseg.layers.recurrence import Recurrence
 
 
 class ReNet(nn.Module):
-    """Recurrent context (Visin et al. 2015, arXiv:1505.00393; ReSeg, arXiv:1511.07053): (B, H, W, C) -> (B, H, W, 2 features).
+    """Recurrent context (Visin et al. 2015, arXiv:1505.00393; ReSeg, arXiv:1511.07053).
 
-    Two recurrences read every row, one from the left and one from the right, and their outputs are concatenated; two more
-    read the columns of that. After one layer every position has seen the whole picture. A row (then a column) is one
-    batch element of the scan. `features` is the state of one direction.
+    (B, H, W, C) -> (B, H, W, 2 features). Two recurrences read every row, one from the left and one from the right, and
+    their outputs are concatenated; two more read the columns of that. After one layer every position has seen the whole
+    picture. A row (then a column) is one batch element of the scan. `features` is the state of one direction.
 
     Raises:
       InputError: a cell other than 'gru' and 'lstm'.

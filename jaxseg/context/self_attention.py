@@ -11,8 +11,8 @@ from jaxseg.layers.position import sine_2d
 class SelfAttention(nn.Module):
     """Pre-norm transformer blocks (Vaswani et al. 2017; Xiong et al. 2020): (B, H, W, C) -> (B, H, W, features).
 
-    Every position attends to every other. Two-dimensional sines are added to the input once, unless `position` is False;
-    then the layer commutes with every permutation of the positions. Memory is linear in H * W, time quadratic.
+    Every position attends to every other. Two-dimensional sines are added to the input once, unless `position` is
+    False; then the layer commutes with every permutation of the positions. Memory is linear in H * W, time quadratic.
 
     Raises:
       InputError: `features` does not divide by `heads`.

@@ -54,15 +54,12 @@ def eval_batches(source: Source, *, spec: DatasetSpec, batch_size: int) -> Itera
     copies that fill up the last batch of a shape, are not valid (and their name is empty).
     """
     waiting: dict[tuple[int, ...], list[Batch]] = {}
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for first in range(0, len(source), 2 * batch_size):
-            indices = range(first, min(first + 2 * batch_size, len(source)))
-            for sample in pool.map(lambda index: _padded(source[index], spec), indices):
-                same = waiting.setdefault(sample['image'].shape, [])
-                same.append(sample)
-                if len(same) == batch_size:
-                    yield _stack(same)
-                    same.clear()
+    for sample in _in_order(source, spec, ahead=2 * batch_size):
+        same = waiting.setdefault(sample['image'].shape, [])
+        same.append(sample)
+        if len(same) == batch_size:
+            yield _stack(same)
+            same.clear()
     for same in waiting.values():
         if same:
             blank = {**same[-1], 'valid': np.zeros_like(same[-1]['valid']), 'name': ''}
@@ -87,6 +84,13 @@ def pad_image(image: np.ndarray) -> np.ndarray:
     """(H, W, C) grown at the bottom and the right to `padded_size`, by repeating its border."""
     height, width = padded_size(*image.shape[:2])
     return np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode='edge')
+
+
+def _in_order(source: Source, spec: DatasetSpec, ahead: int) -> Iterator[Batch]:
+    """All samples, padded, decoded in two threads `ahead` at a time, so that a large set does not fill the memory."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for first in range(0, len(source), ahead):
+            yield from pool.map(lambda index: _padded(source[index], spec), range(first, min(first + ahead, len(source))))
 
 
 def _padded(sample: Batch, spec: DatasetSpec) -> Batch:

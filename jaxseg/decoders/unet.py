@@ -16,8 +16,8 @@ class UNet(nn.Module):
     """Upsampling with skip connections (Ronneberger et al. 2015, arXiv:1505.04597): one step up for every width.
 
     `{stride: features}` -> features at the coarsest stride / 2 ** len(widths). A step doubles the size (nearest
-    neighbour), concatenates the encoder's features of that stride where it has any, and applies two 3x3 convolutions with
-    norm and ReLU; with five widths over a ResNet this is the decoder of segmentation_models.pytorch.
+    neighbour), concatenates the encoder's features of that stride where it has any, and applies two 3x3 convolutions
+    with norm and ReLU; with five widths over a ResNet this is the decoder of segmentation_models.pytorch.
 
     Raises:
       InputError: more widths than steps down to stride 1.

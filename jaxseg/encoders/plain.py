@@ -11,8 +11,8 @@ from jaxseg.layers.norm import Norm
 class ConvPool(nn.Module):
     """Stages of 3x3 convolutions, norm and ReLU, each ended by 2x2 max pooling (Simonyan & Zisserman 2015, VGG).
 
-    (B, H, W, C) -> `{stride: features}`: what each stage has before its pooling, at `stem_stride`, 2 `stem_stride`, ...,
-    and the last pooled map at `stem_stride * 2 ** len(widths)`. H and W must be multiples of the largest stride.
+    (B, H, W, C) -> `{stride: features}`: what each stage has before its pooling, at `stem_stride`, 2 `stem_stride`,
+    ..., and the last pooled map at `stem_stride * 2 ** len(widths)`. H and W must be multiples of the largest stride.
     `depth` is the number of convolutions in a stage; the very first convolution has stride `stem_stride`.
     """
 
@@ -35,8 +35,9 @@ class ConvPool(nn.Module):
         for stage, width in enumerate(self.widths):
             for index in range(self.depth):
                 first = stage == index == 0
-                # A stem of stride 2 or 4 sees a patch twice its stride, or pixels would be skipped.
-                kernel, stride = (2 * self.stem_stride - 1, self.stem_stride) if first and self.stem_stride > 1 else (3, 1)
+                stride = self.stem_stride if first else 1
+                # Neighbouring patches of a strided stem overlap, so that no pixel is skipped.
+                kernel = max(3, 2 * stride - 1)
                 x = Conv(width, kernel, stride, name=f'stage{stage}_conv{index}')(x)
                 x = nn.relu(Norm(self.norm, name=f'stage{stage}_norm{index}')(x, train=train))
             features[self.stem_stride * 2 ** stage] = x

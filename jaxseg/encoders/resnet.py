@@ -25,7 +25,8 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.relu(self.norm(name='bn1')(self.conv(self.width, stride=self.stride, dilation=self.dilation, name='conv1')(x)))
+        y = self.conv(self.width, stride=self.stride, dilation=self.dilation, name='conv1')(x)
+        y = nn.relu(self.norm(name='bn1')(y))
         y = self.norm(name='bn2')(self.conv(self.width, dilation=self.dilation, name='conv2')(y))
         return nn.relu(y + _shortcut(self, x))
 
@@ -43,7 +44,8 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = nn.relu(self.norm(name='bn1')(self.conv(self.width, 1, name='conv1')(x)))
-        y = nn.relu(self.norm(name='bn2')(self.conv(self.width, stride=self.stride, dilation=self.dilation, name='conv2')(y)))
+        y = self.conv(self.width, stride=self.stride, dilation=self.dilation, name='conv2')(y)
+        y = nn.relu(self.norm(name='bn2')(y))
         y = self.norm(name='bn3')(self.conv(self.width * self.expansion, 1, name='conv3')(y))
         return nn.relu(y + _shortcut(self, x))
 
@@ -73,8 +75,8 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> dict[int, jax.Array]:
         if self.depth not in STAGES or self.output_stride not in (8, 16, 32):
-            raise InputError(f'encoder resnet.ResNet: depth {self.depth}, output_stride {self.output_stride}; depth is one '
-                             f'of {", ".join(map(str, STAGES))}, and output_stride 8, 16 or 32')
+            raise InputError(f'encoder resnet.ResNet: depth {self.depth}, output_stride {self.output_stride}; depth is '
+                             f'one of {", ".join(map(str, STAGES))}, and output_stride 8, 16 or 32')
         norm = functools.partial(_norm, self.norm, train)
         block = BasicBlock if self.depth < 50 else Bottleneck
         x = nn.relu(norm(name='bn1')(Conv(self.width, 7, 2, name='conv1')(x)))

@@ -14,7 +14,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *, chunk: int = 1
       query: (B, N, heads, d).
       key: (B, M, heads, d).
       value: (B, M, heads, e).
-      chunk: queries whose scores are held at once; the backward pass computes them anew, so that memory stays O(chunk * M).
+      chunk: queries whose scores are held at once; the backward pass computes them anew, so memory stays O(chunk * M).
 
     Returns:
       (B, N, heads, e) in the dtype of `value`; the softmax is float32.

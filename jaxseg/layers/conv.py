@@ -10,8 +10,8 @@ from jax import lax
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
-def convolve(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1,
-             padding: Sequence[tuple[int, int]] | str = 'SAME', groups: int = 1) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[tuple[int, int]] | str,
+             strides: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), groups: int = 1) -> jax.Array:
     """Two-dimensional convolution in the dtype of `x`.
 
     Args:
@@ -22,25 +22,31 @@ def convolve(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int 
       (B, H', W', features).
     """
     return lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), (stride, stride), padding, rhs_dilation=(dilation, dilation),
+        x, kernel.astype(x.dtype), strides, padding, rhs_dilation=dilation,
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
 
 
 class Conv(nn.Module):
-    """Convolution with PyTorch's symmetric padding `(kernel - 1) / 2 * dilation`: (B, H, W, C) -> (B, H/stride, W/stride, features)."""
+    """Convolution with PyTorch's symmetric padding `(kernel - 1) // 2 * dilation`.
+
+    (B, H, W, C) -> (B, H / stride, W / stride, features), rounded up; C and features divide by `groups`.
+    """
 
     features: int
     kernel: int = 3
     stride: int = 1
     dilation: int = 1
+    groups: int = 1
     bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param('kernel', KERNEL_INIT, (self.kernel, self.kernel, x.shape[-1], self.features))
+        shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
+        kernel = self.param('kernel', KERNEL_INIT, shape)
         # Symmetric even at stride 2, where 'SAME' would pad one side only and shift the picture by a pixel.
         margin = (self.kernel - 1) // 2 * self.dilation
-        x = convolve(x, kernel, stride=self.stride, dilation=self.dilation, padding=[(margin, margin)] * 2)
+        x = convolve(x, kernel, padding=((margin, margin), (margin, margin)), strides=(self.stride, self.stride),
+                     dilation=(self.dilation, self.dilation), groups=self.groups)
         if self.bias:
             bias = self.param('bias', nn.initializers.zeros, (self.features,))
             x = x + bias.astype(x.dtype)[None, None, None]

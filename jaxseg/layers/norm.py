@@ -14,8 +14,8 @@ GROUPS = 32
 class Norm(nn.Module):
     """Batch norm (Ioffe & Szegedy 2015) or group norm (Wu & He 2018) over the last axis: same shape, same dtype.
 
-    Batch norm uses the statistics of the global batch: under `jit` the array is global, and under a `pmap` whose axis is
-    called 'data' they are averaged over it. Group norm makes 32 groups, or the largest number below that divides.
+    Batch norm uses the statistics of the global batch: under `jit` the array is global, and under a `pmap` whose axis
+    is called 'data' they are averaged over it. Group norm makes 32 groups, or the largest number below that divides.
 
     Raises:
       InputError: an unknown kind.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 
 def sine_2d(height: int, width: int, channels: int) -> jax.Array:
-    """Sines and cosines of the row in one half of the channels and of the column in the other: (H, W, channels) float32.
+    """Sines and cosines of the row in half of the channels, of the column in the others: (H, W, channels) float32.
 
     Vaswani et al. 2017 in each direction, with wavelengths from 2 pi to 10,000 * 2 pi pixels; as in DETR (Carion et al.
     2020). Any size, any number of channels: what is over is cut off.

@@ -90,7 +90,8 @@ def _scan(step: Callable, output: Callable, start, projected: jax.Array, reverse
         state = step(state, at)
         return state, output(state)
 
-    # Time comes first: every step then reads one contiguous block.
+    # Time comes first: every step then reads one contiguous block. Unrolled four times, forward and backward pass were
+    # 20 to 40 % slower on two CPU cores at 30 steps, and took three times as long to compile.
     _, out = lax.scan(body, start, jnp.swapaxes(projected, 0, 1), reverse=reverse)
     return jnp.swapaxes(out, 0, 1)
 

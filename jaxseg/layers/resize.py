@@ -29,7 +29,7 @@ def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:
 
 
 def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
-    """Grows (B, H, W, C) at the bottom and the right, by repeating the border, until both sides divide by `multiple`."""
+    """Grows (B, H, W, C) at the bottom and the right, repeating the border, until both sides divide by `multiple`."""
     bottom, right = (-side % multiple for side in x.shape[1:3])
     return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode='edge') if bottom or right else x
 

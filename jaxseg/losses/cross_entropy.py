@@ -30,7 +30,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, valid: jax.Array, *,
     >>> round(float(total / count), 4)  # log 4
     1.3863
     """
-    logits = logits.astype(jnp.float32)
+    # Zeroed under void: an infinite logit there would give 0 * NaN in the gradient.
+    logits = jnp.where(valid[..., None], logits.astype(jnp.float32), 0)
     hot = labels[..., None] == jnp.arange(logits.shape[-1]).reshape((1,) * labels.ndim + (-1,))
     norm = jax.nn.logsumexp(logits, -1)
     # A masked sum: the gradient of a gather would be a scatter, which is slow everywhere.

@@ -21,10 +21,11 @@ def focal(logits: jax.Array, labels: jax.Array, valid: jax.Array, *, gamma: floa
     >>> round(float(total / count), 4)  # 0.25 log 2
     0.1733
     """
-    logits = logits.astype(jnp.float32)
+    # Zeroed under void: an infinite logit there would give 0 * NaN in the gradient.
+    logits = jnp.where(valid[..., None], logits.astype(jnp.float32), 0)
     hot = labels[..., None] == jnp.arange(logits.shape[-1]).reshape((1,) * labels.ndim + (-1,))
     surprise = jax.nn.logsumexp(logits, -1) - jnp.where(hot, logits, 0).sum(-1)
-    # Never exactly 0 where the power's gradient would be infinite, nor above 1 where a label is garbage under void.
-    surprise = jnp.where(valid, jnp.maximum(surprise, 0), 1.0)
+    # Never exactly 0: the gradient of the power would be infinite there for gamma below 1.
+    surprise = jnp.maximum(surprise, 0)
     missing = jnp.maximum(-jnp.expm1(-surprise), 1e-12)
     return jnp.where(valid, missing ** gamma * surprise, 0).sum(), valid.sum(dtype=jnp.float32)

@@ -19,8 +19,8 @@ def lovasz_softmax(logits: jax.Array, labels: jax.Array, valid: jax.Array) -> tu
     >>> import jax.numpy as jnp
     >>> logits = jnp.log(jnp.array([[[0.8, 0.2], [0.4, 0.6]]]))
     >>> total, count = lovasz_softmax(logits, jnp.array([[0, 1]]), jnp.ones((1, 2), bool))
-    >>> round(float(total / count), 4)  # class 0: errors 0.4, 0.2 grow by 1/2, 1/2; class 1 the same
-    0.3
+    >>> round(float(total / count), 4)  # class 0: 0.4 / 2 + 0.2 / 2; class 1: 0.4 * 1 + 0.2 * 0
+    0.35
     """
     batch, classes = logits.shape[0], logits.shape[-1]
     valid = valid.reshape(batch, -1)

@@ -12,13 +12,13 @@ class Segmenter(nn.Module):
     """Normalised images (B, H, W, C) of any size -> logits (B, H, W, classes) in float32.
 
     The images are padded to the encoder's stride by repeating their border, and the logits cropped back. The context
-    (one layer, or several in turn) works on the coarsest features. The compute dtype is that of the features: images are
-    cast to `dtype` once and every layer follows; parameters, norm statistics and logits are float32.
+    (one layer, or several in turn) works on the coarsest features. The compute dtype is that of the features: images
+    are cast to `dtype` once and every layer follows; parameters, norm statistics and logits are float32.
 
-    `resolution` below 1 lets the parts see the images reduced by this factor (0.5: a quarter of the work); loss and score
-    are still those of the image's own pixels.
+    `resolution` below 1 lets the parts see the images reduced by this factor (0.5: a quarter of the work); loss and
+    score are still those of the image's own pixels.
 
-    `auxiliary` is a second decoder on the encoder's own features (Zhao et al. 2017, PSPNet). It exists in training only:
+    `auxiliary` is a second decoder on the encoder's own features (Zhao et al. 2017, PSPNet). It runs in training only:
     its logits are sown as `auxiliary/logits`, and the train step adds `auxiliary_weight` times their loss.
     """
 
@@ -38,7 +38,7 @@ class Segmenter(nn.Module):
         padded = pad_to_multiple(seen, self.encoder.stride)
         features = self.encoder(padded, train=train)
         coarsest = max(features)
-        if self.auxiliary is not None and train:
+        if self.auxiliary is not None and (train or self.is_initializing()):
             logits = Conv(self.classes, 1, bias=True, name='auxiliary_head')(self.auxiliary(features, train=train))
             self.sow('auxiliary', 'logits', _at_size(images, seen, padded, logits))
         x = features[coarsest]
