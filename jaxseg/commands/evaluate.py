@@ -16,6 +16,7 @@ from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.pictures import overlay
 from jaxseg.data.pipeline import eval_batches, pad_image
 from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.errors import InputError
 from jaxseg.inference.whole import make_predictor
 from jaxseg.metrics.confusion import Confusion, confusion_counts
 from jaxseg.training.parallel import check_batch, put_state, put_whole_batch
@@ -37,6 +38,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     source = verified(build('data', run.config['data']), arguments.split)
     if arguments.match:
         source = Matching(source, arguments.match)
+        if not len(source):
+            raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
     batch_size = run.config['eval_batch_size'] or run.config['batch_size']
     check_batch(batch_size)

@@ -40,7 +40,6 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     check_call(run, {**config, 'workdir': arguments.workdir}, 'config')
     finished = run(**config, workdir=arguments.workdir)
     if not finished:
-        print(f'stopped and saved; go on with: jaxseg train --workdir={arguments.workdir}')
         return 130
     print(f'done: {arguments.workdir}; score it: jaxseg evaluate --workdir={arguments.workdir} --split=test')
     return 0
@@ -99,6 +98,8 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
     finally:
         checkpoints.close()
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
+    if not finished:
+        print(f'stopped and saved step {int(state.step)}; go on with: jaxseg train --workdir={workdir}', flush=True)
     return finished
 
 

@@ -1,26 +1,24 @@
-"""Attention, one query at a time, in float64."""
+"""Attention by its formula: one query after the other, over all keys, in float64."""
 
 import numpy as np
 
 
-def softmax(x):
-    powers = np.exp(x - x.max())
-    return powers / powers.sum()
-
-
-def attend(query, key, value):
-    """(B, N, heads, d), (B, M, heads, d), (B, M, heads, e) -> (B, N, heads, e)."""
-    query, key, value = (np.asarray(x, float) for x in (query, key, value))
+def attend(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """`sum_j softmax_j(q_i k_j / sqrt(d)) v_j` for every batch element and head: (B, N, heads, d) -> (B, N, heads, e)."""
+    query, key, value = (np.asarray(array, np.float64) for array in (query, key, value))
     out = np.zeros((*query.shape[:3], value.shape[-1]))
-    for b, n, h in np.ndindex(query.shape[:3]):
-        out[b, n, h] = softmax(key[b, :, h] @ query[b, n, h] / np.sqrt(query.shape[-1])) @ value[b, :, h]
+    for b, i, head in np.ndindex(*query.shape[:3]):
+        weights = np.exp([query[b, i, head] @ k / np.sqrt(query.shape[-1]) for k in key[b, :, head]])
+        out[b, i, head] = sum(a * v for a, v in zip(weights / weights.sum(), value[b, :, head], strict=True))
     return out
 
 
-def attention_pool(x, scores):
-    """(B, H, W, C), (B, H, W) -> (B, C)."""
-    out = []
-    for picture, score in zip(np.asarray(x, float), np.asarray(scores, float), strict=True):
-        a = np.exp(score) / np.exp(score).sum()
-        out.append((a[..., None] * picture).sum((0, 1)))
-    return np.stack(out)
+def attention_pool(x: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`a_i = exp(s_i) / sum_j exp(s_j)`, `y = sum_i a_i x_i`: (B, H, W, C), (B, H, W) -> (B, C)."""
+    x, scores = np.asarray(x, np.float64), np.asarray(scores, np.float64)
+    out = np.zeros((x.shape[0], x.shape[-1]))
+    for b in range(x.shape[0]):
+        total = sum(np.exp(scores[b, i, j]) for i, j in np.ndindex(*scores.shape[1:]))
+        for i, j in np.ndindex(*scores.shape[1:]):
+            out[b] += np.exp(scores[b, i, j]) / total * x[b, i, j]
+    return out

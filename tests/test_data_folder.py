@@ -1,0 +1,234 @@
+"""A folder of images and masks in every kind of file and layout, and each thing that can be wrong with one."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg.data.folder import Folder
+from jaxseg.errors import InputError
+
+CAMVID = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'camvid'
+MASK = np.array([[0, 1, 2], [2, 255, 0]], np.uint8).repeat(4, 0).repeat(4, 1)
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def picture(seed=0, shape=(8, 12, 3)):
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def write(root, split='train', image=None, mask=None, stem='a', image_type='png', mask_type='png', **save):
+    for folder, value, suffix in (('images', image, image_type), ('masks', mask, mask_type)):
+        if value is not None:
+            path = root / split / folder / f'{stem}.{suffix}'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (Image.fromarray(value) if isinstance(value, np.ndarray) else value).save(path, **save)
+
+
+def folder(root, **fields):
+    return Folder(str(root), **{'classes': ('a', 'b', 'c'), 'colors': (RED, GREEN, BLUE), **fields})
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif', 'bmp', 'webp'])
+def test_rgb_images_of_lossless_types_come_as_they_are(tmp_path, suffix):
+    write(tmp_path, image=picture(), mask=MASK, image_type=suffix, **({'lossless': True} if suffix == 'webp' else {}))
+    sample = folder(tmp_path).source('train')[0]
+    np.testing.assert_array_equal(sample['image'], picture())
+    np.testing.assert_array_equal(sample['mask'], MASK)
+    assert (sample['name'], sample['image'].dtype, sample['mask'].dtype) == ('a', np.uint8, np.uint8)
+
+
+def test_grey_rgba_palette_one_bit_and_16_bit_images_become_three_channels(tmp_path):
+    grey = picture(shape=(8, 12))
+    colours = Image.fromarray(picture()).quantize(16)
+    cases = {
+        'grey': (Image.fromarray(grey), grey[..., None].repeat(3, -1)),
+        'rgba': (Image.fromarray(picture(shape=(8, 12, 4))), picture(shape=(8, 12, 4))[..., :3]),
+        'palette': (colours, np.array(colours.convert('RGB'))),
+        'bits': (Image.fromarray(grey > 99), (grey > 99)[..., None].repeat(3, -1) * np.uint8(255)),
+        'deep': (Image.fromarray(grey.astype(np.uint16) * 257), grey[..., None].repeat(3, -1)),
+    }
+    for name, (image, _) in cases.items():
+        write(tmp_path, image=image, mask=MASK, stem=name)
+    for sample in folder(tmp_path).source('train'):
+        np.testing.assert_array_equal(sample['image'], cases[sample['name']][1], sample['name'])
+    one = folder(tmp_path, channels=1)
+    assert one.spec.channels == 1 and one.source('train')[2]['image'].shape == (8, 12, 1)
+    assert folder(tmp_path, channels=4).source('train')[0]['image'].shape == (8, 12, 4)
+
+
+def test_images_are_turned_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(tmp_path, image=Image.fromarray(picture(shape=(12, 8, 3))), stem='a', exif=exif)
+    write(tmp_path, mask=MASK)
+    np.testing.assert_array_equal(folder(tmp_path).source('train')[0]['image'], np.rot90(picture(shape=(12, 8, 3)), -1))
+
+
+def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
+    known = np.where(MASK == 255, 0, MASK)
+    palette = Image.fromarray(known)
+    palette.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])
+    colours = np.array([RED, GREEN, BLUE], np.uint8)[known]
+    alpha = np.dstack([colours, np.full(known.shape, 255, np.uint8)])
+    for stem, mask in (('palette', palette), ('rgb', colours), ('rgba', alpha), ('deep', known.astype(np.uint16)),
+                       ('grey_as_rgb', known[..., None].repeat(3, -1))):
+        write(tmp_path, image=picture(), mask=mask, stem=stem)
+    for sample in folder(tmp_path).source('train'):
+        np.testing.assert_array_equal(sample['mask'], known, sample['name'])
+
+
+def test_a_binary_mask_of_0_and_255_has_class_one_where_it_is_255(tmp_path):
+    binary = np.where(MASK == 1, 255, 0).astype(np.uint8)
+    write(tmp_path, image=picture(), mask=binary, stem='grey')
+    write(tmp_path, image=picture(), mask=Image.fromarray(binary > 0), stem='bits')
+    write(tmp_path, image=picture(), mask=np.where(MASK == 1, 255, MASK // 2).astype(np.uint8), stem='void')
+    samples = {sample['name']: sample['mask'] for sample in folder(tmp_path, classes=('no', 'yes'), colors=None).source('train')}
+    np.testing.assert_array_equal(samples['grey'], MASK == 1)
+    np.testing.assert_array_equal(samples['bits'], MASK == 1)
+    # Beside a 1, 255 is the void label that it always is.
+    assert set(np.unique(samples['void'])) == {0, 1, 255}
+
+
+def test_label_map_and_reduce_zero_label(tmp_path):
+    write(tmp_path, image=picture(), mask=np.where(MASK == 255, 7, MASK).astype(np.uint8))
+    mapped = folder(tmp_path, labels={'label_map': {'0': 2, '2': 0, '7': 255}}).source('train')[0]['mask']
+    np.testing.assert_array_equal(mapped, np.choose(MASK % 255 % 3 + (MASK == 255) * 3, [2, 1, 0, 255]))
+    write(tmp_path, mask=MASK, image=picture())
+    reduced = folder(tmp_path, classes=('b', 'c'), colors=None, labels={'reduce_zero_label': True}).source('train')[0]['mask']
+    np.testing.assert_array_equal(reduced, np.select([MASK == 1, MASK == 2], [0, 1], 255))
+
+
+def test_dataset_json_says_what_the_config_does_not(tmp_path):
+    write(tmp_path, image=picture(), mask=np.where(MASK == 255, 11, MASK).astype(np.uint8))
+    (tmp_path / 'dataset.json').write_text(json.dumps({
+        'name': 'toys', 'classes': ['x', 'y', 'z'], 'colors': [RED, GREEN, BLUE], 'ignore_index': 11, 'mean': [.1, .2, .3],
+        'std': [1, 1, 1]}))
+    spec = Folder(str(tmp_path)).spec
+    assert (spec.name, spec.classes, spec.ignore_index, spec.mean, spec.splits) == (
+        'toys', ('x', 'y', 'z'), 11, (.1, .2, .3), ('train',))
+    assert set(np.unique(Folder(str(tmp_path)).source('train')[0]['mask'])) == {0, 1, 2, 11}
+
+
+def test_splits_by_inner_folders_lists_and_fractions(tmp_path):
+    for layout in ('inner', 'flat'):
+        for i in range(10):
+            split = ('train' if i < 7 else 'val') if layout == 'inner' else ''
+            for part, value in (('images', picture()), ('masks', MASK)):
+                path = tmp_path / layout / part / split / f's{i}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(value).save(path)
+    (tmp_path / 'flat' / 'train.txt').write_text('s3\ns1.png\n\n')
+    assert [len(folder(tmp_path / 'inner').source(split)) for split in ('train', 'val')] == [7, 3]
+    assert [sample['name'] for sample in folder(tmp_path / 'flat').source('train')] == ['s3', 's1']
+    splits = {'train': 0.5, 'val': 0.3, 'test': 0.2}
+    names = [[sample['name'] for sample in folder(tmp_path / 'flat', splits=splits).source(split)] for split in splits]
+    assert [len(each) for each in names] == [5, 3, 2]
+    assert len(set(sum(names, []))) == 10
+    again = folder(tmp_path / 'flat', splits=splits, split_seed=1).source('train')
+    assert [sample['name'] for sample in again] != names[0]
+    with pytest.raises(InputError, match='data.splits: .* add up to 1.1'):
+        folder(tmp_path / 'flat', splits={'train': 0.9, 'val': 0.2}).source('val')
+
+
+def test_suffixes_of_stems_pair(tmp_path):
+    write(tmp_path, image=picture(), stem='a_rgb')
+    write(tmp_path, mask=MASK, stem='a_labels')
+    source = folder(tmp_path, naming={'image_suffix': '_rgb', 'mask_suffix': '_labels'}).source('train')
+    assert [sample['name'] for sample in source] == ['a']
+
+
+def problem(tmp_path, split='train', **fields) -> str:
+    """The error of making, verifying and checking a source; check and verify must agree."""
+    with pytest.raises(InputError) as error:
+        folder(tmp_path, **fields).source(split).verify()
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    assert str(tmp_path / 'nowhere') in problem(tmp_path / 'nowhere')
+    write(tmp_path, image=picture())
+    assert 'train/masks: no such folder' in problem(tmp_path) and 'data.masks' in problem(tmp_path)
+
+
+def test_images_without_masks_and_masks_without_images_are_named(tmp_path):
+    write(tmp_path, image=picture(), mask=MASK)
+    write(tmp_path, image=picture(), stem='alone')
+    assert '1 images have no mask' in problem(tmp_path) and 'alone' in problem(tmp_path)
+    write(tmp_path, mask=MASK, stem='lost')
+    both = folder(tmp_path).problems('train')
+    assert len(both) == 2 and 'lost' in both[1] and 'masks have no image' in both[1]
+
+
+def test_an_empty_and_an_unknown_split_are_named(tmp_path):
+    write(tmp_path, image=picture(), mask=MASK)
+    for part in ('images', 'masks'):
+        (tmp_path / 'val' / part).mkdir(parents=True)
+    assert "split 'val' is empty" in problem(tmp_path, 'val')
+    assert "no split 'tset'; known: train, val" in problem(tmp_path, 'tset')
+
+
+def test_sizes_that_differ_are_both_named(tmp_path):
+    write(tmp_path, image=picture(shape=(8, 10, 3)), mask=MASK)
+    message = problem(tmp_path)
+    assert 'mask of 12x8' in message and 'image of 10x8' in message and 'a.png' in message
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    write(tmp_path, image=picture(shape=(64, 64, 3)), mask=np.zeros((64, 64), np.uint8), image_type='jpg')
+    path = tmp_path / 'train' / 'images' / 'a.jpg'
+    path.write_bytes(path.read_bytes()[:900])
+    assert 'a.jpg: cannot be decoded' in problem(tmp_path) and 'truncated' in problem(tmp_path)
+    path.write_bytes(b'no image')
+    assert 'a.jpg: cannot be decoded' in problem(tmp_path)
+
+
+def test_a_label_outside_the_classes_is_named_and_counted(tmp_path):
+    write(tmp_path, image=picture(), mask=np.where(MASK == 1, 9, MASK).astype(np.uint8))
+    message = problem(tmp_path)
+    assert 'label 9 (16 px) outside the 3 classes 0..2' in message and 'label_map' in message
+
+
+def test_an_unknown_colour_is_named_and_counted(tmp_path):
+    colours = np.array([RED, (10, 20, 30), BLUE], np.uint8)[np.where(MASK == 255, 0, MASK)]
+    write(tmp_path, image=picture(), mask=colours)
+    assert 'colour (10, 20, 30) in 16 px, not in the palette of 3 colours' in problem(tmp_path)
+
+
+@pytest.mark.parametrize('kind', ['colours', 'grey'])
+def test_a_jpeg_mask_is_called_what_it_is(tmp_path, kind):
+    known = np.where(MASK == 255, 0, MASK).repeat(3, 0).repeat(3, 1)
+    mask = np.array([RED, GREEN, BLUE], np.uint8)[known] if kind == 'colours' else (known * 100).astype(np.uint8)
+    write(tmp_path, image=picture(shape=(24, 36, 3)), mask=mask, mask_type='jpg')
+    message = problem(tmp_path)
+    assert 'a.jpg' in message and 'anti-alias' in message and 'PNG' in message
+
+
+def test_all_problems_of_a_pair_are_listed_and_the_first_of_many_counts_the_rest(tmp_path):
+    write(tmp_path, image=picture(), mask=np.full((8, 12), 77, np.uint8))
+    (tmp_path / 'train' / 'images' / 'a.png').write_bytes(b'')
+    write(tmp_path, image=picture(), mask=np.full((8, 12), 78, np.uint8), stem='b')
+    assert [len(folder(tmp_path).source('train').check(i)) for i in (0, 1)] == [2, 1]
+    assert 'and 2 more problems: jaxseg inspect' in problem(tmp_path)
+
+
+def test_options_that_do_not_exist_are_named(tmp_path):
+    write(tmp_path, image=picture(), mask=MASK)
+    with pytest.raises(InputError, match='data.naming: suffix unknown'):
+        folder(tmp_path, naming={'suffix': 'x'}).source('train')
+    with pytest.raises(InputError, match='data.labels: label_mop unknown'):
+        folder(tmp_path, labels={'label_mop': {}}).source('train')
+    with pytest.raises(InputError, match='data.classes: not given'):
+        folder(tmp_path, classes=None).source('train')
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not there')
+def test_camvid_is_read_whole():
+    data = Folder(str(CAMVID))
+    assert (len(data.spec.classes), data.spec.ignore_index, data.spec.splits) == (11, 11, ('train', 'val', 'test'))
+    assert [len(data.source(split)) for split in data.spec.splits] == [367, 101, 233]
+    sample = data.source('test')[100]
+    assert sample['image'].shape == (360, 480, 3) and set(np.unique(sample['mask'])) <= set(range(12))

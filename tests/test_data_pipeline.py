@@ -1,0 +1,228 @@
+"""Transforms move image and mask together; batches depend on (seed, step) only; evaluation counts every pixel once."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.data import transforms as T
+from jaxseg.data.device_transforms import normalize
+from jaxseg.data.inspection import look_through
+from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_index_png
+from jaxseg.data.pipeline import eval_batches, padded_size, train_batches
+from jaxseg.data.spec import DatasetSpec, Fill, distinct_colors
+from jaxseg.errors import InputError
+
+SPEC = DatasetSpec('toys', ('a', 'b', 'c'), mean=(0.5,) * 3, std=(0.25,) * 3)
+FILL = Fill((127.0, 127.0, 127.0), 255)
+ALL = {
+    'resize': T.Resize((20, 30)), 'scale': T.RandomScale(0.5, 2.0), 'crop': T.RandomCrop((24, 24), tries=3),
+    'flip': T.RandomFlip(0.5, 0.5), 'rotation': T.RandomRotation(30, 1.0),
+}
+
+
+class Pictures:
+    """Samples whose pixels all hold their index."""
+
+    def __init__(self, count, sizes=((8, 10),)):
+        self.count, self.sizes = count, sizes
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        size = self.sizes[i % len(self.sizes)]
+        mask = np.full(size, i % 3, np.uint8)
+        mask[0] = 255
+        return {'image': np.full((*size, 3), i, np.uint8), 'mask': mask, 'name': f'p{i}'}
+
+
+def blocks(height=40, width=56):
+    """A mask of large blocks, and an image that shows the mask."""
+    mask = np.random.default_rng(0).integers(0, 3, (height // 8, width // 8)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+    return (mask * 100)[..., None].repeat(3, -1), mask
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_image_and_mask_move_together(name):
+    for seed in range(20):
+        image, mask = ALL[name](*blocks(), rng=np.random.default_rng(seed), fill=FILL)
+        assert image.shape[:2] == mask.shape
+        inside = mask != 255
+        # Interpolation blurs the image along the edges of the blocks only; a shift by a pixel would show everywhere on them.
+        wrong = np.abs(image[..., 0].astype(int) - 100 * mask) > 50
+        assert wrong[inside].mean() < 0.01
+        assert set(np.unique(mask)) <= {0, 1, 2, 255}
+
+
+@pytest.mark.parametrize('name', ['scale', 'flip', 'rotation', 'crop', 'jitter', 'blur'])
+@pytest.mark.parametrize('channels, dtype', [(1, np.uint8), (4, np.uint8), (5, np.uint16)])
+def test_any_number_of_channels_and_depth(name, channels, dtype):
+    every = {**ALL, 'crop': T.RandomCrop((60, 60)), 'jitter': T.ColorJitter(0.3, 0.3, 0.0, 0.0, 1.0), 'blur': T.RandomBlur(2.0, 1.0)}
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, np.iinfo(dtype).max, (40, 56, channels)).astype(dtype)
+    fill = Fill(tuple(range(channels)), 255)
+    out, mask = every[name](image, blocks()[1], rng=rng, fill=fill)
+    assert out.dtype == dtype and out.shape == (*mask.shape, channels)
+    if name == 'crop':
+        assert out[-1, -1].tolist() == list(range(channels)) and mask[-1, -1] == 255
+
+
+def test_resizing_keeps_pixel_centres():
+    mask = np.array([[0, 0, 1, 1, 2, 2]], np.uint8).repeat(6, 0)
+    _, small = T.resize_pair(mask[..., None].repeat(3, -1), mask, (3, 3))
+    np.testing.assert_array_equal(small, [[0, 1, 2]] * 3)
+    image = np.array([0, 100], np.uint8).reshape(1, 2, 1)
+    assert T.resize_pair(image, np.zeros((1, 2), np.uint8), (1, 4))[0].ravel().tolist() == [0, 25, 75, 100]
+
+
+def test_a_crop_avoids_windows_of_one_class_and_does_not_count_void():
+    mask = np.zeros((40, 400), np.uint8)
+    mask[:, -40:] = 1
+    mask[:, :200] = 255
+    image = mask[..., None]
+    rng = np.random.default_rng(0)
+    shares = [np.bincount(T.RandomCrop((40, 40), tries=300)(image, mask, rng=rng, fill=FILL)[1].ravel(), minlength=256)[:2]
+              for _ in range(10)]
+    assert all(share.max() <= 0.75 * share.sum() for share in shares)
+
+
+def test_jitter_leaves_the_mask_and_by_hand_doubles_nothing():
+    image, mask = blocks()
+    out, same = T.ColorJitter(0.5, 0.0, 0.0, 0.0, 1.0)(image, mask, rng=np.random.default_rng(3), fill=FILL)
+    assert same is mask
+    factor = np.random.default_rng(3).uniform(0.5, 1.5)
+    np.testing.assert_allclose(out, np.clip(image * factor, 0, 255), atol=1)
+    grey, _ = T.ColorJitter(0.0, 0.0, 1.0, 0.5, 1.0)(image, mask, rng=np.random.default_rng(0), fill=FILL)
+    np.testing.assert_allclose(grey, image, atol=1)  # grey has neither hue nor saturation
+    with pytest.raises(InputError, match='need 3 channels, these images have 1'):
+        T.ColorJitter()(image[..., :1], mask, rng=np.random.default_rng(0), fill=FILL)
+
+
+@pytest.mark.parametrize('make', [lambda: T.RandomScale(2.0, 1.0), lambda: T.RandomCrop((0, 3)), lambda: T.RandomFlip(1.5),
+                                  lambda: T.RandomBlur(-1.0), lambda: T.ColorJitter(hue=0.7), lambda: T.Resize((3,)),
+                                  lambda: T.RandomRotation(200.0)])
+def test_fields_out_of_range_are_named(make):
+    with pytest.raises(InputError, match='^transforms.[A-Z]'):
+        make()
+
+
+def stream(count=5, source=None, **options):
+    options = {'transforms': (T.RandomFlip(), T.RandomRotation(20, 1.0)), 'batch_size': 4, 'seed': 1, **options}
+    source = source or Pictures(6)
+    return list(itertools.islice(train_batches(source, spec=SPEC, **options), count))
+
+
+def same(one, other):
+    return all(a['name'] == b['name'] and all((a[key] == b[key]).all() for key in ('image', 'label', 'valid'))
+               for a, b in zip(one, other, strict=True))
+
+
+def test_batches_depend_on_seed_and_step_only():
+    whole = stream()
+    assert same(whole, stream())
+    assert same(whole[3:], stream(2, start_step=3))
+    assert not same(whole, stream(seed=2))
+    # An epoch of six is no multiple of a batch of four, and the next one has another order.
+    names = sum((list(batch['name']) for batch in stream(6)), [])
+    assert sorted(names[:6]) == sorted(names[6:12]) == [f'p{i}' for i in range(6)]
+    assert names[:6] != names[6:12]
+
+
+def test_workers_change_nothing():
+    assert same(stream(), stream(workers=1))
+
+
+def test_two_processes_share_each_batch_of_one():
+    whole = stream()
+    parts = [stream(process_index=i, process_count=2) for i in range(2)]
+    for batch, *halves in zip(whole, *parts, strict=True):
+        for key in ('image', 'label', 'valid'):
+            for i, half in enumerate(halves):
+                np.testing.assert_array_equal(half[key], batch[key][i::2])
+
+
+def test_void_becomes_valid_and_a_small_set_fills_a_batch():
+    batch, = stream(1, transforms=(), batch_size=8)
+    assert batch['image'].dtype == np.uint8 and batch['label'].dtype == np.int32 and batch['valid'].dtype == bool
+    assert not batch['valid'][:, 0].any() and batch['valid'][:, 1:].all() and not batch['label'][:, 0].any()
+    for name, image, label in zip(batch['name'], batch['image'], batch['label'], strict=True):
+        assert (image == int(name[1:])).all() and (label[1:] == int(name[1:]) % 3).all()
+
+
+def test_problems_in_the_stream_keep_their_message():
+    with pytest.raises(InputError, match='do not make a batch.*RandomCrop'):
+        stream(1, source=Pictures(6, ((8, 10), (9, 10))))
+    with pytest.raises(InputError, match='training split is empty'):
+        stream(1, source=Pictures(0))
+
+
+def test_evaluation_yields_every_pixel_once_in_few_shapes():
+    sizes = [(20 + i, 90 - i) for i in range(40)]
+    batches = list(eval_batches(Pictures(40, sizes), spec=SPEC, batch_size=4))
+    names = [name for batch in batches for name in batch['name'] if name]
+    assert sorted(names) == sorted(f'p{i}' for i in range(40))
+    assert len({batch['image'].shape for batch in batches}) <= 4
+    assert sum(batch['valid'].sum() for batch in batches) == sum((h - 1) * w for h, w in sizes)
+    for batch in batches:
+        for name, valid, size in zip(batch['name'], batch['valid'], batch['size'], strict=True):
+            assert not valid[size[0]:].any() and not valid[:, size[1]:].any() and valid.any() == bool(name)
+
+
+def test_the_ladder_of_sizes_is_short_and_close():
+    assert padded_size(1, 32) == (32, 32)
+    assert padded_size(360, 480) == (384, 480)
+    assert padded_size(513, 1025) == (576, 1152)
+    sides = {padded_size(side, 1)[0] for side in range(257, 4097)}
+    assert len(sides) == 32
+    assert all(side <= padded_size(side, 1)[0] <= side * 9 / 8 + 1 for side in range(257, 4097))
+
+
+def test_normalising_by_hand():
+    image = np.array([0, 255, 51], np.uint8).reshape(1, 1, 1, 3)
+    np.testing.assert_allclose(normalize(jnp.asarray(image), (0.5, 0.5, 0.2), (0.5, 0.25, 1.0)).ravel(), [-1, 2, 0], atol=1e-6)
+    deep = np.array([65535], np.uint16).reshape(1, 1, 1, 1)
+    np.testing.assert_allclose(normalize(jnp.asarray(deep), (0.5,), (0.5,)).ravel(), [1], atol=1e-6)
+
+
+def test_pictures_of_masks(tmp_path):
+    from PIL import Image
+
+    mask = np.array([[0, 1], [2, 255]], np.uint8).repeat(4, 0).repeat(4, 1)
+    save_index_png(tmp_path / 'a.png', mask, SPEC)
+    with Image.open(tmp_path / 'a.png') as saved:
+        np.testing.assert_array_equal(np.array(saved), mask)
+        assert np.array(saved.convert('RGB'))[0, 7].tolist() == list(SPEC.colors[1])
+    deep = mask.astype(np.uint16) * 300
+    save_index_png(tmp_path / 'b.png', deep, SPEC)
+    with Image.open(tmp_path / 'b.png') as saved:
+        np.testing.assert_array_equal(np.array(saved), deep)
+    image = np.full((8, 8, 3), 100, np.uint8)
+    shown = overlay(image, mask, SPEC)
+    assert shown[1, 6].tolist() == [round((100 + c) / 2) for c in SPEC.colors[1]]
+    assert shown[6, 6].tolist() == [100] * 3
+    for channels, dtype in ((1, np.uint8), (5, np.uint16)):
+        assert as_rgb(np.zeros((8, 8, channels), dtype)).shape == (8, 8, 3)
+    assert contact_sheet([shown] * 5, list('abcde'), SPEC).size[0] == 4 * 8
+
+
+def test_the_palette_is_that_of_pascal_voc():
+    assert distinct_colors(22)[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+    assert len(set(distinct_colors(256))) == 256
+
+
+def test_class_frequencies_by_hand():
+    problems, found = look_through(Pictures(4), SPEC)
+    assert not problems
+    assert found.pixels.tolist() == [140, 70, 70] and found.images.tolist() == [2, 1, 1]
+    assert (found.void, found.samples) == (40, 4)
+    np.testing.assert_allclose(found.weights(), [1, 1, 1])
+    assert ' 50.00 ' in found.table()
+
+
+def test_a_description_survives_its_file(tmp_path):
+    SPEC.save(tmp_path / 'dataset.json')
+    assert DatasetSpec.load(tmp_path / 'dataset.json') == SPEC
+    with pytest.raises(InputError, match="ignore_index 1 is also the class 'b'"):
+        DatasetSpec('toys', ('a', 'b'), ignore_index=1)

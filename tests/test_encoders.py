@@ -1,0 +1,118 @@
+"""Encoders: strides, sizes, parameter counts and names."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from jaxseg.encoders.plain import ConvPool
+from jaxseg.encoders.resnet import ResNet
+from jaxseg.errors import InputError
+
+
+def shapes(encoder, height: int = 64, width: int = 96, channels: int = 3):
+    """What comes out, and the variables, without computing."""
+    images = jax.ShapeDtypeStruct((2, height, width, channels), jnp.float32)
+    return jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True), images)
+
+
+def count(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize('depth, parameters', [
+    (18, 11_176_512), (34, 21_284_672), (50, 23_508_032), (101, 42_500_160), (152, 58_143_808)])
+def test_a_resnet_has_the_parameters_of_torchvisions(depth, parameters):
+    _, variables = shapes(ResNet(depth))
+    assert count(variables['params']) == parameters
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+@pytest.mark.parametrize('output_stride, strides', [(32, [2, 4, 8, 16, 32]), (16, [2, 4, 8, 16]), (8, [2, 4, 8])])
+def test_a_resnet_stops_at_its_output_stride(depth, output_stride, strides):
+    encoder = ResNet(depth, output_stride=output_stride)
+    features, variables = shapes(encoder)
+    assert list(features) == strides and encoder.stride == output_stride
+    for stride, feature in features.items():
+        assert feature.shape[:3] == (2, 64 // stride, 96 // stride)
+    assert features[output_stride].shape[-1] == (512 if depth == 18 else 2048)
+    # Dilation changes no parameter: the same weights load at every output stride.
+    assert count(variables['params']) == (11_176_512 if depth == 18 else 23_508_032)
+
+
+def test_the_first_block_of_a_dilated_stage_uses_the_dilation_of_the_stage_before(monkeypatch):
+    seen = []
+    from jaxseg.layers import conv
+    original = conv.convolve
+
+    def watch(x, kernel, *, strides, dilation, **options):
+        if kernel.shape[0] == 3:
+            seen.append((strides[0], dilation[0]))
+        return original(x, kernel, strides=strides, dilation=dilation, **options)
+
+    monkeypatch.setattr(conv, 'convolve', watch)
+    shapes(ResNet(50, output_stride=8))
+    # torchvision's replace_stride_with_dilation=[False, True, True]: 3, 4, 6 and 3 blocks, one 3x3 each.
+    assert seen == [(1, 1)] * 3 + [(2, 1)] + [(1, 1)] * 3 + [(1, 1)] + [(1, 2)] * 5 + [(1, 2)] + [(1, 4)] * 2
+
+
+def test_a_resnet_block_names_its_parameters_as_torchvision_does():
+    _, variables = shapes(ResNet(18))
+    names = {'/'.join(path[:-1]) for path in flatten_dict(variables['params'])}
+    assert names >= {'conv1', 'bn1/batch', 'layer1_0/conv1', 'layer1_0/bn2/batch', 'layer2_0/downsample_conv',
+                     'layer2_0/downsample_bn/batch', 'layer4_1/conv2'}
+    assert 'layer1_0/downsample_conv' not in names
+    _, variables = shapes(ResNet(50))
+    assert variables['params']['layer1_0']['downsample_conv']['kernel'].shape == (1, 1, 64, 256)
+    assert variables['params']['layer4_2']['conv3']['kernel'].shape == (1, 1, 512, 2048)
+
+
+def test_group_norm_and_width_are_fields_of_a_resnet():
+    features, variables = shapes(ResNet(18, width=16, norm='group'))
+    assert 'batch_stats' not in variables
+    assert [feature.shape[-1] for feature in features.values()] == [16, 16, 32, 64, 128]
+
+
+def test_the_max_pool_of_a_resnet_never_takes_a_padding():
+    # Behind a ReLU zeros in the padding could not be told from -inf, so the stem is looked at with a negative output.
+    import flax.linen as nn
+    pooled = nn.max_pool(-np.ones((1, 4, 4, 1), np.float32), (3, 3), (2, 2), ((1, 1), (1, 1)))
+    np.testing.assert_array_equal(pooled, -np.ones((1, 2, 2, 1)))
+
+
+@pytest.mark.parametrize('stem_stride', [1, 2, 4])
+def test_conv_pool_gives_every_stage_before_its_pooling_and_the_last_one_pooled(stem_stride):
+    encoder = ConvPool((4, 8, 16), depth=1, stem_stride=stem_stride)
+    features, _ = shapes(encoder)
+    expected = [(stem_stride, 4), (2 * stem_stride, 8), (4 * stem_stride, 16), (8 * stem_stride, 16)]
+    assert [(stride, feature.shape[-1]) for stride, feature in features.items()] == expected
+    assert encoder.stride == 8 * stem_stride
+    for stride, feature in features.items():
+        assert feature.shape[:3] == (2, 64 // stride, 96 // stride)
+
+
+def test_conv_pool_has_depth_convolutions_a_stage():
+    _, variables = shapes(ConvPool((4, 8), depth=3), channels=5)
+    weights = 9 * (5 * 4 + 2 * 4 * 4 + 4 * 8 + 2 * 8 * 8)
+    assert count(variables['params']) == weights + 2 * 3 * (4 + 8)
+
+
+def test_the_last_map_of_conv_pool_is_the_maximum_of_two_by_two():
+    encoder, x = ConvPool((3, 4), depth=1), np.random.default_rng(0).normal(size=(1, 8, 12, 2)).astype(np.float32)
+    features, _ = jax.jit(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True))(x)
+    np.testing.assert_array_equal(features[4], np.asarray(features[2]).reshape(1, 2, 2, 3, 2, 4).max((2, 4)))
+    assert float(features[2].min()) == 0
+
+
+@pytest.mark.parametrize('encoder, words', [
+    (ResNet(20), 'depth 20.*18, 34, 50, 101, 152'),
+    (ResNet(18, output_stride=4), 'output_stride 4.*8, 16 or 32'),
+    (ResNet(18, norm='instance'), "'instance'.*batch, group"),
+    (ConvPool((4,), stem_stride=3), 'stem_stride 3.*1, 2 or 4'),
+    (ConvPool((4,), depth=0), 'depth 0.*at least 1'),
+    (ConvPool(()), r'widths \(\).*names a stage'),
+])
+def test_a_field_outside_its_range_is_named(encoder, words):
+    with pytest.raises(InputError, match=words):
+        shapes(encoder)
