@@ -1,0 +1,155 @@
+"""Forward and train step of whole models, beside the same network in PyTorch where that is installed.
+
+    python experiments/benchmarks/step.py [--repeats 15] [--csv experiments/benchmarks/step.csv]
+
+Measures a ResNet-18 U-Net (14.33 M parameters) at 4x256x256 with 11 classes, and the three CamVid models at 480x360. The
+variants of one network take turns, one repetition each, so that a busy moment hits all of them; figures are medians, and
+ratios compare within one run. Temporary memory is what XLA's `memory_analysis` says. Close everything else first.
+"""
+
+import argparse
+import csv
+import functools
+import importlib.util
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from jaxseg.build import build, build_losses  # noqa: E402
+from jaxseg.commands import config as configs  # noqa: E402
+from jaxseg.training.optimizer import adamw  # noqa: E402
+from jaxseg.training.schedule import constant  # noqa: E402
+from jaxseg.training.state import make_init  # noqa: E402
+from jaxseg.training.step import make_train_step  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parents[2]
+CLASSES = 11
+UNET = dict(type='segmenter.Segmenter', encoder=dict(type='resnet.ResNet', depth=18),
+            context=dict(type='identity.Identity'), decoder=dict(type='unet.UNet', widths=[256, 128, 64, 32, 16]))
+COLUMNS = ('model', 'library', 'work', 'batch', 'height', 'width', 'milliseconds', 'images_per_second', 'compile_seconds',
+           'temporary_mib')
+
+
+def jax_works(model_config: dict, images: np.ndarray, labels: np.ndarray) -> dict[str, tuple[Callable, float, float]]:
+    """`{work: (function of nothing, compile seconds, temporary MiB)}` for the forward pass and the train step."""
+    model = build('model', model_config, classes=CLASSES)
+    schedule = constant(steps=1000)
+    rule = adamw(learning_rate=1e-3, schedule=schedule)
+    losses = build_losses({'cross_entropy': {'type': 'cross_entropy.cross_entropy'}})
+    state = make_init(model, rule, images.shape[1:])(0)
+    step = make_train_step(model=model, losses=losses, optimizer=rule, schedule=schedule, normalize=lambda x: x, seed=0)
+    batch = {'image': jnp.asarray(images), 'label': jnp.asarray(labels), 'valid': jnp.ones(labels.shape, bool)}
+    works = {
+        'forward': (lambda state, batch: model.apply(state.variables, batch['image'], train=False), (state, batch)),
+        'train step': (step, (state, batch)),
+    }
+    found = {}
+    for work, (function, inputs) in works.items():
+        start = time.perf_counter()
+        compiled = jax.jit(function).lower(*inputs).compile()
+        seconds = time.perf_counter() - start
+        memory = compiled.memory_analysis().temp_size_in_bytes / 2 ** 20
+        found[work] = (functools.partial(lambda run, inputs: jax.block_until_ready(run(*inputs)), compiled, inputs),
+                       seconds, memory)
+    return found
+
+
+def torch_works(images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, Callable]]:
+    """`{variant: {work: function of nothing}}` of the ResNet-18 U-Net in PyTorch; empty where PyTorch is not installed."""
+    if importlib.util.find_spec('torch') is None:
+        print('PyTorch is not installed: no ratios')
+        return {}
+    import torch
+    from torch_unet import make_unet
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    found = {}
+    for layout, memory_format in (('NCHW', torch.contiguous_format), ('channels_last', torch.channels_last)):
+        network = make_unet(CLASSES).to(memory_format=memory_format)
+        x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+        y = torch.from_numpy(labels).long()
+        rule = torch.optim.AdamW(network.parameters(), 1e-3)
+
+        def forward(network=network, x=x):
+            network.eval()
+            with torch.no_grad():
+                return network(x)
+
+        def train(network=network, x=x, y=y, rule=rule):
+            network.train()
+            rule.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(network(x), y).backward()
+            rule.step()
+
+        found[f'torch {layout}'] = {'forward': forward, 'train step': train}
+    return found
+
+
+def take_turns(functions: dict[str, Callable], repeats: int) -> dict[str, float]:
+    """Median seconds of every function; they alternate, after two rounds that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats + 2):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found[2:]) for name, found in times.items()}
+
+
+def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats: int, with_torch: bool) -> list[dict]:
+    """Rows of the table for one model."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(*shape, 3)).astype(np.float32)
+    labels = rng.integers(0, CLASSES, shape).astype(np.int32)
+    ours, theirs, rows = jax_works(model_config, images, labels), torch_works(images, labels) if with_torch else {}, []
+    for work, (function, compile_seconds, memory) in ours.items():
+        medians = take_turns({'jaxseg': function, **{variant: works[work] for variant, works in theirs.items()}}, repeats)
+        for library, seconds in medians.items():
+            own = library == 'jaxseg'
+            rows.append(dict(zip(COLUMNS, (
+                name, library, work, *shape, round(1000 * seconds, 1), round(shape[0] / seconds, 2),
+                round(compile_seconds, 1) if own else '', round(memory) if own else ''), strict=True)))
+            print(f'{name:22} {library:20} {work:11} {1000 * seconds:8.0f} ms {shape[0] / seconds:7.1f} images/s' +
+                  (f'  compile {compile_seconds:.1f} s, temporary {memory:.0f} MiB' if own else
+                   f'  jaxseg / this: {medians["jaxseg"] / seconds:.2f}'), flush=True)
+    return rows
+
+
+def main():
+    """Measures, prints, writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--repeats', type=int, default=15)
+    parser.add_argument('--csv', type=pathlib.Path)
+    arguments = parser.parse_args()
+    print(f'{time.strftime("%Y-%m-%d")}, {processor()}, {len(os.sched_getaffinity(0))} cores, Python '
+          f'{platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}')
+    rows = measure('resnet18_unet', UNET, (4, 256, 256), arguments.repeats, with_torch=True)
+    for family in ('convolutional', 'recurrent', 'attention'):
+        config = configs.from_file(str(ROOT / 'experiments' / 'camvid' / f'{family}.py'))
+        rows += measure(f'camvid_{family}', config['model'], (4, 360, 480), arguments.repeats, with_torch=False)
+    if arguments.csv:
+        with arguments.csv.open('w', newline='') as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def processor() -> str:
+    """The name of the processor, where the system tells it."""
+    info = pathlib.Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
+
+
+if __name__ == '__main__':
+    main()

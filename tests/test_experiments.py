@@ -1,0 +1,59 @@
+"""Every experiment builds, and its step traces at its real size; the notebook runs from top to bottom."""
+
+import functools
+import json
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxseg.build import build, build_losses, check_call
+from jaxseg.commands import config as configs
+from jaxseg.commands.train import run
+from jaxseg.data.device_transforms import normalize
+from jaxseg.training.state import count_parameters, make_init
+from jaxseg.training.step import make_train_step
+
+ROOT = pathlib.Path(__file__).parents[1]
+PARAMETERS = {
+    'shapes/convolutional': 0, 'shapes/recurrent': 0, 'shapes/attention': 0,
+    'camvid/convolutional': 3_634_891, 'camvid/recurrent': 0, 'camvid/attention': 0,
+}
+
+
+@pytest.mark.parametrize('name', PARAMETERS)
+def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
+    config = configs.from_file(str(ROOT / 'experiments' / f'{name}.py'))
+    check_call(run, {**config, 'workdir': 'w'}, 'config')
+    classes, (height, width) = (11, config['transforms'][1]['size']) if 'camvid' in name else (6, (64, 96))
+    model = build('model', config['model'], classes=classes)
+    schedule = build('schedule', config['schedule'], steps=config['steps'])
+    optimizer = build('optimizer', config['optimizer'], schedule=schedule)
+    build('transforms', config['transforms'])
+    step = make_train_step(model=model, losses=build_losses(config['losses']), optimizer=optimizer, schedule=schedule, seed=0,
+                           normalize=functools.partial(normalize, mean=(0.5,) * 3, std=(0.25,) * 3))
+    state = jax.eval_shape(make_init(model, optimizer, (height, width, 3)), 0)
+    assert count_parameters(state.params) == PARAMETERS[name]
+    shape = (config['batch_size'], height, width)
+    batch = {'image': jax.ShapeDtypeStruct((*shape, 3), jnp.uint8), 'label': jax.ShapeDtypeStruct(shape, jnp.int32),
+             'valid': jax.ShapeDtypeStruct(shape, bool)}
+    after, metrics = jax.eval_shape(step, state, batch)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+    assert set(metrics) == {'loss', 'gradient_norm', 'learning_rate', *config['losses']}
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::RuntimeWarning', 'ignore::ResourceWarning')
+@pytest.mark.parametrize('path', sorted((ROOT / 'colab').glob('*.ipynb')), ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(path, monkeypatch, tmp_path):
+    import nbclient
+    import nbformat
+
+    monkeypatch.setenv('JAXSEG_FAST', '1')
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    notebook = nbformat.read(path, 4)
+    assert not any(cell.get('outputs') for cell in notebook.cells), 'clear the outputs before committing'
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name='python3',
+                            resources={'metadata': {'path': str(tmp_path)}}).execute()
+    assert 'image/png' in json.dumps(notebook.cells[-1])
