@@ -154,7 +154,8 @@ def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
     (['--confg.steps=3'], ["unknown argument '--confg.steps=3'", '--config.key=value']),
 ])
 def test_bad_configs_are_refused_in_one_line_before_anything_is_compiled(tmp_path, capsys, monkeypatch, arguments, words):
-    refuse(['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work', *arguments], words, capsys, monkeypatch)
+    config = runs.write_config(tmp_path)
+    refuse(['train', f'--config={config}', f'--workdir={tmp_path}/work', *arguments], words, capsys, monkeypatch)
     assert not (tmp_path / 'work' / 'config.json').exists()
 
 
@@ -164,7 +165,8 @@ def test_bad_configs_are_refused_in_one_line_before_anything_is_compiled(tmp_pat
     (lambda root: (root / 'val/images/1.jpg').write_bytes((root / 'val/images/1.jpg').read_bytes()[:700]),
      ['val/images/1.jpg: cannot be decoded']),
     (lambda root: Image.fromarray(np.full((32, 40), 3, np.uint8)).save(root / 'val/masks/1.png'), ['1.png: label 3 (1280 px)']),
-    (lambda root: Image.fromarray(np.zeros((30, 40), np.uint8)).save(root / 'train/masks/1.png'), ['mask of 40x30', 'image of 40x32']),
+    (lambda root: Image.fromarray(np.zeros((30, 40), np.uint8)).save(root / 'train/masks/1.png'),
+     ['mask of 40x30', 'image of 40x32']),
     (lambda root: Image.fromarray(np.full((32, 40, 3), 9, np.uint8)).save(root / 'train/masks/1.png'), ['label 9 (1280 px)']),
     (lambda root: [path.unlink() for path in (root / 'val').rglob('*.*')], ["split 'val' is empty"]),
     (lambda root: root.rename(root.with_name('moved')), ['data.root', 'is no folder']),

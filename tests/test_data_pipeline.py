@@ -59,7 +59,8 @@ def test_image_and_mask_move_together(name):
 @pytest.mark.parametrize('name', ['scale', 'flip', 'rotation', 'crop', 'jitter', 'blur'])
 @pytest.mark.parametrize('channels, dtype', [(1, np.uint8), (4, np.uint8), (5, np.uint16)])
 def test_any_number_of_channels_and_depth(name, channels, dtype):
-    every = {**ALL, 'crop': T.RandomCrop((60, 60)), 'jitter': T.ColorJitter(0.3, 0.3, 0.0, 0.0, 1.0), 'blur': T.RandomBlur(2.0, 1.0)}
+    every = {**ALL, 'crop': T.RandomCrop((60, 60)), 'jitter': T.ColorJitter(0.3, 0.3, 0.0, 0.0, 1.0),
+             'blur': T.RandomBlur(2.0, 1.0)}
     rng = np.random.default_rng(0)
     image = rng.integers(0, np.iinfo(dtype).max, (40, 56, channels)).astype(dtype)
     fill = Fill(tuple(range(channels)), 255)

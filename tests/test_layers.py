@@ -187,7 +187,7 @@ def test_large_scores_overflow_neither_in_float32_nor_in_bfloat16():
 @pytest.mark.parametrize('cell', ['gru', 'lstm'])
 @pytest.mark.parametrize('reverse', [False, True])
 def test_a_recurrence_equals_the_loop_forward_and_backward(cell, reverse):
-    x, weights = random(3, 6, 4), random(3, 6, 5, seed=1)
+    x, weights = random(3, 4, 4), random(3, 4, 5, seed=1)
     layer = Recurrence(5, cell, reverse)
     params = layer.init(jax.random.key(0), x)['params']
     params = jax.tree.map(lambda p: p + 0.1 * random(*p.shape, seed=2), params)

@@ -1,4 +1,4 @@
-"""Encoders, context, decoders and the segmenter: one contract over all of them, counts, equalities and invariances."""
+"""The contract of a model: any size, any channels, float32 logits at image size, for every composition of the parts."""
 
 import itertools
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.build import build
-from jaxseg.context.attention_pooling import attention_pool
+from jaxseg.context.attention_pooling import AttentionPooling
+from jaxseg.context.identity import Identity
 from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.decoders.fcn import FCN
@@ -16,163 +16,146 @@ from jaxseg.decoders.unet import UNet
 from jaxseg.encoders.plain import ConvPool
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.errors import InputError
-from tests.references import attention, recurrence
+from jaxseg.layers.norm import DATA_AXIS
+from jaxseg.models.segmenter import Segmenter
 
+CLASSES = 5
 ENCODERS = {
-    'plain': dict(type='plain.ConvPool', widths=[4, 8, 8], depth=1),
-    'plain_stem': dict(type='plain.ConvPool', widths=[4, 8], depth=2, stem_stride=4, norm='group'),
-    'resnet': dict(type='resnet.ResNet', depth=18, width=4),
-    'resnet_dilated': dict(type='resnet.ResNet', depth=50, width=4, output_stride=8, norm='group'),
+    'plain': ConvPool((4, 8, 8), depth=1), 'stem4': ConvPool((4, 8), depth=1, stem_stride=4),
+    'resnet18': ResNet(18, width=4), 'resnet50': ResNet(50, width=4, output_stride=8, norm='group'),
 }
 CONTEXTS = {
-    'identity': dict(type='identity.Identity'),
-    'pooling': dict(type='attention_pooling.AttentionPooling'),
-    'attention': dict(type='self_attention.SelfAttention', features=8, heads=2, dropout=0.1),
-    'gru': dict(type='renet.ReNet', features=4),
-    'two': [dict(type='renet.ReNet', features=4, cell='lstm', layers=2), dict(type='attention_pooling.AttentionPooling')],
+    'identity': Identity(), 'pooling': AttentionPooling(), 'attention': SelfAttention(8, heads=2),
+    'gru': ReNet(4), 'lstm': ReNet(4, 'lstm'), 'two': (ReNet(4), AttentionPooling()),
 }
-DECODERS = {'fcn': dict(type='fcn.FCN', widths=[8]), 'unet': dict(type='unet.UNet', widths=[8, 4])}
+DECODERS = {'fcn': FCN((8,), dropout=0.1), 'unet': UNet((8, 8))}
+FAMILIES = ['identity', 'gru', 'attention']
 
 
-def segmenter(encoder, context, decoder, **fields):
-    entry = dict(type='segmenter.Segmenter', encoder=ENCODERS[encoder], context=CONTEXTS[context], decoder=DECODERS[decoder],
-                 **fields)
-    return build('model', entry, classes=5)
+def images(batch: int, height: int, width: int, channels: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(batch, height, width, channels)).astype(np.float32)
 
 
-def shapes(module, *inputs):
-    """Shapes of variables and output; nothing runs."""
-    variables = jax.eval_shape(lambda: module.init({'params': jax.random.key(0), 'dropout': jax.random.key(1)}, *inputs,
-                                                   train=True))
-    return variables, jax.eval_shape(lambda v: module.apply(v, *inputs, train=False), {
-        key: value for key, value in variables.items() if key != 'auxiliary'})
+def small(context: str = 'identity', **fields) -> Segmenter:
+    return Segmenter(ENCODERS['plain'], CONTEXTS[context], DECODERS['unet'], CLASSES, **fields)
 
 
-def count(tree) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+def shapes(model, *shape: int, train: bool = True):
+    keys = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return jax.eval_shape(lambda x: model.init_with_output(keys, x, train=train), x)
+
+
+def initialised(model, x):
+    return jax.jit(lambda x: model.init({'params': jax.random.key(0), 'dropout': jax.random.key(1)}, x, train=True))(x)
 
 
 @pytest.mark.parametrize('encoder, context, decoder', list(itertools.product(ENCODERS, CONTEXTS, DECODERS)))
-def test_every_composition_takes_every_size_and_number_of_channels(encoder, context, decoder):
-    for channels, dtype in ((1, 'float32'), (3, 'bfloat16'), (5, 'float32')):
-        model = segmenter(encoder, context, decoder, dtype=dtype, auxiliary=dict(type='fcn.FCN', widths=[4]), dropout=0.1)
-        variables, logits = shapes(model, jnp.zeros((2, 101, 131, channels)))
-        assert (logits.shape, logits.dtype) == ((2, 101, 131, 5), jnp.float32)
-        assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {'float32'}
-        assert variables['auxiliary']['logits'][0].shape == (2, 101, 131, 5)
-        names = {name.split('_')[0] for name in variables['params']}
-        assert names <= {'encoder', 'context', 'decoder', 'head', 'auxiliary'}
+def test_every_composition_takes_a_picture_of_101_by_131(encoder, context, decoder):
+    model = Segmenter(ENCODERS[encoder], CONTEXTS[context], DECODERS[decoder], CLASSES)
+    for channels, train, dtype in ((1, True, 'bfloat16'), (3, False, 'float32'), (5, True, 'float32')):
+        logits, variables = shapes(model.clone(dtype=dtype), 2, 101, 131, channels, train=train)
+        assert (logits.shape, logits.dtype) == ((2, 101, 131, CLASSES), jnp.float32)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
 
 
-@pytest.mark.parametrize('family', ['identity', 'gru', 'attention'])
-def test_each_family_runs_on_an_odd_picture_and_is_finite(family):
-    model = segmenter('plain', family, 'unet', dtype='bfloat16')
-    images = np.random.default_rng(0).normal(size=(1, 21, 35, 3)).astype(np.float32)
-    variables = model.init({'params': jax.random.key(0), 'dropout': jax.random.key(1)}, images, train=True)
-    logits = model.apply(variables, images, train=False)
-    assert logits.shape == (1, 21, 35, 5) and np.isfinite(logits).all() and np.ptp(logits) > 0
+@pytest.mark.parametrize('context', FAMILIES)
+def test_a_model_of_each_family_computes_finite_logits_and_gradients_in_bfloat16(context):
+    model, x = small(context, dtype='bfloat16'), images(2, 13, 17, 3)
+    variables = initialised(model, x)
+
+    def loss(params):
+        logits, _ = model.apply({**variables, 'params': params}, x, train=True, mutable=['batch_stats'])
+        return jnp.sum(logits ** 2), logits
+
+    gradient, logits = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+    assert (logits.shape, logits.dtype) == ((2, 13, 17, CLASSES), jnp.float32)
+    for leaf in jax.tree.leaves(gradient):
+        assert leaf.dtype == jnp.float32 and bool(jnp.isfinite(leaf).all())
+    assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient['encoder']))
 
 
-@pytest.mark.parametrize('depth, parameters', [(18, 11_176_512), (34, 21_284_672), (50, 23_508_032), (101, 42_500_160),
-                                               (152, 58_143_808)])
-def test_resnets_have_as_many_parameters_as_torchvisions_without_classifier(depth, parameters):
-    variables, features = shapes(ResNet(depth), jnp.zeros((1, 64, 96, 3)))
-    assert count(variables['params']) == parameters
-    widest = 512 if depth < 50 else 2048
-    assert {stride: x.shape for stride, x in features.items()} == {
-        2: (1, 32, 48, 64), 4: (1, 16, 24, widest // 8), 8: (1, 8, 12, widest // 4), 16: (1, 4, 6, widest // 2),
-        32: (1, 2, 3, widest)}
+def test_the_parameter_tree_is_encoder_context_decoder_head():
+    _, variables = shapes(small('gru'), 1, 32, 32, 3)
+    assert set(variables['params']) == {'encoder', 'context', 'decoder', 'head'}
+    _, variables = shapes(small('identity'), 1, 32, 32, 3)
+    assert set(variables['params']) == {'encoder', 'decoder', 'head'}
+    _, variables = shapes(small('two', auxiliary=FCN((4,))), 1, 32, 32, 3)
+    assert {name.split('_')[0] for name in variables['params']} == {'encoder', 'context', 'decoder', 'head', 'auxiliary'}
 
 
-def test_resnet18_unet_has_the_parameters_of_segmentation_models_pytorch():
-    model = build('model', dict(type='segmenter.Segmenter', encoder=dict(type='resnet.ResNet'),
-                                context=dict(type='identity.Identity'), decoder=dict(type='unet.UNet')), classes=11)
-    variables, _ = shapes(model, jnp.zeros((1, 64, 64, 3)))
-    assert count(variables['params']) == 14_329_659
+def test_a_resnet18_unet_with_11_classes_has_smps_parameters():
+    model = Segmenter(ResNet(18), Identity(), UNet((256, 128, 64, 32, 16)), 11)
+    logits, variables = shapes(model, 1, 256, 256, 3)
+    assert logits.shape == (1, 256, 256, 11)
+    # segmentation_models.pytorch's Unet('resnet18', classes=1) has 14,328,209 parameters, 145 of them in its head.
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == 14_328_209 + 10 * 145
 
 
-@pytest.mark.parametrize('output_stride', [8, 16])
-def test_output_stride_dilates_with_the_same_parameters(output_stride):
-    variables, features = shapes(ResNet(18, 8, output_stride), jnp.zeros((1, 64, 96, 3)))
-    assert max(features) == output_stride
-    assert features[output_stride].shape == (1, 64 // output_stride, 96 // output_stride, 64)
-    plain, _ = shapes(ResNet(18, 8), jnp.zeros((1, 64, 96, 3)))
-    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, plain)
+def test_a_picture_that_needs_no_padding_equals_the_crop_of_the_padded_one():
+    # The network sees the repeated border in both cases, once added by the model and once by hand.
+    model, x = small(), images(1, 13, 18, 3)
+    variables = initialised(model, x)
+    by_hand = np.pad(x, ((0, 0), (0, 3), (0, 6), (0, 0)), 'edge')
+    cropped, whole = (model.apply(variables, x, train=False) for x in (x, by_hand))
+    np.testing.assert_allclose(cropped, whole[:, :13, :18], atol=1e-5)
 
 
-def test_the_plain_encoder_gives_each_stage_before_its_pooling_and_the_last_pooled_map():
-    encoder = ConvPool(widths=(4, 6), depth=2, stem_stride=2)
-    _, features = shapes(encoder, jnp.zeros((1, 16, 24, 3)))
-    assert {stride: x.shape for stride, x in features.items()} == {2: (1, 8, 12, 4), 4: (1, 4, 6, 6), 8: (1, 2, 3, 6)}
-    assert encoder.stride == 8
-    images = np.random.default_rng(0).normal(size=(1, 16, 24, 3)).astype(np.float32)
-    features = encoder.apply(encoder.init(jax.random.key(0), images, train=True), images, train=False)
-    np.testing.assert_array_equal(features[8], features[4].reshape(1, 2, 2, 3, 2, 6).max((2, 4)))
+def test_coarse_logits_are_enlarged_between_pixel_centres_and_cropped():
+    model, x = Segmenter(ConvPool((4,), depth=1), Identity(), FCN((4,)), CLASSES), images(1, 7, 6, 3)
+    variables = initialised(model, x)
+    even = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), 'edge')
+    logits = model.apply(variables, x, train=False)
+    np.testing.assert_allclose(logits, model.apply(variables, even, train=False)[:, :7], atol=1e-5)
+    # Outputs at 0.75 and 1.25 of the way: their halves meet in the middle between two coarse pixels.
+    corner = np.asarray(logits[0, :3, 0, 0])
+    np.testing.assert_allclose(corner[1] - corner[0], (corner[2] - corner[0]) / 3, atol=1e-5)
 
 
-@pytest.mark.parametrize('cell', ['gru', 'lstm'])
-def test_renet_equals_a_python_loop_over_rows_then_columns(cell):
-    x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
-    layer = ReNet(4, cell, layers=2)
-    variables = layer.init(jax.random.key(0), x, train=True)
-    expected = np.stack([recurrence.renet(picture, variables['params'], cell, 2) for picture in x])
-    np.testing.assert_allclose(layer.apply(variables, x, train=True), expected, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize('resolution', [0.5, 0.7])
+def test_a_reduced_resolution_still_gives_logits_of_every_pixel(resolution):
+    logits, _ = shapes(small(resolution=resolution), 2, 101, 131, 3)
+    assert logits.shape == (2, 101, 131, CLASSES)
+    with pytest.raises(InputError, match='resolution'):
+        shapes(small(resolution=0.0), 1, 32, 32, 3)
 
 
-def test_one_renet_layer_lets_every_position_see_every_other():
-    x = np.random.default_rng(0).normal(size=(1, 5, 6, 2)).astype(np.float32)
-    layer = ReNet(3)
-    variables = layer.init(jax.random.key(0), x, train=True)
-    gradient = jax.grad(lambda x: layer.apply(variables, x, train=True)[0, 4, 0].sum())(x)
-    assert (np.abs(gradient).sum(-1) > 0).all()
+def test_the_auxiliary_head_gives_logits_in_training_only():
+    model, x = small(auxiliary=FCN((4,), norm='group')), images(1, 13, 17, 3)
+    variables = initialised(model, x)
+    fields = {name: variables[name] for name in ('params', 'batch_stats')}
+    _, updates = model.apply(fields, x, train=True, mutable=['auxiliary', 'batch_stats'])
+    sown, = updates['auxiliary']['logits']
+    assert (sown.shape, sown.dtype) == ((1, 13, 17, CLASSES), jnp.float32)
+    _, updates = model.apply(fields, x, train=False, mutable=['auxiliary'])
+    assert not updates
 
 
-def test_attention_pooling_is_the_formula():
-    rng = np.random.default_rng(0)
-    x, scores = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 4)) * 3
-    np.testing.assert_allclose(attention_pool(jnp.asarray(x), jnp.asarray(scores)), attention.attention_pool(x, scores), rtol=1e-5)
-    np.testing.assert_allclose(attention_pool(jnp.asarray(x), jnp.zeros((2, 3, 4))), x.mean((1, 2)), rtol=1e-5, atol=1e-6)
+def test_initialising_for_evaluation_makes_the_same_parameters_as_for_training():
+    model = small('two', auxiliary=FCN((4,)), dropout=0.1)
+    one, other = (shapes(model, 1, 16, 16, 3, train=train)[1]['params'] for train in (True, False))
+    assert jax.tree.map(lambda leaf: leaf.shape, one) == jax.tree.map(lambda leaf: leaf.shape, other)
 
 
-def test_self_attention_without_positions_commutes_with_permutations_and_with_them_does_not():
-    x = np.random.default_rng(0).normal(size=(1, 3, 4, 8)).astype(np.float32)
-    order = np.random.default_rng(1).permutation(12)
-
-    def permuted(x):
-        return x.reshape(1, 12, 8)[:, order].reshape(1, 3, 4, 8)
-
-    for position in (False, True):
-        layer = SelfAttention(8, heads=2, position=position)
-        variables = layer.init(jax.random.key(0), x, train=True)
-        one, other = (permuted(np.asarray(layer.apply(variables, x, train=True))),
-                      np.asarray(layer.apply(variables, permuted(x), train=True)))
-        assert np.allclose(one, other, atol=1e-5) != position
+def test_dropout_needs_its_key_in_training_only_and_drops_whole_channels():
+    model, x = small(dropout=0.5), images(1, 16, 16, 3)
+    variables = initialised(model, x)
+    a, b, again = (model.apply(variables, x, train=True, mutable=['batch_stats'], rngs={'dropout': jax.random.key(i)})[0]
+                   for i in (1, 2, 1))
+    assert np.abs(np.asarray(a - b)).max() > 1e-3
+    np.testing.assert_array_equal(a, again)
+    np.testing.assert_array_equal(*(model.apply(variables, x, train=False) for _ in range(2)))
 
 
-def test_dropout_acts_in_training_only():
-    model = segmenter('plain', 'identity', 'fcn', dropout=0.5)
-    images = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
-    variables = model.init({'params': jax.random.key(0), 'dropout': jax.random.key(1)}, images, train=True)
-    still = [model.apply(variables, images, train=False) for _ in range(2)]
-    np.testing.assert_array_equal(*still)
-    moving = [model.apply(variables, images, train=True, rngs={'dropout': jax.random.key(i)}, mutable=['batch_stats'])[0]
-              for i in range(2)]
-    assert np.abs(np.asarray(moving[0]) - moving[1]).max() > 1e-3
+def test_a_model_over_four_pmapped_devices_equals_one_device():
+    assert jax.device_count() == 4
+    model, x = small('gru'), images(8, 8, 8, 3)
+    variables = initialised(model, x[:1])
 
+    def forward(x):
+        return model.apply(variables, x, train=True, mutable=['batch_stats'])
 
-@pytest.mark.parametrize('module, inputs, words', [
-    (ResNet(19), jnp.zeros, 'depth 19.*18, 34, 50, 101, 152'),
-    (ConvPool(stem_stride=3), jnp.zeros, 'stem_stride 3'),
-    (SelfAttention(10, heads=4), jnp.zeros, 'features 10 does not divide by heads 4'),
-])
-def test_fields_that_make_no_model_are_named(module, inputs, words):
-    with pytest.raises(InputError, match=words):
-        shapes(module, inputs((1, 32, 32, 4)))
-
-
-def test_decoders_name_strides_that_the_encoder_does_not_have():
-    features = {4: jnp.zeros((1, 8, 8, 2)), 8: jnp.zeros((1, 4, 4, 2))}
-    with pytest.raises(InputError, match='5 widths .* coarsest stride 8; give at most 3'):
-        shapes(UNet(), features)
-    with pytest.raises(InputError, match='stride 16 is not among the strides of the encoder, 4, 8'):
-        shapes(FCN(stride=16), features)
+    logits, updates = jax.jit(forward)(x)
+    spread, spread_updates = jax.pmap(forward, axis_name=DATA_AXIS)(x.reshape(4, 2, 8, 8, 3))
+    np.testing.assert_allclose(spread.reshape(logits.shape), logits, atol=1e-4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[3], b, atol=1e-5), spread_updates, updates)

@@ -1,0 +1,172 @@
+"""Context layers: slow references, and the symmetries that each one must have."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.context.attention_pooling import AttentionPooling, attention_pool
+from jaxseg.context.identity import Identity
+from jaxseg.context.renet import ReNet
+from jaxseg.context.self_attention import SelfAttention
+from jaxseg.errors import InputError
+from tests.references import attention, recurrence
+
+LAYERS = {
+    'identity': Identity(), 'attention_pooling': AttentionPooling(), 'self_attention': SelfAttention(8, heads=2),
+    'gru': ReNet(4), 'lstm': ReNet(4, 'lstm'),
+}
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def initialised(layer, x, train: bool = False):
+    """Variables whose biases are not zero, so that a forgotten one shows."""
+    variables = jax.jit(lambda key: layer.init(key, x, train=train))(jax.random.key(0))
+    return jax.tree.map(lambda p: p + 0.1 * random(*p.shape, seed=p.size), variables)
+
+
+def run(layer, variables, x):
+    return np.asarray(jax.jit(lambda v, x: layer.apply(v, x, train=False))(variables, x))
+
+
+def flip(params: dict, pattern: str) -> dict:
+    """The parameters with forward and backward exchanged in the sweeps whose name begins with `pattern`."""
+    exchange = {'forward': 'backward', 'backward': 'forward'}
+    return {name if not name.startswith(pattern) else f'{name.split("_")[0]}_{exchange[name.split("_")[1]]}': value
+            for name, value in params.items()}
+
+
+@pytest.mark.parametrize('cell, layers', [('gru', 1), ('lstm', 1), ('gru', 2)])
+def test_renet_equals_the_loop_over_rows_columns_and_positions(cell, layers):
+    x, layer = random(2, 3, 4, 5), ReNet(3, cell, layers)
+    variables = initialised(layer, x)
+    expected = recurrence.renet(cell, x, jax.tree.map(np.asarray, variables['params']), layers=layers)
+    assert expected.shape == (2, 3, 4, 6)
+    np.testing.assert_allclose(run(layer, variables, x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('cell', ['gru', 'lstm'])
+def test_the_gradient_of_renet_equals_that_of_the_plain_loop(cell):
+    x, weights, layer = random(2, 2, 3, 3), random(2, 2, 3, 4, seed=1), ReNet(2, cell)
+    params = initialised(layer, x)['params']
+    loop = functools.partial(recurrence.renet, cell, xp=jnp)
+    fast, slow = (jax.jit(jax.grad(lambda p, x, run=run: jnp.sum(run(x, p) * weights), (0, 1)))(params, x)
+                  for run in (lambda x, p: layer.apply({'params': p}, x, train=False), loop))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), fast, slow)
+
+
+@pytest.mark.parametrize('cell', ['gru', 'lstm'])
+def test_a_flipped_picture_gives_flipped_features_when_renet_exchanges_its_directions(cell):
+    x, layer = random(1, 4, 3, 3), ReNet(2, cell)
+    params = initialised(layer, x)['params']
+    plain = run(layer, {'params': params}, x)
+    # Upside down: the columns are read the other way round, so the two halves of the outputs trade places too.
+    upside_down = run(layer, {'params': flip(params, 'columns')}, x[:, ::-1])
+    np.testing.assert_allclose(upside_down[:, ::-1], np.roll(plain, 2, -1), atol=1e-5)
+
+
+def test_every_output_of_renet_depends_on_every_pixel():
+    x, layer = random(1, 3, 4, 2), ReNet(3)
+    variables = initialised(layer, x)
+    jacobian = jax.jit(jax.jacobian(lambda x: layer.apply(variables, x, train=False).sum((0, 3))))(x)
+    assert np.abs(jacobian).sum((-1, 2)).min() > 1e-7
+
+
+def test_a_picture_does_not_see_the_others_of_its_batch():
+    for layer in LAYERS.values():
+        x = random(3, 2, 3, 8)
+        variables = initialised(layer, x)
+        np.testing.assert_allclose(run(layer, variables, x)[1:2], run(layer, variables, x[1:2]), atol=1e-5)
+
+
+def test_attention_pooling_is_the_weighted_mean_of_its_formula():
+    # Scores 0 and log 3: weights 1/4 and 3/4.
+    x = jnp.array([[[[4.0, 0.0], [0.0, 8.0]]]])
+    np.testing.assert_allclose(attention_pool(x, jnp.log(jnp.array([[[1.0, 3.0]]]))), [[1, 6]], rtol=1e-6)
+    x, scores = random(2, 3, 4, 5), 3 * random(2, 3, 4, seed=1)
+    np.testing.assert_allclose(attention_pool(x, scores), attention.attention_pool(x, scores), atol=1e-5)
+
+
+def test_equal_scores_pool_to_the_mean_and_large_ones_do_not_overflow():
+    x = random(2, 3, 4, 5)
+    np.testing.assert_allclose(attention_pool(x, np.full((2, 3, 4), 7.0)), x.mean((1, 2)), atol=1e-6)
+    scores = np.zeros((2, 3, 4), np.float32)
+    scores[:, 1, 2] = 1e5
+    np.testing.assert_allclose(attention_pool(x, scores), x[:, 1, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize('features', [None, 7])
+def test_the_pooled_vector_is_given_back_to_every_position(features):
+    x, layer = random(2, 3, 4, 5), AttentionPooling(features)
+    variables = initialised(layer, x)
+    params = jax.tree.map(np.asarray, variables['params'])
+    linear = {name: lambda x, p=p: x @ p['kernel'] + p['bias'] for name, p in params.items()}
+    y = attention.attention_pool(x, linear['score'](x)[..., 0])
+    own = linear['project'](x) if features else x
+    np.testing.assert_allclose(run(layer, variables, x), own + linear['give_back'](y)[:, None, None], atol=1e-5)
+
+
+@pytest.mark.parametrize('layer', [AttentionPooling(), SelfAttention(8, heads=2, layers=2, position=False)])
+def test_attention_without_positions_commutes_with_every_permutation(layer):
+    x = random(2, 3, 4, 8)
+    variables, order = initialised(layer, x), np.random.default_rng(3).permutation(12)
+
+    def permuted(x):
+        return x.reshape(2, 12, 8)[:, order].reshape(2, 3, 4, 8)
+
+    np.testing.assert_allclose(run(layer, variables, permuted(x)), permuted(run(layer, variables, x)), atol=1e-5)
+
+
+def test_self_attention_with_positions_sees_where_a_pixel_is():
+    x, layer = np.broadcast_to(random(1, 1, 1, 8), (1, 3, 4, 8)), SelfAttention(8, heads=2)
+    out = run(layer, initialised(layer, x), x).reshape(12, 8)
+    assert (np.abs(out[:, None] - out[None]).max(-1) + np.eye(12)).min() > 1e-3
+
+
+def test_a_block_of_self_attention_equals_the_formula():
+    x, layer = random(2, 2, 3, 8), SelfAttention(8, heads=2, position=False)
+    variables = initialised(layer, x)
+    p = jax.tree.map(np.asarray, variables['params'])
+    tokens = x.reshape(2, 6, 8)
+    qkv = np.einsum('bnc,cshd->sbnhd', norm(tokens, p['norm0_attention']), p['qkv0']['kernel'])
+    attended = attention.attend(*(qkv + p['qkv0']['bias'][:, None, None]))
+    tokens = tokens + np.einsum('bnhd,hdc->bnc', attended, p['out0']['kernel']) + p['out0']['bias']
+    hidden = norm(tokens, p['norm0_mlp']) @ p['mlp0_in']['kernel'] + p['mlp0_in']['bias']
+    tokens = tokens + np.asarray(jax.nn.gelu(hidden)) @ p['mlp0_out']['kernel'] + p['mlp0_out']['bias']
+    np.testing.assert_allclose(run(layer, variables, x).reshape(2, 6, 8), tokens, atol=1e-4)
+
+
+def norm(x: np.ndarray, params: dict) -> np.ndarray:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred ** 2).mean(-1, keepdims=True) + 1e-6) * params['scale'] + params['bias']
+
+
+def test_dropout_of_self_attention_works_in_training_only():
+    x, layer = random(1, 2, 3, 8), SelfAttention(8, heads=2, dropout=0.5)
+    variables = layer.init(jax.random.key(0), x, train=False)
+    one, other = (layer.apply(variables, x, train=True, rngs={'dropout': jax.random.key(i)}) for i in (1, 2))
+    assert np.abs(np.asarray(one - other)).max() > 1e-3
+    np.testing.assert_array_equal(run(layer, variables, x), run(SelfAttention(8, heads=2), variables, x))
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_a_context_keeps_height_width_and_dtype(name):
+    for dtype in (jnp.float32, jnp.bfloat16):
+        x = jax.ShapeDtypeStruct((2, 5, 3, 8), dtype)
+        out, variables = jax.eval_shape(
+            lambda x: LAYERS[name].init_with_output(jax.random.key(0), x, train=True), x)
+        assert (out.shape, out.dtype) == ((2, 5, 3, 8), dtype)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
+
+
+def test_a_field_that_cannot_be_used_is_named():
+    x = random(1, 2, 2, 4)
+    with pytest.raises(InputError, match='features 10 does not divide by heads 4'):
+        SelfAttention(10, heads=4).init(jax.random.key(0), x, train=True)
+    with pytest.raises(InputError, match="'mgu' is unknown; known: gru, lstm"):
+        ReNet(3, 'mgu').init(jax.random.key(0), x, train=True)
