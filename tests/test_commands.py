@@ -65,7 +65,7 @@ def test_prediction_writes_masks_and_overlays_of_any_size(trained, tmp_path, cap
         predict = jaxseg.load(trained)
         np.testing.assert_array_equal(predict(np.array(image)), np.array(mask))
         probabilities = predict.probabilities(np.array(image))
-    assert probabilities.shape == (33, 47, 6)
+    assert probabilities.shape == (33, 47, 5)
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
     assert (tmp_path / 'out' / 'deep' / 'grey.png').is_file()
 
@@ -145,7 +145,7 @@ def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
     (['--config.model.encoder.depth=three'], ['--config.model.encoder.depth=three: expected int']),
     (['--config.model.encoder.norm=layer'], ["norm: 'layer' is unknown; known: batch, group"]),
     (['--config.model.decoder.widths=[8,8,8]'], ['3 widths (8, 8, 8) go beyond stride 1']),
-    (['--config.losses.cross_entropy.class_weights=[1.0,2.0]'], ['class_weights: 2 weights for 6 classes']),
+    (['--config.losses.cross_entropy.class_weights=[1.0,2.0]'], ['class_weights: 2 weights for 5 classes']),
     (['--config.batch_size=0'], ['batch_size: 0 is not at least 1']),
     (['--config.parallel=tensor'], ["parallel: 'tensor' is unknown; known: jit, pmap"]),
     (['--config.schedule.warmup=99'], ['schedule.warmup: 99 does not fit into 12 steps']),

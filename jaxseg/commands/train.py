@@ -147,6 +147,6 @@ def _check_counts(**counts: int):
 
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The config with a data root that holds from every folder, so that a work directory can be used from anywhere."""
-    data = {key: str(pathlib.Path(value).expanduser().absolute()) if key in ('root', 'data_dir') and value else value
+    data = {key: str(pathlib.Path(value).expanduser().absolute()) if key in ('root', 'directory') and value else value
             for key, value in config['data'].items()}
     return {**config, 'data': data}

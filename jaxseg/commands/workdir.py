@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from jaxseg.training.checkpoint import Checkpoints
 from jaxseg.training.state import make_init
 
 # What a stopped run may go on with in another way: where its data lies now, and how its work is spread and told.
-FREE = ('data.root', 'data.data_dir', 'parallel', 'workers', 'report_every')
+FREE = ('data.root', 'data.directory', 'parallel', 'workers', 'report_every')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +77,11 @@ def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> 
 def write_description(path: pathlib.Path, config: Mapping[str, Any], spec: DatasetSpec):
     """Writes config.json and dataset.json."""
     path.mkdir(parents=True, exist_ok=True)
-    (path / 'config.json').write_text(json.dumps(config, indent=1) + '\n')
     spec.save(path / 'dataset.json')
+    # config.json comes last, and whole: where it is, there is a run to go on with.
+    partial = path / 'config.partial'
+    partial.write_text(json.dumps(config, indent=1) + '\n')
+    os.replace(partial, path / 'config.json')
 
 
 def check_same_run(workdir: pathlib.Path, config: Mapping[str, Any]):
