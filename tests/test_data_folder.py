@@ -84,7 +84,7 @@ def test_a_binary_mask_of_0_and_255_has_class_one_where_it_is_255(tmp_path):
     binary = np.where(MASK == 1, 255, 0).astype(np.uint8)
     write(tmp_path, image=picture(), mask=binary, stem='grey')
     write(tmp_path, image=picture(), mask=Image.fromarray(binary > 0), stem='bits')
-    write(tmp_path, image=picture(), mask=np.where(MASK == 1, 255, MASK // 2).astype(np.uint8), stem='void')
+    write(tmp_path, image=picture(), mask=np.where(MASK == 1, 255, MASK == 2).astype(np.uint8), stem='void')
     samples = {sample['name']: sample['mask'] for sample in folder(tmp_path, classes=('no', 'yes'), colors=None).source('train')}
     np.testing.assert_array_equal(samples['grey'], MASK == 1)
     np.testing.assert_array_equal(samples['bits'], MASK == 1)

@@ -21,14 +21,15 @@ PET = np.array([[1, 2, 3], [2, 2, 1]], np.uint8).repeat(4, 0).repeat(4, 1)
 CITY = np.arange(34, dtype=np.uint8)[None].repeat(3, 0)
 
 
-def prepare(folder: pathlib.Path, name: str, splits: dict, image_key: str, mask_key: str, mask: np.ndarray) -> str:
+def prepare(folder: pathlib.Path, dataset: str, splits: dict, image_key: str, mask_key: str, mask: np.ndarray) -> str:
     """A data set of a few pictures in the format of a registered one."""
     (folder / 'raw').mkdir(parents=True)
     Image.fromarray(mask).save(folder / 'raw' / 'mask.png')
     for i in range(max(splits.values())):
         Image.fromarray(np.full((*mask.shape, 3), i, np.uint8)).save(folder / 'raw' / f'{i}.png')
 
-    class Builder(tfds.core.GeneratorBasedBuilder):
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name = dataset
         VERSION = tfds.core.Version('1.0.0')
 
         def _info(self):
@@ -44,10 +45,9 @@ def prepare(folder: pathlib.Path, name: str, splits: dict, image_key: str, mask_
                 yield i, {image_key: str(folder / 'raw' / f'{i}.png'), mask_key: str(folder / 'raw' / 'mask.png'),
                           'file_name': f'{i}.png'}
 
-    Builder.name = name
     builder = Builder(data_dir=folder, file_format='array_record')
     builder.download_and_prepare()
-    return str(folder / name / '1.0.0')
+    return str(folder / dataset / '1.0.0')
 
 
 def test_pet_is_read_with_its_mapping(tmp_path):

@@ -26,7 +26,8 @@ class Checkpoints:
             preservation_policy.LatestN(2),
             preservation_policy.BestN(get_metric_fn=lambda metrics: metrics['miou'], reverse=False, n=1)])
         self._manager = ocp.CheckpointManager(
-            pathlib.Path(directory).absolute(), item_names=('model', 'optimizer'),
+            pathlib.Path(directory).absolute(),
+            item_handlers={item: ocp.StandardCheckpointHandler() for item in ('model', 'optimizer')},
             options=ocp.CheckpointManagerOptions(
                 best_fn=lambda metrics: metrics['miou'], best_mode='max', preservation_policy=keep,
                 cleanup_tmp_directories=True))

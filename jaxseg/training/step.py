@@ -47,7 +47,7 @@ def make_train_step(*, model: nn.Module, losses: Any, optimizer: optax.GradientT
             total, gradients = jax.lax.psum((total, gradients), axis)
             parts = {name: (jax.lax.psum(value, axis), count) for name, (value, count) in parts.items()}
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        metrics = {'loss': total, **losses.means(parts), 'gradient_norm': optax.global_norm(gradients),
+        metrics = {'loss': total, **losses.means(parts), 'gradient_norm': optax.tree.norm(gradients),
                    'learning_rate': jnp.asarray(schedule(state.step), jnp.float32)}
         return TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state), metrics
 
