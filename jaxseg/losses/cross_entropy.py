@@ -13,7 +13,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, valid: jax.Array, *,
                   ) -> tuple[jax.Array, jax.Array]:
     """`sum_i w_{y_i} (1 - e) (-log p_{i, y_i}) + w_{y_i} e mean_k (-log p_{i, k})` and `sum_i w_{y_i}`, over valid pixels.
 
-    The mean is that of PyTorch's weighted cross-entropy. `e` is the label smoothing of Szegedy et al. 2016.
+    `e` is the label smoothing of Szegedy et al. 2016. The mean is that of PyTorch with class weights or with smoothing; with
+    both, PyTorch weights each smoothed class by its own weight, while here a pixel has one weight, that of its label.
 
     Args:
       logits: (..., classes).
@@ -23,13 +24,15 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, valid: jax.Array, *,
       label_smoothing: e, in [0, 1).
 
     Raises:
-      InputError: the class weights are not as many as the classes.
+      InputError: the class weights are not as many as the classes, or e is outside [0, 1).
 
     >>> import jax.numpy as jnp
     >>> total, count = cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 255]), jnp.array([True, True, False]))
     >>> round(float(total / count), 4)  # log 4
     1.3863
     """
+    if not 0 <= label_smoothing < 1:
+        raise InputError(f'label_smoothing: {label_smoothing} is outside [0, 1); 0.1 is usual')
     # Zeroed under void: an infinite logit there would give 0 * NaN in the gradient.
     logits = jnp.where(valid[..., None], logits.astype(jnp.float32), 0)
     hot = labels[..., None] == jnp.arange(logits.shape[-1]).reshape((1,) * labels.ndim + (-1,))

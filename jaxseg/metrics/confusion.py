@@ -14,14 +14,15 @@ def confusion_counts(labels: jax.Array, predictions: jax.Array, valid: jax.Array
     """Pixels of a batch by true class (rows) and predicted class (columns): (classes, classes) int32.
 
     Exact up to 2**31 pixels a batch; `Confusion` adds batches in int64. All arguments have the same shape; labels may
-    hold anything where not valid.
+    hold anything where not valid, and be of any integer type.
     """
     # Void goes to a bin of its own behind the others, which is dropped.
-    index = jnp.where(valid, labels * classes + predictions, classes * classes)
+    # In int32 first: in the 8 bits of a stored mask the product wraps around from 16 classes on.
+    index = jnp.where(valid, labels.astype(jnp.int32) * classes + predictions.astype(jnp.int32), classes * classes)
     return jnp.bincount(index.reshape(-1), length=classes * classes + 1)[:-1].reshape(classes, classes)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # the `==` of two arrays is no bool
 class Confusion:
     """Pixels by true class (rows) and predicted class (columns), int64, with the names of the classes."""
 
