@@ -13,6 +13,8 @@ from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.errors import InputError
 from tests.references import attention, recurrence
+from tests.references.gradient import central_differences
+from tests.variables import random_variables
 
 LAYERS = {
     'identity': Identity(), 'attention_pooling': AttentionPooling(), 'self_attention': SelfAttention(8, heads=2),
@@ -24,14 +26,13 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def initialised(layer, x, train: bool = False):
-    """Variables whose biases are not zero, so that a forgotten one shows."""
-    variables = jax.jit(lambda key: layer.init(key, x, train=train))(jax.random.key(0))
-    return jax.tree.map(lambda p: p + 0.1 * random(*p.shape, seed=p.size), variables)
+@functools.partial(jax.jit, static_argnums=0)
+def forward(layer, variables, x):
+    return layer.apply(variables, x, train=False)
 
 
-def run(layer, variables, x):
-    return np.asarray(jax.jit(lambda v, x: layer.apply(v, x, train=False))(variables, x))
+def run(layer, variables, x) -> np.ndarray:
+    return np.asarray(forward(layer, variables, x))
 
 
 def flip(params: dict, pattern: str) -> dict:
@@ -44,26 +45,25 @@ def flip(params: dict, pattern: str) -> dict:
 @pytest.mark.parametrize('cell, layers', [('gru', 1), ('lstm', 1), ('gru', 2)])
 def test_renet_equals_the_loop_over_rows_columns_and_positions(cell, layers):
     x, layer = random(2, 3, 4, 5), ReNet(3, cell, layers)
-    variables = initialised(layer, x)
-    expected = recurrence.renet(cell, x, jax.tree.map(np.asarray, variables['params']), layers=layers)
+    variables = random_variables(layer, x, train=False)
+    expected = recurrence.renet(cell, x, variables['params'], layers=layers)
     assert expected.shape == (2, 3, 4, 6)
     np.testing.assert_allclose(run(layer, variables, x), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('cell', ['gru', 'lstm'])
-def test_the_gradient_of_renet_equals_that_of_the_plain_loop(cell):
-    x, weights, layer = random(2, 2, 3, 3), random(2, 2, 3, 4, seed=1), ReNet(2, cell)
-    params = initialised(layer, x)['params']
-    loop = functools.partial(recurrence.renet, cell, xp=jnp)
-    fast, slow = (jax.jit(jax.grad(lambda p, x, run=run: jnp.sum(run(x, p) * weights), (0, 1)))(params, x)
-                  for run in (lambda x, p: layer.apply({'params': p}, x, train=False), loop))
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), fast, slow)
+def test_the_gradient_of_renet_equals_the_differences_of_the_plain_loop():
+    x, weights, layer = random(2, 2, 3, 3), random(2, 2, 3, 4, seed=1), ReNet(2)
+    params = random_variables(layer, x, train=False)['params']
+    gradient = jax.jit(jax.grad(
+        lambda params, x: jnp.sum(layer.apply({'params': params}, x, train=False) * weights), (0, 1)))(params, x)
+    expected = central_differences(lambda params, x: np.sum(recurrence.renet('gru', x, params) * weights), params, x)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), gradient, expected)
 
 
 @pytest.mark.parametrize('cell', ['gru', 'lstm'])
 def test_a_flipped_picture_gives_flipped_features_when_renet_exchanges_its_directions(cell):
     x, layer = random(1, 4, 3, 3), ReNet(2, cell)
-    params = initialised(layer, x)['params']
+    params = random_variables(layer, x, train=False)['params']
     plain = run(layer, {'params': params}, x)
     # Upside down: the columns are read the other way round, so the two halves of the outputs trade places too.
     upside_down = run(layer, {'params': flip(params, 'columns')}, x[:, ::-1])
@@ -71,17 +71,22 @@ def test_a_flipped_picture_gives_flipped_features_when_renet_exchanges_its_direc
 
 
 def test_every_output_of_renet_depends_on_every_pixel():
-    x, layer = random(1, 3, 4, 2), ReNet(3)
-    variables = initialised(layer, x)
-    jacobian = jax.jit(jax.jacobian(lambda x: layer.apply(variables, x, train=False).sum((0, 3))))(x)
-    assert np.abs(jacobian).sum((-1, 2)).min() > 1e-7
+    # Picture i of the batch differs from the last one in pixel i alone.
+    x, layer = np.repeat(random(1, 3, 4, 2), 13, 0), ReNet(3)
+    for pixel, (i, j) in enumerate(np.ndindex(3, 4)):
+        x[pixel, i, j] += 1
+    out = run(layer, random_variables(layer, x, train=False), x)
+    assert np.abs(out[:-1] - out[-1:]).max(-1).min() > 1e-6
 
 
-def test_a_picture_does_not_see_the_others_of_its_batch():
-    for layer in LAYERS.values():
-        x = random(3, 2, 3, 8)
-        variables = initialised(layer, x)
-        np.testing.assert_allclose(run(layer, variables, x)[1:2], run(layer, variables, x[1:2]), atol=1e-5)
+@pytest.mark.parametrize('name', LAYERS)
+def test_a_picture_does_not_see_the_others_of_its_batch(name):
+    x, others = random(3, 2, 3, 8), random(3, 2, 3, 8, seed=1)
+    others[1] = x[1]
+    variables = random_variables(LAYERS[name], x, train=False)
+    a, b = (run(LAYERS[name], variables, pictures) for pictures in (x, others))
+    np.testing.assert_allclose(a[1], b[1], atol=1e-6)
+    assert np.abs(a[0] - b[0]).max() > 1e-2
 
 
 def test_attention_pooling_is_the_weighted_mean_of_its_formula():
@@ -103,9 +108,8 @@ def test_equal_scores_pool_to_the_mean_and_large_ones_do_not_overflow():
 @pytest.mark.parametrize('features', [None, 7])
 def test_the_pooled_vector_is_given_back_to_every_position(features):
     x, layer = random(2, 3, 4, 5), AttentionPooling(features)
-    variables = initialised(layer, x)
-    params = jax.tree.map(np.asarray, variables['params'])
-    linear = {name: lambda x, p=p: x @ p['kernel'] + p['bias'] for name, p in params.items()}
+    variables = random_variables(layer, x, train=False)
+    linear = {name: lambda x, p=p: x @ p['kernel'] + p['bias'] for name, p in variables['params'].items()}
     y = attention.attention_pool(x, linear['score'](x)[..., 0])
     own = linear['project'](x) if features else x
     np.testing.assert_allclose(run(layer, variables, x), own + linear['give_back'](y)[:, None, None], atol=1e-5)
@@ -114,7 +118,7 @@ def test_the_pooled_vector_is_given_back_to_every_position(features):
 @pytest.mark.parametrize('layer', [AttentionPooling(), SelfAttention(8, heads=2, layers=2, position=False)])
 def test_attention_without_positions_commutes_with_every_permutation(layer):
     x = random(2, 3, 4, 8)
-    variables, order = initialised(layer, x), np.random.default_rng(3).permutation(12)
+    variables, order = random_variables(layer, x, train=False), np.random.default_rng(3).permutation(12)
 
     def permuted(x):
         return x.reshape(2, 12, 8)[:, order].reshape(2, 3, 4, 8)
@@ -124,15 +128,14 @@ def test_attention_without_positions_commutes_with_every_permutation(layer):
 
 def test_self_attention_with_positions_sees_where_a_pixel_is():
     x, layer = np.broadcast_to(random(1, 1, 1, 8), (1, 3, 4, 8)), SelfAttention(8, heads=2)
-    out = run(layer, initialised(layer, x), x).reshape(12, 8)
+    out = run(layer, random_variables(layer, x, train=False), x).reshape(12, 8)
     assert (np.abs(out[:, None] - out[None]).max(-1) + np.eye(12)).min() > 1e-3
 
 
 def test_a_block_of_self_attention_equals_the_formula():
     x, layer = random(2, 2, 3, 8), SelfAttention(8, heads=2, position=False)
-    variables = initialised(layer, x)
-    p = jax.tree.map(np.asarray, variables['params'])
-    tokens = x.reshape(2, 6, 8)
+    variables = random_variables(layer, x, train=False)
+    p, tokens = variables['params'], x.reshape(2, 6, 8)
     qkv = np.einsum('bnc,cshd->sbnhd', norm(tokens, p['norm0_attention']), p['qkv0']['kernel'])
     attended = attention.attend(*(qkv + p['qkv0']['bias'][:, None, None]))
     tokens = tokens + np.einsum('bnhd,hdc->bnc', attended, p['out0']['kernel']) + p['out0']['bias']
@@ -148,8 +151,9 @@ def norm(x: np.ndarray, params: dict) -> np.ndarray:
 
 def test_dropout_of_self_attention_works_in_training_only():
     x, layer = random(1, 2, 3, 8), SelfAttention(8, heads=2, dropout=0.5)
-    variables = layer.init(jax.random.key(0), x, train=False)
-    one, other = (layer.apply(variables, x, train=True, rngs={'dropout': jax.random.key(i)}) for i in (1, 2))
+    variables = random_variables(layer, x, train=False)
+    train = jax.jit(lambda key: layer.apply(variables, x, train=True, rngs={'dropout': key}))
+    one, other = (train(jax.random.key(i)) for i in (1, 2))
     assert np.abs(np.asarray(one - other)).max() > 1e-3
     np.testing.assert_array_equal(run(layer, variables, x), run(SelfAttention(8, heads=2), variables, x))
 

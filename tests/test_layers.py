@@ -15,6 +15,8 @@ from jaxseg.layers.position import sine_2d
 from jaxseg.layers.recurrence import Recurrence
 from jaxseg.layers.resize import enlarge, pad_to_multiple, reduce, upsample_nearest
 from tests.references import attention, recurrence
+from tests.references.gradient import central_differences
+from tests.variables import random_variables
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -189,14 +191,17 @@ def test_large_scores_overflow_neither_in_float32_nor_in_bfloat16():
 def test_a_recurrence_equals_the_loop_forward_and_backward(cell, reverse):
     x, weights = random(3, 4, 4), random(3, 4, 5, seed=1)
     layer = Recurrence(5, cell, reverse)
-    params = layer.init(jax.random.key(0), x)['params']
-    params = jax.tree.map(lambda p: p + 0.1 * random(*p.shape, seed=2), params)
-    expected = recurrence.recur(cell, x, jax.tree.map(np.asarray, params), reverse=reverse)
-    np.testing.assert_allclose(layer.apply({'params': params}, x), expected, atol=1e-5)
-    loop = functools.partial(recurrence.recur, cell, reverse=reverse, xp=jnp)
-    fast, slow = (jax.jit(jax.grad(lambda p, x, run=run: jnp.sum(run(x, p) * weights), (0, 1)))(params, x)
-                  for run in (lambda x, p: layer.apply({'params': p}, x), loop))
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), fast, slow)
+    params = random_variables(layer, x)['params']
+
+    def loss(params, x):
+        out = layer.apply({'params': params}, x)
+        return jnp.sum(out * weights), out
+
+    gradient, out = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
+    np.testing.assert_allclose(out, recurrence.recur(cell, x, params, reverse=reverse), atol=1e-5)
+    expected = central_differences(
+        lambda params, x: np.sum(recurrence.recur(cell, x, params, reverse=reverse) * weights), params, x)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), gradient, expected)
 
 
 def test_the_state_of_a_recurrence_is_float32_under_bfloat16():

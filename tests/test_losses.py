@@ -22,7 +22,10 @@ LOSSES = {
         references.cross_entropy, class_weights=np.ones(4), smoothing=0)),
     'weighted': (functools.partial(cross_entropy_module.cross_entropy, class_weights=WEIGHTS, label_smoothing=0.1),
                  functools.partial(references.cross_entropy, class_weights=WEIGHTS, smoothing=0.1)),
-    'focal': (functools.partial(focal_module.focal, gamma=1.5), functools.partial(references.focal, gamma=1.5)),
+    'focal': (functools.partial(focal_module.focal, gamma=1.5), functools.partial(
+        references.focal, gamma=1.5, class_weights=np.ones(4))),
+    'focal weighted': (functools.partial(focal_module.focal, gamma=2.5, class_weights=WEIGHTS),
+                       functools.partial(references.focal, gamma=2.5, class_weights=WEIGHTS)),
     'dice': (functools.partial(dice_module.dice, smooth=0.5), functools.partial(references.dice, smooth=0.5)),
     'lovasz': (lovasz_module.lovasz_softmax, references.lovasz_softmax),
 }
@@ -110,11 +113,30 @@ def test_a_batch_adds_up_from_its_parts(name):
 
 
 @each_loss
+def test_jit_and_vmap_give_the_same(name):
+    loss, data = LOSSES[name][0], example()
+    expected = loss(*data)
+    np.testing.assert_allclose(jax.jit(loss)(*data), expected, rtol=1e-5)
+    mapped = jax.jit(jax.vmap(loss))(*(x[:, None] for x in data))
+    np.testing.assert_allclose([part.sum() for part in mapped], expected, rtol=1e-5)
+
+
+@each_loss
+def test_void_pixels_can_as_well_be_removed(name):
+    logits, labels, valid = (x[:1].reshape(1, 30, *x.shape[3:]) for x in example())
+    keep = np.flatnonzero(valid[0])
+    shorter = logits[:, keep], labels[:, keep], valid[:, keep]
+    np.testing.assert_allclose(LOSSES[name][0](logits, labels, valid), LOSSES[name][0](*shorter), rtol=1e-5)
+    slope = jax.grad(functools.partial(mean, name))
+    np.testing.assert_allclose(slope(logits, labels, valid)[:, keep], slope(*shorter), rtol=1e-4, atol=1e-7)
+
+
+@each_loss
 def test_permuted_classes_give_the_same_loss(name):
     logits, labels, valid = example()
     order = np.array([2, 0, 3, 1])
     loss = LOSSES[name][0]
-    if name == 'weighted':
+    if 'weighted' in name:
         loss = functools.partial(loss, class_weights=[WEIGHTS[i] for i in order])
     np.testing.assert_allclose(LOSSES[name][0](logits, labels, valid), loss(
         logits[..., order], np.argsort(order)[labels].astype(np.int32), valid), rtol=1e-5)
@@ -128,9 +150,22 @@ def test_bfloat16_logits_are_summed_in_float32(name):
     np.testing.assert_allclose(total, LOSSES[name][1](logits, labels, valid)[0], rtol=2e-2)
 
 
-def test_as_many_class_weights_as_classes():
+def test_focal_without_focus_is_cross_entropy():
+    np.testing.assert_allclose(focal_module.focal(*example(), gamma=0, class_weights=WEIGHTS),
+                               cross_entropy_module.cross_entropy(*example(), class_weights=WEIGHTS), rtol=1e-6)
+
+
+@pytest.mark.parametrize('loss', [cross_entropy_module.cross_entropy, focal_module.focal])
+def test_as_many_class_weights_as_classes(loss):
     with pytest.raises(InputError, match='class_weights: 2 weights for 4 classes'):
-        cross_entropy_module.cross_entropy(*example(), class_weights=(1.0, 2.0))
+        loss(*example(), class_weights=(1.0, 2.0))
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(InputError, match=r'label_smoothing: 1.0 is outside \[0, 1\)'):
+        cross_entropy_module.cross_entropy(*example(), label_smoothing=1.0)
+    with pytest.raises(InputError, match='gamma: -1 is negative'):
+        focal_module.focal(*example(), gamma=-1)
 
 
 def test_a_weighted_sum_divides_once_and_counts_nothing_as_zero():

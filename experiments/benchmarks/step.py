@@ -1,6 +1,6 @@
 """Forward and train step of whole models, beside the same network in PyTorch where that is installed.
 
-    python experiments/benchmarks/step.py [--repeats 15] [--csv experiments/benchmarks/step.csv]
+    python experiments/benchmarks/step.py [--repeats 15] [--csv experiments/benchmarks/step.csv] [--models NAME,NAME]
 
 Measures a ResNet-18 U-Net (14.33 M parameters) at 4x256x256 with 11 classes, and the three CamVid models at 480x360. The
 variants of one network take turns, one repetition each, so that a busy moment hits all of them; figures are medians, and
@@ -36,6 +36,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 CLASSES = 11
 UNET = dict(type='segmenter.Segmenter', encoder=dict(type='resnet.ResNet', depth=18),
             context=dict(type='identity.Identity'), decoder=dict(type='unet.UNet', widths=[256, 128, 64, 32, 16]))
+MODELS = ('resnet18_unet', 'camvid_convolutional', 'camvid_recurrent', 'camvid_attention')
 COLUMNS = ('model', 'library', 'work', 'batch', 'height', 'width', 'milliseconds', 'images_per_second', 'compile_seconds',
            'temporary_mib')
 
@@ -130,13 +131,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument('--csv', type=pathlib.Path)
+    parser.add_argument('--models', default=','.join(MODELS), help='names with commas between them (default: %(default)s)')
     arguments = parser.parse_args()
+    names = arguments.models.split(',')
+    if unknown := set(names) - set(MODELS):
+        parser.error(f'--models: {", ".join(sorted(unknown))} is not known; known: {", ".join(MODELS)}')
     print(f'{time.strftime("%Y-%m-%d")}, {processor()}, {len(os.sched_getaffinity(0))} cores, Python '
           f'{platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}')
-    rows = measure('resnet18_unet', UNET, (4, 256, 256), arguments.repeats, with_torch=True)
-    for family in ('convolutional', 'recurrent', 'attention'):
-        config = configs.from_file(str(ROOT / 'experiments' / 'camvid' / f'{family}.py'))
-        rows += measure(f'camvid_{family}', config['model'], (4, 360, 480), arguments.repeats, with_torch=False)
+    rows = []
+    for name in names:
+        if name == 'resnet18_unet':
+            rows += measure(name, UNET, (4, 256, 256), arguments.repeats, with_torch=True)
+            continue
+        config = configs.from_file(str(ROOT / 'experiments' / 'camvid' / f'{name.removeprefix("camvid_")}.py'))
+        rows += measure(name, config['model'], (4, 360, 480), arguments.repeats, with_torch=False)
     if arguments.csv:
         with arguments.csv.open('w', newline='') as file:
             writer = csv.DictWriter(file, COLUMNS)

@@ -14,24 +14,25 @@ def get_config() -> ConfigDict:
     """The experiment's record."""
     return ConfigDict(dict(
         seed=0,
-        steps=600,
-        batch_size=16,
+        steps=1800,
+        batch_size=8,
+        eval_batch_size=32,
         data=dict(type='synthetic.Shapes'),
         transforms=[
-            dict(type='transforms.RandomFlip', vertical=0.5),
+            dict(type='transforms.RandomFlip'),
         ],
         model=dict(
             type='segmenter.Segmenter',
-            encoder=dict(type='plain.ConvPool', widths=[16, 32, 64], depth=2, stem_stride=2),
+            encoder=dict(type='plain.ConvPool', widths=[16, 32, 64, 128], depth=2, stem_stride=2),
             context=dict(type='identity.Identity'),
-            decoder=dict(type='unet.UNet', widths=[64, 32, 16]),
+            decoder=dict(type='unet.UNet', widths=[96, 64, 32, 16]),
         ),
         losses=dict(
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0),
             dice=dict(type='dice.dice', weight=0.5),
         ),
-        optimizer=dict(type='optimizer.adamw', learning_rate=3e-3, weight_decay=0.02, clip=1.0),
-        schedule=dict(type='schedule.cosine', warmup=30),
-        evaluate_every=200,
-        report_every=20,
+        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.02, clip=1.0),
+        schedule=dict(type='schedule.cosine', warmup=50),
+        evaluate_every=450,
+        report_every=50,
     ))

@@ -63,16 +63,16 @@ class ShapesSource:
         if not 0 <= index < self.samples:
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, STREAMS[self.split], index])
-        image, mask = _texture(rng, self.size), np.zeros(self.size, np.uint8)
+        image, mask = _texture(rng, self.size, 0.35), np.zeros(self.size, np.uint8)
         for center, radius in _places(rng, self.size, int(rng.integers(2, 5))):
             _draw(rng, image, mask, center, radius)
         return {'image': _photograph(rng, image), 'mask': mask, 'name': f'{self.split}_{index:06d}'}
 
 
-def _texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def _texture(rng: np.random.Generator, size: tuple[int, int], contrast: float) -> np.ndarray:
     """(H, W, 3) float32 in 0-1: a colour, and stripes, a checkerboard or clouds of a paler one over it."""
     first, second = rng.uniform(0, 1, (2, 3))
-    second = first + 0.35 * (second - first)
+    second = first + contrast * (second - first)
     y, x = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in size), indexing='ij')
     angle, period = rng.uniform(0, np.pi), rng.uniform(5, 16)
     along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
@@ -93,7 +93,7 @@ def _places(rng: np.random.Generator, size: tuple[int, int], count: int) -> list
     """Centres (x, y) and radii: the border cuts and shapes hide each other, but never so much that nothing tells them apart."""
     places: list[tuple[np.ndarray, float]] = []
     for _ in range(20 * count):
-        radius = min(size) * rng.uniform(0.2, 0.36)
+        radius = min(size) * rng.uniform(0.22, 0.38)
         center = rng.uniform(0.6 * radius, np.array(size[::-1]) - 0.6 * radius)
         if all(np.hypot(*(center - other)) > 0.8 * (radius + reach) for other, reach in places):
             places.append((center, radius))
@@ -106,7 +106,7 @@ def _draw(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, center:
     """Puts one shape over what is there, in the image and in the mask."""
     label = int(rng.integers(1, len(CLASSES)))
     covered = np.zeros(mask.shape, np.uint8)
-    shape = _outline(label, rng.uniform(0, 2 * np.pi))
+    shape = _outline(label, rng.uniform(-0.4, 0.4))
     # OpenCV takes fractions of a pixel as integers: 4 bits after the point.
     points = np.rint((center + radius * shape) * 16).astype(np.int32)
     cv2.fillPoly(covered, [points], 1, shift=4)
@@ -115,7 +115,7 @@ def _draw(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, center:
     inside = covered[box].astype(bool)
     if not inside.any():
         return
-    texture = _texture(rng, inside.shape)
+    texture = _texture(rng, inside.shape, 0.15)
     # A little contrast to what lies below, or the edge would be a matter of luck.
     behind, before = image[box][inside].mean(0), texture[inside].mean(0)
     if np.abs(before - behind).max() < 0.2:
@@ -128,7 +128,8 @@ def _outline(label: int, turn: float) -> np.ndarray:
     """Corners (N, 2) of a shape that fits into the unit circle."""
     name = CLASSES[label]
     count = {'square': 4, 'triangle': 3, 'star': 10}.get(name, 48)
-    angles = turn + np.arange(count) * 2 * np.pi / count
+    upright = -np.pi / 2 + (np.pi / 4 if name == 'square' else 0)  # y points down
+    angles = upright + turn + np.arange(count) * 2 * np.pi / count
     reach = np.where(np.arange(count) % 2, 0.45, 1.0) if name == 'star' else np.ones(count)
     return np.stack([reach * np.cos(angles), reach * np.sin(angles)], -1)
 
@@ -139,5 +140,5 @@ def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     corners = rng.uniform(0.6, 1.25, (2, 2)).astype(np.float32)
     light = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     image = cv2.GaussianBlur(image * light[..., None], (0, 0), rng.uniform(0.4, 0.9))
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0.01, 0.05)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0.01, 0.04)
     return np.clip(np.rint(255 * (image + noise)), 0, 255).astype(np.uint8)

@@ -17,12 +17,13 @@ def cross_entropy(logits, labels, valid, class_weights, smoothing):
     return total, count
 
 
-def focal(logits, labels, valid, gamma):
-    total = 0.0
+def focal(logits, labels, valid, gamma, class_weights):
+    total = count = 0.0
     for x, y in zip(np.asarray(logits, float)[valid], labels[valid], strict=True):
         p = softmax(x)[y]
-        total += -(1 - p) ** gamma * np.log(p)
-    return total, valid.sum()
+        total += class_weights[y] * -(1 - p) ** gamma * np.log(p)
+        count += class_weights[y]
+    return total, count
 
 
 def dice(logits, labels, valid, smooth):
