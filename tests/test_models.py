@@ -24,7 +24,7 @@ from tests.variables import random_variables
 CLASSES = 5
 ENCODERS = {
     'plain': ConvPool((4, 8, 8), depth=1), 'stem4': ConvPool((4, 8), depth=1, stem_stride=4),
-    'resnet18': ResNet(18, width=4), 'resnet50': ResNet(50, width=4, output_stride=8, norm='group'),
+    'resnet': ResNet(18, width=4), 'dilated': ResNet(18, width=4, output_stride=8, norm='group'),
 }
 CONTEXTS = {
     'identity': Identity(), 'pooling': AttentionPooling(), 'attention': SelfAttention(8, heads=2),
