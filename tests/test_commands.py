@@ -202,7 +202,7 @@ def test_the_work_directory_of_another_experiment_is_refused(trained, tmp_path, 
 def test_a_checkpoint_that_does_not_fit_the_model_is_refused_with_both_shapes(trained, capsys):
     assert main(['evaluate', f'--workdir={trained}', '--config.model.encoder.widths=[8,16]']) == 2
     error = capsys.readouterr().err
-    assert 'does not fit the model' in error and '8) in the checkpoint' in error and '16) in the model' in error
+    assert 'does not fit the model' in error and 'is (8,) in the checkpoint and (16,) in the model' in error
 
 
 def test_missing_things_are_named_by_every_verb(trained, tmp_path, capsys):

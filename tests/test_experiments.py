@@ -18,8 +18,8 @@ from jaxseg.training.step import make_train_step
 
 ROOT = pathlib.Path(__file__).parents[1]
 PARAMETERS = {
-    'shapes/convolutional': 0, 'shapes/recurrent': 0, 'shapes/attention': 0,
-    'camvid/convolutional': 3_634_891, 'camvid/recurrent': 0, 'camvid/attention': 0,
+    'shapes/convolutional': 774_789, 'shapes/recurrent': 923_269, 'shapes/attention': 923_910,
+    'camvid/convolutional': 3_634_891, 'camvid/recurrent': 3_451_595, 'camvid/attention': 3_762_060,
 }
 
 

@@ -136,20 +136,31 @@ def main():
     names = arguments.models.split(',')
     if unknown := set(names) - set(MODELS):
         parser.error(f'--models: {", ".join(sorted(unknown))} is not known; known: {", ".join(MODELS)}')
+    # All are read before the first is measured: a mistake in one shows at once.
+    works = {name: model_of(name) for name in names}
     print(f'{time.strftime("%Y-%m-%d")}, {processor()}, {len(os.sched_getaffinity(0))} cores, Python '
-          f'{platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}')
+          f'{platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}', flush=True)
     rows = []
-    for name in names:
-        if name == 'resnet18_unet':
-            rows += measure(name, UNET, (4, 256, 256), arguments.repeats, with_torch=True)
-            continue
-        config = configs.from_file(str(ROOT / 'experiments' / 'camvid' / f'{name.removeprefix("camvid_")}.py'))
-        rows += measure(name, config['model'], (4, 360, 480), arguments.repeats, with_torch=False)
-    if arguments.csv:
-        with arguments.csv.open('w', newline='') as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+    for name, (model_config, shape) in works.items():
+        rows += measure(name, model_config, shape, arguments.repeats, with_torch=name == 'resnet18_unet')
+        if arguments.csv:
+            write(arguments.csv, rows)
+
+
+def model_of(name: str) -> tuple[dict, tuple[int, int, int]]:
+    """The config of a model, and the batch, height and width that it is measured at."""
+    if name == 'resnet18_unet':
+        return UNET, (4, 256, 256)
+    path = ROOT / 'experiments' / 'camvid' / f'{name.removeprefix("camvid_")}.py'
+    return configs.from_file(str(path))['model'], (4, 360, 480)
+
+
+def write(path: pathlib.Path, rows: list[dict]):
+    """The table so far, so that an interruption keeps what was measured."""
+    with path.open('w', newline='') as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def processor() -> str:

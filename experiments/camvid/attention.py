@@ -20,8 +20,8 @@ def get_config() -> ConfigDict:
     config.steps = 1400
     config.model.encoder.output_stride = 16
     config.model.context = [
-        ConfigDict(dict(type='self_attention.SelfAttention', features=192, heads=6, layers=2)),
-        ConfigDict(dict(type='attention_pooling.AttentionPooling')),
+        dict(type='self_attention.SelfAttention', features=192, heads=6, layers=2),
+        dict(type='attention_pooling.AttentionPooling'),
     ]
     config.model.decoder.widths = [64, 48, 32]
     return config

@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
         model=dict(
             type='segmenter.Segmenter',
             encoder=dict(type='resnet.ResNet', depth=18, width=32),
-            context=dict(type='identity.Identity'),
+            context=[dict(type='identity.Identity')],
             decoder=dict(type='unet.UNet', widths=[128, 64, 48, 32]),
             resolution=0.5,
         ),

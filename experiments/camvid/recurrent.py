@@ -19,6 +19,6 @@ def get_config() -> ConfigDict:
     config = convolutional.get_config()
     config.steps = 1400
     config.model.encoder.output_stride = 16
-    config.model.context = ConfigDict(dict(type='renet.ReNet', features=96, cell='gru'))
+    config.model.context = [dict(type='renet.ReNet', features=96, cell='gru')]
     config.model.decoder.widths = [64, 48, 32]
     return config

@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     """The convolutional experiment with another context."""
     config = convolutional.get_config()
     config.model.context = [
-        ConfigDict(dict(type='self_attention.SelfAttention', features=128, heads=4)),
-        ConfigDict(dict(type='attention_pooling.AttentionPooling')),
+        dict(type='self_attention.SelfAttention', features=128, heads=4),
+        dict(type='attention_pooling.AttentionPooling'),
     ]
     return config

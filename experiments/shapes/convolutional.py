@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
         model=dict(
             type='segmenter.Segmenter',
             encoder=dict(type='plain.ConvPool', widths=[16, 32, 64, 128], depth=2, stem_stride=2),
-            context=dict(type='identity.Identity'),
+            context=[dict(type='identity.Identity')],
             decoder=dict(type='unet.UNet', widths=[96, 64, 32, 16]),
         ),
         losses=dict(

@@ -15,5 +15,5 @@ from experiments.shapes import convolutional
 def get_config() -> ConfigDict:
     """The convolutional experiment with another context."""
     config = convolutional.get_config()
-    config.model.context = ConfigDict(dict(type='renet.ReNet', features=64, cell='gru'))
+    config.model.context = [dict(type='renet.ReNet', features=64, cell='gru')]
     return config

@@ -35,7 +35,8 @@ def from_file(path: str) -> dict[str, Any]:
         spec.loader.exec_module(module)
         config = module.get_config()
     except Exception as error:
-        raise InputError(f'--config={path}: {type(error).__name__}: {error}; the file must run, and define get_config()'
+        reason = (str(error).splitlines() or [''])[0]
+        raise InputError(f'--config={path}: {type(error).__name__}: {reason}; the file must run, and define get_config()'
                          ) from error
     if not isinstance(config, (ConfigDict, Mapping)):
         raise InputError(f'--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict')

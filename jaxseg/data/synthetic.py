@@ -35,16 +35,18 @@ class Shapes:
     @property
     def spec(self) -> DatasetSpec:
         """The description."""
-        return DatasetSpec('shapes', CLASSES, COLORS, mean=(0.5,) * 3, std=(0.25,) * 3, splits=tuple(self.samples))
+        return DatasetSpec('shapes', CLASSES, COLORS, mean=(0.5,) * 3, std=(0.25,) * 3, splits=self._splits())
 
     def source(self, split: str) -> 'ShapesSource':
         """Random access to a split."""
-        if split not in self.samples or split not in STREAMS:
-            raise InputError(f'data synthetic.Shapes: no split {split!r}; known: '
-                             f'{", ".join(name for name in self.samples if name in STREAMS)}')
+        if split not in self._splits():
+            raise InputError(f'data synthetic.Shapes: no split {split!r}; known: {", ".join(self._splits())}')
         if len(self.size) != 2 or min(self.size) < 32:
             raise InputError(f'data.size: {self.size} is not (height, width) of at least 32 pixels each')
         return ShapesSource(tuple(self.size), self.samples[split], self.seed, split)
+
+    def _splits(self) -> tuple[str, ...]:
+        return tuple(name for name in STREAMS if name in self.samples)
 
 
 @dataclasses.dataclass(frozen=True)
