@@ -43,6 +43,7 @@ def test_evaluation_prints_a_table_and_writes_json_and_pictures(trained, capsys)
     assert np.sum(result['confusion_matrix']) == 3 * 32 * 32
     with Image.open(trained / 'predictions' / 'test_test_000000.png') as picture:
         assert picture.size == (3 * 32, 32)
+    assert (trained / 'predictions' / 'test.png').is_file()
 
 
 def test_a_part_of_a_split_is_scored_by_the_beginning_of_its_names(trained):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxseg.build import build
 from jaxseg.commands.workdir import Workdir, open_workdir
-from jaxseg.data.pictures import overlay
+from jaxseg.data.pictures import contact_sheet, overlay
 from jaxseg.data.pipeline import eval_batches, pad_image
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
@@ -76,15 +76,19 @@ def score(eval_step: Callable, variables: Any, *, source: Source, spec: DatasetS
 
 
 def write_pictures(run: Workdir, variables: Any, source: Source, split: str, count: int) -> pathlib.Path:
-    """Writes image, truth and prediction side by side, spread evenly over the source."""
+    """Writes image, truth and prediction side by side, spread evenly over the source, and all of them on one sheet."""
     folder = run.path / 'predictions'
     folder.mkdir(exist_ok=True)
     predict = make_predictor(model=run.model, variables=variables, normalize=run.normalize, pad=pad_image)
+    rows, names = [], []
     for index in np.unique(np.linspace(0, len(source) - 1, count).astype(int)) if count else ():
         sample = source[int(index)]
         masks = (np.full_like(sample['mask'], run.spec.ignore_index), sample['mask'], predict(sample['image']))
-        row = np.concatenate([overlay(sample['image'], mask, run.spec) for mask in masks], axis=1)
-        Image.fromarray(row).save(folder / f'{split}_{pathlib.PurePath(sample["name"]).name}.png')
+        rows.append(np.concatenate([overlay(sample['image'], mask, run.spec) for mask in masks], axis=1))
+        names.append(pathlib.PurePath(sample['name']).name)
+        Image.fromarray(rows[-1]).save(folder / f'{split}_{names[-1]}.png')
+    if rows:
+        contact_sheet(rows, names, run.spec, columns=2).save(folder / f'{split}.png')
     return folder
 
 
