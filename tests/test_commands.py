@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 import jaxseg
@@ -86,8 +87,9 @@ def test_a_finished_run_has_nothing_to_do_and_a_run_goes_on_from_its_directory(t
 
 
 def test_run_is_the_same_from_python(tmp_path):
-    config = configs.from_file(runs.write_config(tmp_path))
-    assert jaxseg.run(**{**config, 'steps': 4}, workdir=str(tmp_path / 'work'))
+    config = ConfigDict(configs.from_file(runs.write_config(tmp_path)))
+    config.steps = 4
+    assert jaxseg.run(**config, workdir=str(tmp_path / 'work'))
     with pytest.raises(TypeError, match='optimiser'):
         jaxseg.run(**config, optimiser={}, workdir=str(tmp_path / 'other'))
 

@@ -45,11 +45,16 @@ def from_file(path: str) -> dict[str, Any]:
 
 def plain(config: Any) -> dict[str, Any]:
     """Dicts, lists, numbers, strings, bools and None only, so that it prints, compares and saves as JSON."""
-    values = config.to_dict() if isinstance(config, ConfigDict) else config
     try:
-        return json.loads(json.dumps(values))
+        return json.loads(json.dumps(config, default=_plain_group))
     except TypeError as error:
         raise InputError(f'config: {error}; a config holds plain values only, parts are named by their type') from error
+
+
+def _plain_group(value: Any) -> dict[str, Any]:
+    if isinstance(value, ConfigDict):
+        return value.to_dict()
+    raise TypeError(f'{value!r} is not plain')
 
 
 def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:

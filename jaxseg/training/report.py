@@ -63,7 +63,9 @@ class Report:
         self._clock, self._clock_step = time.perf_counter(), step
 
     def close(self):
-        """Writes curves.png where matplotlib is installed, and ends the events."""
+        """Ends the progress line and the events; writes curves.png where matplotlib is installed."""
+        if self._terminal:
+            print(flush=True)
         if self._board is not None:
             self._board.close()
         if importlib.util.find_spec('matplotlib') is not None and self._rows:
