@@ -19,8 +19,8 @@ STREAMS = {'train': 0, 'val': 1, 'test': 2}
 class Shapes:
     """Two to four overlapping shapes on a textured background: five classes, true masks with occlusion.
 
-    Colour and texture are drawn anew for every shape and for the background and say nothing of the class. Scale, rotation (by up to 23 degrees),
-    a gradient of light, noise and blur vary. Sample i of a split depends on (seed, split, i) only.
+    Colour and texture are drawn anew for every shape and for the background and say nothing of the class. Scale, rotation (up
+    to 23 degrees), a gradient of light, noise and blur vary. Sample i of a split depends on (seed, split, i) only.
 
     Args:
       size: (height, width) of a picture.
