@@ -72,7 +72,8 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
       FloatingPointError: a loss is not finite.
     """
     config = _with_absolute_paths(configs.plain({name: value for name, value in locals().items() if name != 'workdir'}))
-    _check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, report_every=report_every)
+    _check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, report_every=report_every,
+                  save_every=save_every, eval_batch_size=eval_batch_size)
     directory = pathlib.Path(workdir)
     check_same_run(directory, config)
     plan = _plan(config)
@@ -139,9 +140,9 @@ def _plan(config: Mapping[str, Any]) -> _Plan:
     return _Plan(spec, sources, transforms, init, spread(step, how=config['parallel'], batch_size=batch_size), evaluate)
 
 
-def _check_counts(**counts: int):
+def _check_counts(**counts: int | None):
     for name, value in counts.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise InputError(f'{name}: {value} is not at least 1')
 
 

@@ -24,8 +24,8 @@ class Frequencies:
     def weights(self) -> np.ndarray:
         """Median-frequency balancing (Eigen & Fergus 2015): median frequency / frequency; NaN for what never occurs."""
         with np.errstate(invalid='ignore', divide='ignore'):
-            frequency = self.pixels / self.area
-            return np.nanmedian(frequency[self.pixels > 0]) / np.where(self.pixels > 0, frequency, np.nan)
+            frequency = np.where(self.pixels > 0, self.pixels / self.area, np.nan)
+        return np.nanmedian(frequency) / frequency if self.pixels.any() else frequency
 
     def table(self) -> str:
         """As text: share of the known pixels, share of the images, weight."""
@@ -65,8 +65,12 @@ def listing_problems(dataset: Any, split: str) -> list[str]:
 
 def _look_at(source: Source, index: int, spec: DatasetSpec) -> tuple[list[str], np.ndarray | None]:
     try:
-        mask = source[index]['mask']
+        sample = source[index]
     except InputError as error:
         return (source.check(index) if hasattr(source, 'check') else [str(error)]), None
-    labels = np.where(mask == spec.ignore_index, len(spec.classes), mask)
-    return [], np.bincount(labels.ravel(), minlength=len(spec.classes) + 1)
+    count, void = len(spec.classes), sample['mask'] == spec.ignore_index
+    wrong = np.unique(sample['mask'][~void & (sample['mask'] >= count)])
+    if wrong.size:
+        return [f'{sample["name"]}: labels {", ".join(map(str, wrong[:3]))} outside the {count} classes 0..{count - 1}, '
+                f'void {spec.ignore_index}; mend the mask or add the class'], None
+    return [], np.bincount(np.where(void, count, sample['mask']).ravel(), minlength=count + 1)

@@ -33,13 +33,13 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
-    """Writes class indices: an 8-bit PNG with the palette of the data set, or above 256 classes a 16-bit one."""
-    if mask.dtype == np.uint16:
-        Image.fromarray(mask).save(path)
+    """Writes class indices: an 8-bit PNG with the palette of the data set, or a 16-bit one without where a value needs it."""
+    if len(spec.classes) > 256 or mask.max(initial=0) > 255:
+        Image.fromarray(mask.astype(np.uint16)).save(path)
         return
     palette = np.zeros((256, 3), np.uint8)
     palette[:len(spec.colors)] = spec.colors
-    picture = Image.fromarray(mask)
+    picture = Image.fromarray(mask.astype(np.uint8))
     picture.putpalette(palette.tobytes())
     picture.save(path)
 

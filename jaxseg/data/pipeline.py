@@ -29,10 +29,15 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
       workers: processes that decode; 0 decodes in two threads of this one, which is as fast on few cores.
 
     Raises:
-      InputError: an empty source, a batch that does not divide by the processes, images of several sizes.
+      InputError: an empty source, a negative seed, a batch that is empty or does not divide by the processes, images of
+        several sizes, a void label that the masks cannot hold.
     """
     if not len(source):
         raise InputError('the training split is empty; give it at least one image')
+    if batch_size < 1:
+        raise InputError(f'batch_size: {batch_size} is not at least 1')
+    if seed < 0:
+        raise InputError(f'seed: {seed} is negative; give 0 or more')
     if batch_size % process_count:
         raise InputError(f'batch_size: {batch_size} does not divide by the {process_count} processes')
     dataset = grain.MapDataset.source(_Names(source)).seed(seed).shuffle().repeat(None)
@@ -52,7 +57,12 @@ def eval_batches(source: Source, *, spec: DatasetSpec, batch_size: int) -> Itera
 
     Images are padded by `pad_image` to one of a bounded number of shapes and collected by shape; what is padded, and the
     copies that fill up the last batch of a shape, are not valid (and their name is empty).
+
+    Raises:
+      InputError: an empty batch, a void label that the masks cannot hold.
     """
+    if batch_size < 1:
+        raise InputError(f'batch_size: {batch_size} of an evaluation is not at least 1')
     waiting: dict[tuple[int, ...], list[Batch]] = {}
     for sample in _in_order(source, spec, ahead=2 * batch_size):
         same = waiting.setdefault(sample['image'].shape, [])
@@ -90,7 +100,18 @@ def _in_order(source: Source, spec: DatasetSpec, ahead: int) -> Iterator[Batch]:
     """All samples, padded, decoded in two threads `ahead` at a time, so that a large set does not fill the memory."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for first in range(0, len(source), ahead):
-            yield from pool.map(lambda index: _padded(source[index], spec), range(first, min(first + ahead, len(source))))
+            yield from pool.map(lambda index: _padded(_read(source, index, spec), spec),
+                                range(first, min(first + ahead, len(source))))
+
+
+def _read(source: Source, index: int, spec: DatasetSpec) -> Batch:
+    """A sample whose mask can hold the void label: padding with -1 would write 255, a class that does not exist."""
+    sample = source[index]
+    largest = np.iinfo(sample['mask'].dtype).max
+    if not 0 <= spec.ignore_index <= largest:
+        raise InputError(f'data set {spec.name!r}: ignore_index {spec.ignore_index} does not fit into the {sample["mask"].dtype}'
+                         f' mask of {sample["name"]}; give a value between {len(spec.classes)} and {largest}')
+    return sample
 
 
 def _padded(sample: Batch, spec: DatasetSpec) -> Batch:
@@ -137,7 +158,7 @@ class _Sample(grain.transforms.RandomMap):
         self._source, self._spec, self._transforms = source, spec, transforms
 
     def random_map(self, index: int, rng: np.random.Generator) -> Batch:
-        sample = self._source[index]
+        sample = _read(self._source, index, self._spec)
         image, mask = sample['image'], sample['mask']
         fill = self._spec.fill(np.iinfo(image.dtype).max)
         for transform in self._transforms:

@@ -51,6 +51,9 @@ class DatasetSpec:
         if 0 <= self.ignore_index < len(self.classes):
             raise InputError(f'data set {self.name!r}: ignore_index {self.ignore_index} is also the class '
                              f'{self.classes[self.ignore_index]!r}; give a value outside 0..{len(self.classes) - 1}')
+        if not 0 <= self.ignore_index <= 65535:
+            raise InputError(f'data set {self.name!r}: ignore_index {self.ignore_index} fits into no mask file; '
+                             f'give a value between {len(self.classes)} and 255, or 65535 for masks of 16 bits')
         if len(self.mean) != len(self.std):
             raise InputError(f'data set {self.name!r}: {len(self.mean)} means but {len(self.std)} standard deviations; '
                              f'give one of each for every image channel')

@@ -26,11 +26,22 @@ class Shapes:
       size: (height, width) of a picture.
       samples: number of pictures by split ('train', 'val', 'test').
       seed: another seed is another data set.
+
+    Raises:
+      InputError: a picture too small, a split of another name, a negative count or seed.
     """
 
     size: Sequence[int] = (64, 96)
     samples: Mapping[str, int] = dataclasses.field(default_factory=lambda: {'train': 4000, 'val': 64, 'test': 128})
     seed: int = 0
+
+    def __post_init__(self):
+        unknown = [name for name in self.samples if name not in STREAMS]
+        if unknown:
+            raise InputError(f'data.samples: no split {unknown[0]!r}; known: {", ".join(STREAMS)}')
+        negative = {name: count for name, count in (*self.samples.items(), ('seed', self.seed)) if count < 0}
+        for name, count in negative.items():
+            raise InputError(f'data.{name if name == "seed" else "samples." + name}: {count} is negative; give 0 or more')
 
     @property
     def spec(self) -> DatasetSpec:

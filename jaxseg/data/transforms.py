@@ -31,9 +31,10 @@ def _per_channels(image: np.ndarray, change: Callable[[np.ndarray, slice], np.nd
 def resize_pair(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Pair:
     """Both at (height, width): by area where the image shrinks, so that nothing aliases."""
     shape = (size[1], size[0])
-    shrinks = size[0] < mask.shape[0]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    image = _per_channels(image, lambda part, _: cv2.resize(part, shape, interpolation=way))
+    # OpenCV's area mode is only right where no side grows: first what shrinks, then what grows.
+    height, width = min(size[0], mask.shape[0]), min(size[1], mask.shape[1])
+    image = _per_channels(image, lambda part, _: cv2.resize(
+        cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), shape, interpolation=cv2.INTER_LINEAR))
     # INTER_NEAREST_EXACT samples pixel centres; INTER_NEAREST is off by half a pixel.
     return image, cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST_EXACT)
 

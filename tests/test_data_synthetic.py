@@ -1,0 +1,105 @@
+"""The embedded data set asks for shapes, not colours; inspection and pipeline refuse what no model should see."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from jaxseg.data.inspection import look_through
+from jaxseg.data.pipeline import eval_batches, train_batches
+from jaxseg.data.spec import DatasetSpec
+from jaxseg.data.synthetic import CLASSES, Shapes
+from jaxseg.data.transforms import RandomCrop
+from jaxseg.errors import InputError
+
+
+class Even:
+    """Six pictures whose masks hold one value."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, i):
+        return {'image': np.zeros((8, 10, 3), np.uint8), 'mask': np.full((8, 10), self.value, np.uint8), 'name': f'p{i}'}
+
+
+class Broken(Even):
+    """Files that cannot be read."""
+
+    def __getitem__(self, i):
+        raise InputError(f'p{i}.png: truncated; save it again')
+
+
+def spec(**options):
+    return DatasetSpec('toys', ('a', 'b', 'c'), mean=(0.5,) * 3, std=(0.25,) * 3, **options)
+
+
+def test_a_table_of_colours_learns_next_to_nothing():
+    """The best class of each of 512 colours, counted on 150 pictures, scored on 50 others."""
+    dataset, votes, confusion = Shapes(size=(48, 64)), np.zeros((512, 5)), np.zeros((5, 5))
+    bins = [(sample['mask'].ravel(), (sample['image'] >> 5).reshape(-1, 3) @ np.array([64, 8, 1]))
+            for split, count in (('train', 150), ('test', 50)) for sample in map(dataset.source(split).__getitem__, range(count))]
+    for mask, color in bins[:150]:
+        np.add.at(votes, (color, mask), 1)
+    for mask, color in bins[150:]:
+        np.add.at(confusion, (mask, (votes / np.maximum(votes.sum(0), 1)).argmax(1)[color]), 1)
+    hits = np.diag(confusion)
+    assert (hits / (confusion.sum(0) + confusion.sum(1) - hits)).mean() < 0.25
+
+
+def test_names_and_masks_are_those_of_the_split():
+    sample = Shapes().source('test')[12]
+    assert sample['name'] == 'test_000012'
+    assert sample['image'].dtype == sample['mask'].dtype == np.uint8
+    assert sample['mask'].max() < len(CLASSES)
+
+
+@pytest.mark.parametrize('options, words', [
+    ({'samples': {'train': 4, 'valid': 3}}, "data.samples: no split 'valid'; known: train, val, test"),
+    ({'samples': {'train': -4}}, 'data.samples.train: -4 is negative'), ({'seed': -1}, 'data.seed: -1 is negative')])
+def test_options_of_the_shapes_that_cannot_be_are_named(options, words):
+    with pytest.raises(InputError, match=words):
+        Shapes(**options)
+
+
+def test_a_void_label_that_masks_cannot_hold_is_refused():
+    """Padding would turn into label 255 and count as known."""
+    with pytest.raises(InputError, match='ignore_index 300 does not fit into the uint8 mask of p'):
+        next(train_batches(Even(0), spec=spec(ignore_index=300), transforms=(RandomCrop((20, 20)),), batch_size=2, seed=0))
+    with pytest.raises(InputError, match='ignore_index 300 does not fit'):
+        next(eval_batches(Even(0), spec=spec(ignore_index=300), batch_size=2))
+    for never in (-1, 65536):
+        with pytest.raises(InputError, match=f'ignore_index {never} fits into no mask file'):
+            spec(ignore_index=never)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_an_unreadable_file_keeps_its_one_line_on_the_way_through_grain(workers):
+    with pytest.raises(InputError) as raised:
+        list(itertools.islice(train_batches(Broken(0), spec=spec(), transforms=(), batch_size=2, seed=0, workers=workers), 1))
+    assert str(raised.value).endswith('.png: truncated; save it again') and '\n' not in str(raised.value)
+    with pytest.raises(InputError, match='^p0.png: truncated; save it again$'):
+        next(eval_batches(Broken(0), spec=spec(), batch_size=2))
+
+
+def test_counts_that_make_no_batch_are_named():
+    for options, words in (({'batch_size': 0}, 'batch_size: 0'), ({'seed': -1}, 'seed: -1 is negative')):
+        with pytest.raises(InputError, match=words):
+            train_batches(Even(0), spec=spec(), transforms=(), **{'batch_size': 2, 'seed': 0, **options})
+    with pytest.raises(InputError, match='batch_size: -2 of an evaluation'):
+        next(eval_batches(Even(0), spec=spec(), batch_size=-2))
+
+
+@pytest.mark.parametrize('label', [3, 7])  # 3 is the number of classes, where void is counted
+def test_inspection_names_labels_outside_the_classes(label):
+    problems, found = look_through(Even(label), spec())
+    assert len(problems) == 6 and problems[0].startswith(f'p0: labels {label} outside the 3 classes 0..2')
+    assert found.void == found.samples == 0
+
+
+def test_a_split_that_is_all_void_has_frequencies_without_a_warning():
+    problems, found = look_through(Even(255), spec())
+    assert not problems and found.void == 480 and np.isnan(found.weights()).all()
