@@ -1,0 +1,162 @@
+"""Recurrences that are linear in their state: minGRU, minLSTM, RG-LRU, the selective state space S6, and LRU.
+
+Each is a function `(param, x, state, valid, recur) -> (y, state)`: `param(name, init, shape)` declares a parameter,
+`recur(a, b, state)` is `linear_recurrence` with schedule and direction bound. Gates, decays and states are float32 whatever
+the dtype of `x` is. A position that is not valid has decay 1 and input 0: the state passes unchanged.
+"""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+S6_STATES = 16  # per channel, as in Mamba
+S6_CHUNK = 64  # steps whose states are held at once
+RG_LRU_POWER = 8.0
+RING = (0.9, 0.999)  # decays at the start, RG-LRU and LRU
+
+
+def dense(param: Callable, name: str, x: jax.Array, features: int, bias: Callable | None = nn.initializers.zeros) -> jax.Array:
+    """`x W + b` in the dtype of `x`, summed up in float32: (..., C) -> (..., features) float32."""
+    kernel = param(f'{name}_kernel', nn.initializers.lecun_normal(), (x.shape[-1], features))
+    y = jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
+    if bias is None:
+        return y
+    return y + param(f'{name}_bias', bias, (features,)).reshape((1,) * (y.ndim - 1) + (features,))
+
+
+def min_gru(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
+            recur: Callable) -> tuple[jax.Array, jax.Array]:
+    """minGRU (Feng et al. 2024, arXiv:2410.01201): `h' = (1 - z) h + z g(v)` with gate and candidate from x alone.
+
+    `g(v)` is `v + 1/2` for positive v and `sigmoid(v)` below, as in the paper's log-space form.
+    """
+    k, v = jnp.split(dense(param, 'input', x, 2 * features), 2, -1)
+    return recur(*_masked(jax.nn.sigmoid(-k), jax.nn.sigmoid(k) * _positive(v), valid), state)
+
+
+def min_lstm(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
+             recur: Callable) -> tuple[jax.Array, jax.Array]:
+    """minLSTM (Feng et al. 2024, arXiv:2410.01201): `h' = (f h + i g(v)) / (f + i)`, f and i sigmoids of x alone."""
+    f, i, v = jnp.split(dense(param, 'input', x, 3 * features), 3, -1)
+    # f / (f + i) = sigmoid(log f - log i), with log sigmoid(u) = -softplus(-u): nothing overflows, nothing is divided.
+    difference = jax.nn.softplus(-i) - jax.nn.softplus(-f)
+    return recur(*_masked(jax.nn.sigmoid(difference), jax.nn.sigmoid(-difference) * _positive(v), valid), state)
+
+
+def rg_lru(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
+           recur: Callable) -> tuple[jax.Array, jax.Array]:
+    """Real-gated linear recurrent unit (De et al. 2024, Griffin, arXiv:2402.19427).
+
+    `h' = a h + sqrt(1 - a^2) i x` with `log a = -8 r softplus(lambda)`; the gates r and i are sigmoids of block-diagonal linear
+    maps (eight blocks), and a at r = 1 is uniform in 0.9-0.999 at the start.
+    """
+    u = _of_width(param, x, features)
+    r, i = (jax.nn.sigmoid(_block_dense(param, name, u)) for name in ('recurrence_gate', 'input_gate'))
+    log_a = -RG_LRU_POWER * r * jax.nn.softplus(param('decay', _rg_lru_decay, (features,)))[None, None]
+    # The root has no slope at 0, which is where a gate that is shut ends in float32.
+    scale = jnp.sqrt(jnp.maximum(-jnp.expm1(2 * log_a), 1e-12))
+    return recur(*_masked(jnp.exp(log_a), scale * i * u.astype(jnp.float32), valid), state)
+
+
+def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
+       recur: Callable, *, reverse: bool) -> tuple[jax.Array, jax.Array]:
+    """Selective state space of Mamba (Gu & Dao 2023, arXiv:2312.00752), 16 states a channel, diagonal.
+
+    `h' = exp(d A) h + d B x`; `y = C h + D x`; the step size d = softplus(...) and B, C come from x, and A = -exp(log A) starts at
+    -1 ... -16. The states are held for 64 steps at a time and computed anew in the backward pass. State: (B, features, 16).
+    """
+    u = _of_width(param, x, features)
+    low = dense(param, 'step_low', u, max(1, math.ceil(features / 16)), bias=None).astype(x.dtype)
+    step = jax.nn.softplus(dense(param, 'step', low, features, bias=_step_bias))
+    if valid is not None:
+        step = jnp.where(valid[..., None], step, 0)
+    into, out = jnp.split(dense(param, 'in_out', u, 2 * S6_STATES, bias=None), 2, -1)
+    decay = -jnp.exp(param('log_decay', _s6_decay, (features, S6_STATES)))
+    u = u.astype(jnp.float32)
+
+    @jax.checkpoint
+    def chunk(h, at):
+        step, moved, into, out = (jnp.swapaxes(part, 0, 1) for part in at)
+        states, h = recur(jnp.exp(step[..., None] * decay[None, None]), moved[..., None] * into[:, :, None], h)
+        return h, jnp.einsum('blds,bls->lbd', states, out)
+
+    start = jnp.zeros((x.shape[0], features, S6_STATES)) if state is None else state
+    length, size = x.shape[1], min(S6_CHUNK, x.shape[1])
+    # The padding has step size 0: decay 1, input 0.
+    parts = tuple(jnp.pad(part, ((0, 0), (0, -length % size), (0, 0))) for part in (step, step * u, into, out))
+    parts = tuple(jnp.swapaxes(part, 0, 1).reshape(-1, size, part.shape[0], part.shape[-1]) for part in parts)
+    last, y = lax.scan(chunk, start, parts, reverse=reverse)
+    y = jnp.swapaxes(y.reshape(-1, *y.shape[2:])[:length], 0, 1)
+    return y + u * param('skip', nn.initializers.ones, (features,))[None, None], last
+
+
+def lru(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
+        recur: Callable) -> tuple[jax.Array, jax.Array]:
+    """Linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349): as many complex states, decays that do not depend on x.
+
+    `h' = l h + g B x`, `y = Re(C h) + D x`, with `l = exp(-exp(nu) + i exp(theta))` on a ring of radius 0.9-0.999 and small
+    phase, and g = sqrt(1 - |l|^2) at the start, learned as a logarithm. State: (B, features) complex64.
+    """
+    u = _of_width(param, x, features)
+    nu, theta = (param(name, init, (features,)) for name, init in (('nu', _ring_nu), ('theta', _ring_phase)))
+    decay = jnp.exp(lax.complex(-jnp.exp(nu), jnp.exp(theta)))
+    gain = jnp.exp(param('log_gain', lambda *_: 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(nu))), (features,)))
+    real, imaginary = jnp.split(dense(param, 'in', u, 2 * features, bias=None), 2, -1)
+    a, b = _masked(decay[None, None], gain[None, None] * lax.complex(real, imaginary), valid)
+    h, last = recur(a, b, state)
+    y = dense(param, 'out', jnp.concatenate([h.real, h.imag], -1), features, bias=None)
+    return y + u.astype(jnp.float32) * param('skip', nn.initializers.normal(1.0), (features,))[None, None], last
+
+
+LINEAR: dict[str, Callable] = {'mingru': min_gru, 'minlstm': min_lstm, 'rglru': rg_lru, 's6': s6, 'lru': lru}
+
+
+def _masked(a: jax.Array, b: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    if valid is None:
+        return a, b
+    return jnp.where(valid[..., None], a, jnp.ones_like(a)), jnp.where(valid[..., None], b, jnp.zeros_like(b))
+
+
+def _positive(v: jax.Array) -> jax.Array:
+    return jnp.where(v >= 0, v + 0.5, jax.nn.sigmoid(v))
+
+
+def _of_width(param: Callable, x: jax.Array, features: int) -> jax.Array:
+    return x if x.shape[-1] == features else dense(param, 'project', x, features).astype(x.dtype)
+
+
+def _block_dense(param: Callable, name: str, x: jax.Array) -> jax.Array:
+    blocks = math.gcd(x.shape[-1], 8)
+    width = x.shape[-1] // blocks
+    kernel = param(f'{name}_kernel', nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=0), (blocks, width, width))
+    split = x.reshape(*x.shape[:-1], blocks, width)
+    y = jnp.einsum('blnc,ncd->blnd', split, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
+    return y.reshape(x.shape) + param(f'{name}_bias', nn.initializers.zeros, (x.shape[-1],))[None, None]
+
+
+def _rg_lru_decay(key: jax.Array, shape: tuple[int]) -> jax.Array:
+    # softplus(lambda) = -log(a) / 8, solved for lambda.
+    return jnp.log(jnp.expm1(-jnp.log(jax.random.uniform(key, shape, minval=RING[0], maxval=RING[1])) / RG_LRU_POWER))
+
+
+def _step_bias(key: jax.Array, shape: tuple[int]) -> jax.Array:
+    """Step sizes log-uniform in 0.001-0.1: the inverse of softplus."""
+    step = jnp.exp(jax.random.uniform(key, shape, minval=math.log(1e-3), maxval=math.log(0.1)))
+    return step + jnp.log(-jnp.expm1(-step))
+
+
+def _s6_decay(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    return jnp.broadcast_to(jnp.log(jnp.arange(1.0, shape[1] + 1))[None], shape)
+
+
+def _ring_nu(key: jax.Array, shape: tuple[int]) -> jax.Array:
+    squared = jax.random.uniform(key, shape, minval=RING[0] ** 2, maxval=RING[1] ** 2)
+    return jnp.log(-0.5 * jnp.log(squared))
+
+
+def _ring_phase(key: jax.Array, shape: tuple[int]) -> jax.Array:
+    return jnp.log(jax.random.uniform(key, shape, minval=1e-3, maxval=math.pi / 10))

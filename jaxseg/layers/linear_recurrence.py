@@ -1,0 +1,130 @@
+"""Gated linear recurrences `h_t = a_t h_{t-1} + b_t`: one function, several schedules with the same result."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxseg.errors import InputError
+
+
+def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None, *, schedule: str = 'auto',
+                      reverse: bool = False) -> tuple[jax.Array, jax.Array]:
+    """`h_t = a_t h_{t-1} + b_t` along axis 1, element by element.
+
+    There is no logarithm and no division, so decays of exactly 0 (forget) and 1 (keep) are exact, forward and backward.
+    The gradient is the same recurrence run the other way (Martin & Cundy 2018, arXiv:1709.04057): it holds `a` and `h`
+    and nothing else.
+
+    Args:
+      a: decays, real or complex, of a shape that broadcasts to that of `b`.
+      b: (B, L, ...).
+      start: `h_0`, (B, ...): the carry of the piece before; zeros if not given.
+      schedule: 'sequential' (`lax.scan`: the least work), 'associative' (`lax.associative_scan`: depth log L, Blelloch
+        1990), 'chunked' (the chunks of about sqrt(L) steps side by side, then the carry through the chunks: depth
+        2 sqrt(L), twice the work) or 'auto', which picks one by platform, length and width.
+      reverse: from the end to the beginning; `start` then comes after the last position.
+
+    Returns:
+      h of shape (B, L, ...) and the last state (B, ...), float32 or complex64.
+
+    Raises:
+      InputError: an unknown schedule.
+    """
+    if schedule not in SCHEDULES and schedule != 'auto':
+        raise InputError(f'schedule: {schedule!r} is unknown; known: auto, {", ".join(SCHEDULES)}')
+    kind = jnp.complex64 if jnp.iscomplexobj(a) or jnp.iscomplexobj(b) else jnp.float32
+    a, b = jnp.broadcast_to(a.astype(kind), b.shape), b.astype(kind)
+    start = jnp.zeros(b[:, 0].shape, kind) if start is None else start.astype(kind)
+    if schedule == 'auto':
+        schedule = _pick(b.shape[1], b.size // b.shape[1])
+    h = _recur(schedule, reverse, a, b, start)
+    return h, h[:, 0 if reverse else -1]
+
+
+def _pick(length: int, width: int) -> str:
+    """The fastest schedule where it was measured (experiments/benchmarks/schedules.py)."""
+    if jax.default_backend() != 'cpu':
+        return 'associative'
+    return 'chunked' if length >= 1024 and width <= 2048 else 'sequential'
+
+
+def _sequential(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
+    def step(h, at):
+        h = at[0] * h + at[1]
+        return h, h
+
+    return jnp.swapaxes(lax.scan(step, start, (jnp.swapaxes(a, 0, 1), jnp.swapaxes(b, 0, 1)), reverse=reverse)[1], 0, 1)
+
+
+def _associative(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
+    def join(first, second):
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    first = -1 if reverse else 0
+    return lax.associative_scan(join, (a, b.at[:, first].add(a[:, first] * start)), reverse=reverse, axis=1)[1]
+
+
+def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
+    """All chunks step in parallel from zero; then each adds its carry, which has passed through the chunks before it.
+
+    Inside a chunk this is the product with the lower triangular matrix of decays, one row at a time: the matrix itself
+    would be as many times larger than `a` as a chunk has steps, since every channel has decays of its own.
+    """
+    if reverse:
+        return jnp.flip(_chunked(jnp.flip(a, 1), jnp.flip(b, 1), start, False), 1)
+    length = a.shape[1]
+    chunk = max(1, round(length ** 0.5))
+    # A decay of 1 and an input of 0 leave the state alone.
+    margin = [(0, 0), (0, -length % chunk)] + [(0, 0)] * (a.ndim - 2)
+    a, b = jnp.pad(a, margin, constant_values=1), jnp.pad(b, margin)
+    a, b = (jnp.moveaxis(part.reshape(part.shape[0], -1, chunk, *part.shape[2:]), 2, 0) for part in (a, b))
+
+    def step(state, at):
+        state = at[0] * state[0], at[0] * state[1] + at[1]
+        return state, state
+
+    # decay[t]: the product of the chunk's first t decays; local[t]: its state when it starts from zero.
+    _, (decay, local) = lax.scan(step, (jnp.ones_like(a[0]), jnp.zeros_like(a[0])), (a, b))
+
+    def carry(h, at):
+        return at[0] * h + at[1], h
+
+    _, entering = lax.scan(carry, start, (jnp.swapaxes(decay[-1], 0, 1), jnp.swapaxes(local[-1], 0, 1)))
+    h = decay * jnp.swapaxes(entering, 0, 1)[None] + local
+    h = jnp.moveaxis(h, 0, 2)
+    return h.reshape(h.shape[0], -1, *h.shape[3:])[:, :length]
+
+
+SCHEDULES: dict[str, Callable] = {'sequential': _sequential, 'associative': _associative, 'chunked': _chunked}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _recur(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: jax.Array) -> jax.Array:
+    return SCHEDULES[schedule](a, b, start, reverse)
+
+
+def _forward(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: jax.Array):
+    h = _recur(schedule, reverse, a, b, start)
+    return h, (a, h, start)
+
+
+def _backward(schedule: str, reverse: bool, kept, slope: jax.Array):
+    a, h, start = kept
+    # dL/dh_t = slope_t + a_{t+1} dL/dh_{t+1}: the same recurrence the other way, with the decays of the next position.
+    next_a, previous = _shifted(a, jnp.zeros_like(start), not reverse), _shifted(h, start, reverse)
+    db = _recur(schedule, not reverse, next_a, slope, jnp.zeros_like(start))
+    first = -1 if reverse else 0
+    return db * previous, db, a[:, first] * db[:, first]
+
+
+def _shifted(x: jax.Array, edge: jax.Array, backward: bool) -> jax.Array:
+    """Position t holds what t - 1 held (`backward`: t + 1), and the first one (the last one) holds `edge`."""
+    if backward:
+        return jnp.concatenate([x[:, 1:], edge[:, None]], 1)
+    return jnp.concatenate([edge[:, None], x[:, :-1]], 1)
+
+
+_recur.defvjp(_forward, _backward)

@@ -1,0 +1,153 @@
+"""GRU, LSTM and MGU as pure functions, and their scan: all that does not depend on the state stays outside of it."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+State = tuple[jax.Array, ...]
+
+
+def gru_step(state: State, projected: jax.Array, from_state: jax.Array) -> State:
+    """Gated recurrent unit (Cho et al. 2014) with the reset after the product, as in cuDNN and PyTorch.
+
+    `r, z = sigmoid(x_r + u_r), sigmoid(x_z + u_z)`; `n = tanh(x_n + r u_n)`; `h' = (1 - z) n + z h`, where `u = h U + b`.
+
+    Args:
+      state: (h,), (B, hidden).
+      projected: x W + b for the gates r, z, n: (B, 3 hidden).
+      from_state: u for the same gates: (B, 3 hidden).
+    """
+    h, = state
+    x_r, x_z, x_n = jnp.split(projected, 3, -1)
+    u_r, u_z, u_n = jnp.split(from_state, 3, -1)
+    candidate = jnp.tanh(x_n + jax.nn.sigmoid(x_r + u_r) * u_n)
+    return candidate + jax.nn.sigmoid(x_z + u_z) * (h - candidate),
+
+
+def lstm_step(state: State, projected: jax.Array, from_state: jax.Array) -> State:
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000) without peepholes.
+
+    `i, f, g, o = x W + h U + b`; `c' = sigmoid(f) c + sigmoid(i) tanh(g)`; `h' = sigmoid(o) tanh(c')`. The state is (h, c).
+    """
+    _, c = state
+    i, f, g, o = jnp.split(projected + from_state, 4, -1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+def mgu_step(state: State, projected: jax.Array, from_state: jax.Array) -> State:
+    """Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420): one gate forgets and resets, after the product as in the GRU.
+
+    `f = sigmoid(x_f + u_f)`; `n = tanh(x_n + f u_n)`; `h' = (1 - f) h + f n`, where `u = h U + b`.
+    """
+    h, = state
+    x_f, x_n = jnp.split(projected, 2, -1)
+    u_f, u_n = jnp.split(from_state, 2, -1)
+    forget = jax.nn.sigmoid(x_f + u_f)
+    return h + forget * (jnp.tanh(x_n + forget * u_n) - h),
+
+
+class Cell(NamedTuple):
+    """A step, and the number of gates, of parts of the state, and of gates with a bias inside (the last ones)."""
+
+    step: Callable[[State, jax.Array, jax.Array], State]
+    gates: int
+    parts: int = 1
+    inner_biases: int = 1
+
+
+NONLINEAR = {'gru': Cell(gru_step, 3), 'lstm': Cell(lstm_step, 4, parts=2, inner_biases=0), 'mgu': Cell(mgu_step, 2)}
+
+
+def scan_cell(step: Callable, project: Callable, kernel: jax.Array, bias: jax.Array, start: State, inputs: jax.Array,
+              valid: jax.Array | None, *, reverse: bool, unroll: int = 1, remat: int = 0) -> tuple[jax.Array, State]:
+    """Runs a cell over a sequence with time first.
+
+    Args:
+      step: `state, projected, from_state -> state`.
+      project: positions to their part of the gates, (..., B, C) -> (..., B, gates * hidden).
+      kernel: (hidden, gates * hidden).
+      bias: (gates * hidden,), added to `h U`.
+      start: the state before the first step.
+      inputs: (L, B, C).
+      valid: bool (L, B) or None; where it is False the state stays as it is.
+      remat: 0 keeps the projections and states of all steps for the backward pass; a number makes chunks of so many steps
+        and keeps one state a chunk, the rest is computed again: memory falls from O(L) to O(L / remat + remat).
+
+    Returns:
+      h of all steps, (L, B, hidden), and the last state.
+    """
+    if not remat:
+        return _sweep(step, reverse, unroll, kernel, bias, start, project(inputs), valid)
+    length = inputs.shape[0]
+    valid = jnp.ones(inputs.shape[:2], bool) if valid is None else valid
+    inputs, valid = (jnp.pad(x, [(0, -length % remat)] + [(0, 0)] * (x.ndim - 1)) for x in (inputs, valid))
+    chunks = tuple(x.reshape(-1, remat, *x.shape[1:]) for x in (inputs, valid))
+
+    @jax.checkpoint
+    def chunk(state, at):
+        out, state = _sweep(step, reverse, unroll, kernel, bias, state, project(at[0]), at[1])
+        return state, out
+
+    last, out = lax.scan(chunk, start, chunks, reverse=reverse)
+    return out.reshape(-1, *out.shape[2:])[:length], last
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _sweep(step, reverse, unroll, kernel, bias, start, projected, valid):
+    """All steps; its own gradient takes the sum over time out of the scan: one product for `kernel` instead of L."""
+    (states, _), last = _steps(step, reverse, unroll, kernel, bias, start, projected, valid)
+    return states[0], last
+
+
+def _steps(step, reverse, unroll, kernel, bias, start, projected, valid):
+    """((states of all steps, their part of the gates), last state)."""
+
+    def body(state, at):
+        from_state = state[0] @ kernel + bias[None]
+        new = _keep(step(state, at[0], from_state), state, at[1])
+        return new, (new, from_state)
+
+    last, out = lax.scan(body, start, (projected, valid), reverse=reverse, unroll=unroll)
+    return out, last
+
+
+def _keep(new: State, old: State, valid: jax.Array | None) -> State:
+    return new if valid is None else tuple(jnp.where(valid[:, None], *pair) for pair in zip(new, old, strict=True))
+
+
+def _forward(step, reverse, unroll, kernel, bias, start, projected, valid):
+    (states, from_state), last = _steps(step, reverse, unroll, kernel, bias, start, projected, valid)
+    return (states[0], last), (kernel, start, projected, valid, states, from_state)
+
+
+def _backward(step, reverse, unroll, kept, slopes):
+    kernel, start, projected, valid, states, from_state = kept
+    previous = tuple(_before(part, first, reverse) for part, first in zip(states, start, strict=True))
+    back = kernel.T
+
+    def body(slope, at):
+        slope_h, state, projected, from_state, valid = at
+        slope = (slope[0] + slope_h, *slope[1:])
+        _, pull = jax.vjp(lambda *parts: _keep(step(*parts), parts[0], valid), state, projected, from_state)
+        slope, d_projected, d_from_state = pull(slope)
+        return (slope[0] + d_from_state @ back, *slope[1:]), (d_projected, d_from_state)
+
+    d_start, (d_projected, d_from_state) = lax.scan(
+        body, slopes[1], (slopes[0], previous, projected, from_state, valid), reverse=not reverse, unroll=unroll)
+    d_kernel = jnp.einsum('tbh,tbg->hg', previous[0], d_from_state)
+    return d_kernel, d_from_state.sum((0, 1)), d_start, d_projected, None
+
+
+def _before(states: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
+    """The state that each step began with."""
+    if reverse:
+        return jnp.concatenate([states[1:], start[None]])
+    return jnp.concatenate([start[None], states[:-1]])
+
+
+_sweep.defvjp(_forward, _backward)
