@@ -1,0 +1,275 @@
+"""Recurrent context: plain loops, what each position sees, flips, patches, gradients, memory."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.context.diagonal import Diagonal, skew, unskew
+from jaxseg.context.four_directions import FourDirections
+from jaxseg.context.renet import ReNet
+from jaxseg.context.snake import Snake, turn
+from jaxseg.errors import InputError
+from jaxseg.layers.merge import Merge, fold, unfold
+from tests.references import recurrence, spatial
+from tests.references.gradient import central_differences
+from tests.variables import random_variables
+
+LAYERS = {
+    'renet': (ReNet(3, 'mingru'), 6), 'renet_residual': (ReNet(3, patch=2, merge='residual'), 5),
+    'four_summed': (FourDirections(3, 'rglru'), 3), 'four_concatenated': (FourDirections(3, 'lru', combine='concat'), 12),
+    'snake': (Snake(3), 3), 'snake_two': (Snake(3, 's6', transposed=False, combine='concat', order='raster'), 6),
+    'linear': (Diagonal(3), 3), 'gru': (Diagonal(3, 'gru', combine='concat', patch=3), 12),
+    'gated': (Diagonal(3, merge='gated'), 5),
+}
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def forward(layer, params, x):
+    return layer.apply({'params': params}, x, train=False)
+
+
+def run(layer, params: dict, x) -> np.ndarray:
+    return np.asarray(forward(layer, params, x))
+
+
+def made(layer, x) -> dict:
+    return random_variables(layer, x, train=False).get('params', {})
+
+
+def joined(parts: list[np.ndarray], how: str) -> np.ndarray:
+    return np.concatenate(parts, -1) if how == 'concat' else sum(parts)
+
+
+# Equal to plain loops
+
+@pytest.mark.parametrize('cell', ['mgu', 'mingru', 'minlstm', 'rglru', 's6', 'lru'])
+def test_renet_equals_the_loop_with_every_cell(cell):
+    x, layer = random(2, 3, 4, 5), ReNet(3, cell)
+    params = made(layer, x)
+    np.testing.assert_allclose(run(layer, params, x), recurrence.renet(cell, x, params), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('cell, combine', [('gru', 'sum'), ('rglru', 'concat')])
+def test_four_directions_equal_the_loop_over_lines_and_positions(cell, combine):
+    x, layer = random(2, 3, 4, 5), FourDirections(3, cell, combine)
+    params = made(layer, x)
+    np.testing.assert_allclose(run(layer, params, x), joined(spatial.four_directions(cell, x, params), combine), atol=1e-5)
+
+
+@pytest.mark.parametrize('cell, order, transposed', [('mingru', 'snake', True), ('gru', 'raster', True), ('lru', 'snake', False)])
+def test_snake_equals_the_loop_along_its_path(cell, order, transposed):
+    x, layer = random(2, 3, 4, 5), Snake(3, cell, order, transposed, 'concat')
+    params = made(layer, x)
+    expected = joined(spatial.snake(cell, x, params, order=order, transposed=transposed), 'concat')
+    np.testing.assert_allclose(run(layer, params, x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('cell', ['linear', 'gru'])
+@pytest.mark.parametrize('height, width', [(3, 4), (5, 2), (1, 3), (1, 1)])
+def test_the_diagonal_scan_equals_the_double_loop_over_rows_and_columns(cell, height, width):
+    x, layer = random(2, height, width, 5), Diagonal(3, cell, 'concat')
+    params = made(layer, x)
+    expected = joined(spatial.diagonal(cell, x, params['corners']), 'concat')
+    np.testing.assert_allclose(run(layer, params, x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('cell', ['linear', 'gru'])
+def test_the_gradient_of_the_diagonal_scan_equals_the_differences_of_the_double_loop(cell):
+    x, weights, layer = random(1, 3, 2, 2), random(1, 3, 2, 2, seed=1), Diagonal(2, cell)
+    params = made(layer, x)
+    gradient = jax.jit(jax.grad(lambda params, x: jnp.sum(layer.apply({'params': params}, x, train=False) * weights), (0, 1)))
+    expected = central_differences(
+        lambda params, x: np.sum(sum(spatial.diagonal(cell, x, params['corners'])) * weights), params, x)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), gradient(params, x), expected)
+
+
+@pytest.mark.parametrize('merge', ['replace', 'residual', 'gated'])
+def test_windows_and_merging_are_those_of_the_loop(merge):
+    # Neither side divides by the patch.
+    x, layer = random(2, 3, 5, 4), ReNet(3, patch=2, merge=merge)
+    params = made(layer, x)
+    y = recurrence.renet('gru', spatial.fold(x, 2), params)
+    expected = spatial.merge(merge, x, y, params['merge0'], patch=2)
+    assert expected.shape == (2, 3, 5, 6 if merge == 'replace' else 4)
+    np.testing.assert_allclose(run(layer, params, x), expected, atol=1e-5)
+
+
+def test_layers_are_the_same_as_a_list_of_single_ones():
+    x, both, one = random(2, 3, 4, 4), ReNet(2, 'mingru', layers=2, merge='residual'), ReNet(2, 'mingru', merge='residual')
+    params = made(both, x)
+    first, second = ({name.replace(index, '0'): value for name, value in params.items() if index in name} for index in '01')
+    np.testing.assert_allclose(run(both, params, x), run(one, second, run(one, first, x)), atol=1e-5)
+
+
+# Worked by hand
+
+def test_the_snake_turns_every_second_row():
+    x = jnp.array([[1, 2, 3], [4, 5, 6]])[None, :, :, None]
+    assert turn(x).ravel().tolist() == [1, 2, 3, 6, 5, 4]
+    assert turn(x.swapaxes(1, 2)).ravel().tolist() == [1, 4, 5, 2, 3, 6]
+    np.testing.assert_array_equal(turn(turn(x)), x)
+    assert spatial.path(2, 3, 'snake') == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 1), (1, 0)]
+    assert spatial.path(2, 3, 'snake', by_columns=True) == [(0, 0), (1, 0), (1, 1), (0, 1), (0, 2), (1, 2)]
+
+
+def test_windows_of_a_map_of_nine():
+    x = jnp.arange(1, 10).reshape(1, 3, 3, 1)
+    folded = fold(x, 2)
+    assert folded[0].tolist() == [[[1, 2, 4, 5], [3, 3, 6, 6]], [[7, 8, 7, 8], [9, 9, 9, 9]]]
+    np.testing.assert_array_equal(unfold(folded, 2)[:, :3, :3], x)
+    assert fold(x, 1) is x
+
+
+def test_the_diagonals_of_a_map_of_six():
+    x = jnp.array([[1, 2, 3], [4, 5, 6]])[None, :, :, None]
+    assert skew(x)[:, 0, :, 0].tolist() == [[1, 0], [2, 4], [3, 5], [0, 6]]
+    np.testing.assert_array_equal(unskew(skew(x)), x)
+    tall = random(2, 4, 3, 2)
+    np.testing.assert_array_equal(unskew(skew(tall)), tall)
+
+
+def test_a_linear_corner_with_equal_gates_counts_paths():
+    # One third each, v = 9 at (0, 0) only: h[i, j] = 3 * binomial(i + j, i) / 3 ** (i + j).
+    x, layer = np.zeros((1, 3, 3, 1), np.float32), Diagonal(1, combine='concat')
+    x[0, 0, 0] = 9
+    params = jax.tree.map(np.zeros_like, made(layer, x))
+    params['corners']['input']['kernel'][0, 0, 3] = 1
+    out = run(layer, params, x)
+    np.testing.assert_allclose(out[0, :, :, 0], [[3, 1, 1 / 3], [1, 2 / 3, 1 / 3], [1 / 3, 1 / 3, 2 / 9]], rtol=1e-6)
+    assert not out[..., 1:].any()
+
+
+# What is seen, and symmetries
+
+def sees(layer, height: int, width: int) -> np.ndarray:
+    """(H * W, H, W): whether pixel n changes the output at a position."""
+    count = height * width
+    x = np.repeat(random(1, height, width, 2), count + 1, 0)
+    for pixel, (i, j) in enumerate(np.ndindex(height, width)):
+        x[pixel, i, j] += 1
+    out = run(layer, made(layer, x), x)
+    return np.abs(out[:-1] - out[-1:]).max(-1) > 1e-6
+
+
+@pytest.mark.parametrize('layer', [ReNet(2, 'mingru'), Snake(2), Snake(2, order='raster', transposed=False), Diagonal(2),
+                                   Diagonal(2, 'gru'), ReNet(2, patch=2, merge='gated')], ids=lambda layer: type(layer).__name__)
+def test_every_output_depends_on_every_pixel(layer):
+    assert sees(layer, 3, 4).all()
+
+
+def test_one_layer_of_four_directions_sees_its_row_and_its_column_only():
+    seen = sees(FourDirections(2), 3, 4)
+    for pixel, (i, j) in enumerate(np.ndindex(3, 4)):
+        cross = np.zeros((3, 4), bool)
+        cross[i, :] = cross[:, j] = True
+        np.testing.assert_array_equal(seen[pixel], cross)
+
+
+def test_a_flipped_picture_exchanges_two_of_four_directions():
+    x, layer = random(1, 3, 4, 3), FourDirections(2, 'mingru')
+    params = made(layer, x)
+    mirrored = {**params, 'right': params['left'], 'left': params['right']}
+    np.testing.assert_allclose(run(layer, mirrored, x[:, :, ::-1])[:, :, ::-1], run(layer, params, x), atol=1e-5)
+    upside_down = {**params, 'up': params['down'], 'down': params['up']}
+    np.testing.assert_allclose(run(layer, upside_down, x[:, ::-1])[:, ::-1], run(layer, params, x), atol=1e-5)
+
+
+@pytest.mark.parametrize('cell', ['linear', 'gru'])
+def test_a_flipped_picture_exchanges_the_corners(cell):
+    x, layer = random(1, 3, 4, 3), Diagonal(2, cell)
+    params = made(layer, x)
+    for axes, corners in (((1,), [1, 0, 3, 2]), ((2,), [2, 3, 0, 1]), ((1, 2), [3, 2, 1, 0])):
+        exchanged = jax.tree.map(lambda leaf, corners=corners: leaf[np.array(corners)], params)
+        flipped = np.flip(run(layer, exchanged, np.flip(x, axes)), axes)
+        np.testing.assert_allclose(flipped, run(layer, params, x), atol=1e-5)
+
+
+@pytest.mark.parametrize('order', ['raster', 'snake'])
+def test_half_a_turn_of_the_picture_exchanges_the_ways_of_the_snake(order):
+    # With odd sides the path turned by 180 degrees is the path backward.
+    x, layer = random(1, 3, 5, 3), Snake(2, order=order)
+    params = made(layer, x)
+    exchanged = {f'{lines}_{way}': params[f'{lines}_{other}'] for lines in ('rows', 'columns')
+                 for way, other in (('forward', 'backward'), ('backward', 'forward'))}
+    np.testing.assert_allclose(run(layer, exchanged, x[:, ::-1, ::-1])[:, ::-1, ::-1], run(layer, params, x), atol=1e-5)
+
+
+# Numbers, shapes, memory
+
+def test_the_linear_diagonal_state_stays_between_its_inputs_however_large_the_map():
+    x, layer = 100 * random(1, 40, 30, 2), Diagonal(2, combine='concat')
+    params = made(layer, x)
+    weights = params['corners']['input']
+    value = np.stack([x @ kernel + bias for kernel, bias in zip(weights['kernel'], weights['bias'], strict=True)])[..., 6:]
+    out = run(layer, params, x).reshape(-1, 4, 2)
+    largest = np.abs(value).max((1, 2, 3))
+    assert (np.abs(out).max(0) <= largest * 1.0001).all()
+    assert (np.abs(out).max(0) > 0.1 * largest).all()
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_shape_and_dtype_are_those_that_are_promised(name):
+    layer, features = LAYERS[name]
+    for dtype in (jnp.float32, jnp.bfloat16):
+        for size in ((5, 3), (1, 1)):
+            x = jax.ShapeDtypeStruct((2, *size, 5), dtype)
+            out, variables = jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
+            assert (out.shape, out.dtype) == ((2, *size, features), dtype)
+            assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
+
+
+@pytest.mark.parametrize('name', ['renet_residual', 'snake', 'linear', 'gated'])
+def test_bfloat16_is_near_float32(name):
+    x, (layer, _) = random(2, 5, 4, 5), LAYERS[name]
+    params = made(layer, x)
+    expected = run(layer, params, x)
+    out = run(layer, params, x.astype(jnp.bfloat16)).astype(np.float32)
+    assert np.abs(out - expected).max() < 0.03 * np.abs(expected).max()
+
+
+def test_a_patch_and_a_merge_that_change_nothing_have_no_parameters():
+    x = random(1, 2, 3, 4)
+    assert set(made(ReNet(2), x)) == {'rows0_forward', 'rows0_backward', 'columns0_forward', 'columns0_backward'}
+    assert set(made(FourDirections(2), x)) == {'right', 'left', 'down', 'up'}
+    assert Merge().apply({}, x, x) is x
+
+
+@pytest.mark.parametrize('layer', [ReNet, FourDirections, Snake])
+def test_checkpoints_change_no_number_and_reach_the_cell(layer):
+    x = random(2, 3, 4, 3)
+    params = made(layer(2, 'gru'), x)
+    np.testing.assert_allclose(run(layer(2, 'gru', remat=2), params, x), run(layer(2, 'gru'), params, x), atol=1e-6)
+    with pytest.raises(InputError, match='remat'):
+        made(layer(2, 'mingru', remat=2), x)
+
+
+def test_memory_of_the_diagonal_scan_is_linear_in_the_number_of_positions_whatever_the_shape():
+    def temporary(height, width):
+        layer, x = Diagonal(8), jax.ShapeDtypeStruct((1, height, width, 8), jnp.float32)
+        params = jax.eval_shape(lambda x: layer.init(jax.random.key(0), x, train=True), x)
+        loss = jax.grad(lambda params, x: layer.apply(params, x, train=True).sum())
+        return jax.jit(loss).lower(params, x).compile().memory_analysis().temp_size_in_bytes
+
+    square = temporary(16, 16)
+    assert temporary(32, 32) < 4.6 * square
+    assert max(temporary(128, 2), temporary(2, 128)) < 1.5 * square
+
+
+@pytest.mark.parametrize('layer, message', [
+    (ReNet(2, merge='add'), "merge: 'add' is unknown; known: replace, residual, gated"),
+    (ReNet(2, patch=0), 'patch: 0 is below 1'),
+    (FourDirections(2, combine='mean'), "combine: 'mean' is unknown; known: sum, concat"),
+    (FourDirections(2, 'rnn'), "'rnn' is unknown; known: gru, lstm"),
+    (Snake(2, order='spiral'), "order: 'spiral' is unknown; known: snake, raster"),
+    (Diagonal(2, 'lstm'), "cell: 'lstm' is unknown; known: linear, gru"),
+], ids=lambda value: value if isinstance(value, str) else type(value).__name__)
+def test_a_field_that_cannot_be_used_is_named(layer, message):
+    with pytest.raises(InputError, match=message):
+        made(layer, random(1, 2, 2, 4))
