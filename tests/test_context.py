@@ -172,5 +172,5 @@ def test_a_field_that_cannot_be_used_is_named():
     x = random(1, 2, 2, 4)
     with pytest.raises(InputError, match='features 10 does not divide by heads 4'):
         SelfAttention(10, heads=4).init(jax.random.key(0), x, train=True)
-    with pytest.raises(InputError, match="'mgu' is unknown; known: gru, lstm"):
-        ReNet(3, 'mgu').init(jax.random.key(0), x, train=True)
+    with pytest.raises(InputError, match="'rnn' is unknown; known: gru, lstm"):
+        ReNet(3, 'rnn').init(jax.random.key(0), x, train=True)
