@@ -115,7 +115,7 @@ def test_the_pooled_vector_is_given_back_to_every_position(features):
     np.testing.assert_allclose(run(layer, variables, x), own + linear['give_back'](y)[:, None, None], atol=1e-5)
 
 
-@pytest.mark.parametrize('layer', [AttentionPooling(), SelfAttention(8, heads=2, layers=2, position=False)])
+@pytest.mark.parametrize('layer', [AttentionPooling(), SelfAttention(8, heads=2, layers=2, position='none')])
 def test_attention_without_positions_commutes_with_every_permutation(layer):
     x = random(2, 3, 4, 8)
     variables, order = random_variables(layer, x, train=False), np.random.default_rng(3).permutation(12)
@@ -133,7 +133,7 @@ def test_self_attention_with_positions_sees_where_a_pixel_is():
 
 
 def test_a_block_of_self_attention_equals_the_formula():
-    x, layer = random(2, 2, 3, 8), SelfAttention(8, heads=2, position=False)
+    x, layer = random(2, 2, 3, 8), SelfAttention(8, heads=2, position='none')
     variables = random_variables(layer, x, train=False)
     p, tokens = variables['params'], x.reshape(2, 6, 8)
     qkv = np.einsum('bnc,cshd->sbnhd', norm(tokens, p['norm0_attention']), p['qkv0']['kernel'])

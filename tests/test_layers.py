@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import InputError
-from jaxseg.layers.attention import attend
 from jaxseg.layers.conv import Conv, convolve
 from jaxseg.layers.norm import DATA_AXIS, Norm
 from jaxseg.layers.position import sine_2d
 from jaxseg.layers.recurrence import Recurrence
 from jaxseg.layers.resize import enlarge, pad_to_multiple, reduce, upsample_nearest
-from tests.references import attention, recurrence
+from tests.references import recurrence
 from tests.references.gradient import central_differences
 from tests.variables import random_variables
 
@@ -157,40 +156,6 @@ def test_positions_differ_from_each_other():
     out = np.asarray(sine_2d(12, 15, 16)).reshape(-1, 16)
     distances = np.abs(out[:, None] - out[None]).max(-1) + 10 * np.eye(len(out))
     assert distances.min() > 0.01
-
-
-def test_attention_equals_the_dense_softmax_formula_for_every_chunk():
-    query, key, value = random(2, 7, 2, 3), random(2, 5, 2, 3, seed=1), random(2, 5, 2, 4, seed=2)
-    expected = attention.attend(query, key, value)
-    for chunk in (1, 2, 3, 7, 100):
-        np.testing.assert_allclose(attend(query, key, value, chunk=chunk), expected, atol=1e-5)
-
-
-def test_chunks_of_queries_change_neither_value_nor_gradient():
-    query, key, value = random(2, 10, 2, 4), random(2, 10, 2, 4, seed=1), random(2, 10, 2, 4, seed=2)
-    weights = random(2, 10, 2, 4, seed=3)
-
-    def loss(arrays, chunk):
-        return jnp.sum(attend(*arrays, chunk=chunk) * weights)
-
-    whole, chunked = (jax.grad(loss)((query, key, value), chunk) for chunk in (10, 4))
-    for a, b in zip(whole, chunked, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
-
-
-def test_training_attention_never_holds_all_scores_at_once():
-    tokens = jax.ShapeDtypeStruct((1, 2048, 1, 4), jnp.float32)
-    gradient = jax.jit(jax.grad(lambda x, chunk: jnp.sum(attend(x, x, x, chunk=chunk) ** 2)), static_argnums=1)
-    chunked, whole = (gradient.lower(tokens, chunk).compile().memory_analysis().temp_size_in_bytes for chunk in (128, 2048))
-    assert chunked < 2048 * 2048 * 4 / 2 < whole
-
-
-def test_large_scores_overflow_neither_in_float32_nor_in_bfloat16():
-    for dtype in (jnp.float32, jnp.bfloat16):
-        key = (1e4 * jnp.eye(3, 4)[None, :, None]).astype(dtype)
-        out = attend(key, key, jnp.arange(3.0).astype(dtype)[None, :, None, None])
-        np.testing.assert_allclose(np.asarray(out, np.float32)[0, :, 0, 0], [0, 1, 2], atol=1e-6)
-        assert out.dtype == dtype
 
 
 @pytest.mark.parametrize('cell', ['gru', 'lstm'])

@@ -1,7 +1,15 @@
 """Where a pixel is: two-dimensional position encodings."""
 
+from collections.abc import Callable
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from jaxseg.errors import InputError
+
+# Wavelengths of the rotations go from 2 pi to this times 2 pi positions; pictures are smaller than texts (RoPE-ViT).
+ROTARY_BASE = 100.0
 
 
 def sine_2d(height: int, width: int, channels: int) -> jax.Array:
@@ -21,3 +29,78 @@ def _sine(length: int, channels: int) -> jax.Array:
     frequency = 10_000.0 ** (-jnp.arange(pairs) / max(pairs, 1))
     angle = jnp.arange(length)[:, None] * frequency[None, :]
     return jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1).reshape(length, 2 * pairs)[:, :channels]
+
+
+class LearnedPosition(nn.Module):
+    """A learned vector for every row plus one for every column: (H, W, features) float32.
+
+    `size` is the height and width that the vectors are made for; other maps get them stretched bilinearly, as
+    Dosovitskiy et al. 2021 (arXiv:2010.11929) do it for other sizes than trained.
+    """
+
+    features: int
+    size: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, height: int, width: int) -> jax.Array:
+        init = nn.initializers.normal(0.02)
+        rows, columns = (self.param(name, init, (length, self.features))
+                         for name, length in zip(('rows', 'columns'), self.size, strict=True))
+        return _stretch(rows, height)[:, None] + _stretch(columns, width)[None]
+
+
+def _stretch(table: jax.Array, length: int) -> jax.Array:
+    return jax.image.resize(table, (length, table.shape[1]), 'bilinear', antialias=False)
+
+
+def rotate_2d(x: jax.Array) -> jax.Array:
+    """Rotary positions in two dimensions: scores of rotated queries with rotated keys depend on their offset alone.
+
+    RoFormer (arXiv:2104.09864) with half of the channels turned by the row and half by the column, at the frequencies
+    `100^(-4 t / d)`, `t < d / 4`, of RoPE-ViT (arXiv:2403.13298). Channel c turns with channel c + d / 2. There is
+    nothing to learn, so that every size will do.
+
+    Args:
+      x: queries or keys, (B, H, W, heads, d).
+
+    Returns:
+      The same shape and dtype; computed in float32.
+
+    Raises:
+      InputError: d does not divide by 4.
+    """
+    height, width, depth = x.shape[1], x.shape[2], x.shape[-1]
+    if depth % 4:
+        raise InputError(f"position 'rope': heads of {depth} channels do not divide by 4")
+    frequency = ROTARY_BASE ** (-jnp.arange(depth // 4) / (depth // 4))
+    rows, columns = (jnp.arange(length)[:, None] * frequency[None] for length in (height, width))
+    shape = height, width, depth // 4
+    angle = jnp.concatenate([jnp.broadcast_to(rows[:, None], shape), jnp.broadcast_to(columns[None], shape)], -1)
+    sine, cosine = jnp.sin(angle)[None, :, :, None], jnp.cos(angle)[None, :, :, None]
+    a, b = jnp.split(x.astype(jnp.float32), 2, -1)
+    return jnp.concatenate([a * cosine - b * sine, a * sine + b * cosine], -1).astype(x.dtype)
+
+
+def relative_bias(table: jax.Array, width: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """A learned number for every offset, added to the score (Shaw et al. 2018; Swin, arXiv:2103.14030).
+
+    Args:
+      table: (heads, 2 rows + 1, 2 columns + 1), the middle for offset 0; larger offsets are clipped to the edge.
+      width: of the map; token t is in row t // width and column t % width.
+
+    Returns:
+      The `bias` of `attend`: indices (n,), (m,) -> (1, heads, n, m).
+    """
+    heads, rows, columns = table.shape
+
+    def bias(queries: jax.Array, keys: jax.Array) -> jax.Array:
+        i = _offset(queries // width, keys // width, rows // 2)
+        j = _offset(queries % width, keys % width, columns // 2)
+        return jnp.take(table.reshape(heads, -1), i * columns + j, axis=1)[None]
+
+    return bias
+
+
+def _offset(query: jax.Array, key: jax.Array, reach: int) -> jax.Array:
+    """The place of the offset in an axis of the table: 0 to 2 reach."""
+    return jnp.clip(query[:, None] - key[None], -reach, reach) + reach
