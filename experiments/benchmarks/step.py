@@ -8,13 +8,10 @@ ratios compare within one run. Temporary memory is what XLA's `memory_analysis` 
 """
 
 import argparse
-import csv
 import functools
 import importlib.util
 import os
 import pathlib
-import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from measure import machine, take_turns, write  # noqa: E402
 
 from jaxseg.build import build, build_losses  # noqa: E402
 from jaxseg.commands import config as configs  # noqa: E402
@@ -96,17 +95,6 @@ def torch_works(images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, C
     return found
 
 
-def take_turns(functions: dict[str, Callable], repeats: int) -> dict[str, float]:
-    """Median seconds of every function; they alternate, after two rounds that do not count."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats + 2):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found[2:]) for name, found in times.items()}
-
-
 def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats: int, with_torch: bool) -> list[dict]:
     """Rows of the table for one model."""
     rng = np.random.default_rng(0)
@@ -138,13 +126,12 @@ def main():
         parser.error(f'--models: {", ".join(sorted(unknown))} is not known; known: {", ".join(MODELS)}')
     # All are read before the first is measured: a mistake in one shows at once.
     works = {name: model_of(name) for name in names}
-    print(f'{time.strftime("%Y-%m-%d")}, {processor()}, {len(os.sched_getaffinity(0))} cores, Python '
-          f'{platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}', flush=True)
+    print(machine(), flush=True)
     rows = []
     for name, (model_config, shape) in works.items():
         rows += measure(name, model_config, shape, arguments.repeats, with_torch=name == 'resnet18_unet')
         if arguments.csv:
-            write(arguments.csv, rows)
+            write(arguments.csv, rows, COLUMNS)
 
 
 def model_of(name: str) -> tuple[dict, tuple[int, int, int]]:
@@ -153,21 +140,6 @@ def model_of(name: str) -> tuple[dict, tuple[int, int, int]]:
         return UNET, (4, 256, 256)
     path = ROOT / 'experiments' / 'camvid' / f'{name.removeprefix("camvid_")}.py'
     return configs.from_file(str(path))['model'], (4, 360, 480)
-
-
-def write(path: pathlib.Path, rows: list[dict]):
-    """The table so far, so that an interruption keeps what was measured."""
-    with path.open('w', newline='') as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def processor() -> str:
-    """The name of the processor, where the system tells it."""
-    info = pathlib.Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
 
 
 if __name__ == '__main__':

@@ -1,0 +1,39 @@
+"""What the benchmarks share: clocks that take turns, tables that survive an interruption, the name of the machine."""
+
+import csv
+import os
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+
+
+def take_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -> dict[str, float]:
+    """Median seconds of every function; they alternate, after `warm` rounds that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats + warm):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found[warm:]) for name, found in times.items()}
+
+
+def write(path: pathlib.Path, rows: list[dict], columns: Sequence[str]):
+    """The table so far, so that an interruption keeps what was measured."""
+    with path.open('w', newline='') as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def machine() -> str:
+    """Date, processor, cores, versions: one line that belongs to every figure."""
+    info = pathlib.Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    processor = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
+    return (f'{time.strftime("%Y-%m-%d")}, {processor}, {len(os.sched_getaffinity(0))} cores, Python '
+            f'{platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}')

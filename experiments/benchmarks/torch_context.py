@@ -1,0 +1,53 @@
+"""What PyTorch has of the context layers: ReNet from `nn.GRU` or `nn.LSTM`, and its fused attention."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+class ReNet(torch.nn.Module):
+    """Rows, then columns, both directions: (B, H, W, C) -> (B, H, W, C)."""
+
+    def __init__(self, kind: type, channels: int):
+        super().__init__()
+        self.rows, self.columns = (kind(channels, channels // 2, batch_first=True, bidirectional=True) for _ in range(2))
+
+    def forward(self, x):
+        b, h, w, c = x.shape
+        x = self.rows(x.reshape(b * h, w, c))[0].reshape(b, h, w, c)
+        return self.columns(x.transpose(1, 2).reshape(b * w, h, c))[0].reshape(b, w, h, c).transpose(1, 2)
+
+
+def attention(x, heads: int):
+    """Dense attention of the map with itself."""
+    b, h, w, c = x.shape
+    tokens = x.reshape(b, h * w, heads, c // heads).transpose(1, 2)
+    return torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).transpose(1, 2).reshape(x.shape)
+
+
+def works(name: str, pixels: np.ndarray, *, heads: int) -> dict[str, Callable]:
+    """`{work: function of nothing}`; empty for a layer that PyTorch does not have."""
+    kinds = {'renet_gru': torch.nn.GRU, 'renet_lstm': torch.nn.LSTM}
+    if name in kinds:
+        layer = ReNet(kinds[name], pixels.shape[-1])
+    elif name == 'attend':
+        layer = lambda x: attention(x, heads)  # noqa: E731
+    else:
+        return {}
+    x = torch.from_numpy(pixels).requires_grad_()
+
+    def forward():
+        with torch.no_grad():
+            return layer(x)
+
+    def both():
+        x.grad = None
+        if isinstance(layer, torch.nn.Module):
+            layer.zero_grad(set_to_none=True)
+        layer(x).square().mean().backward()
+
+    return {'forward': forward, 'forward+backward': both}
