@@ -1,6 +1,7 @@
 """Attention dense and by chunks, and the positions that it can know."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -101,17 +102,31 @@ def test_many_tokens_go_by_chunks_and_few_do_not():
         assert ('scan' in str(jax.make_jaxpr(attend)(*arrays))) == chunked
 
 
-def test_chunks_work_inside_vmap_and_remat():
-    query, key, value = (array[None].repeat(2, 0) for array in tokens(5, 7))
-    loss = jax.checkpoint(lambda *arrays: jnp.sum(jax.vmap(functools.partial(attend, **CHUNKS))(*arrays) ** 2))
-    gradient = jax.jit(jax.grad(loss))(query, key, value)
-    alone = jax.grad(lambda query: jnp.sum(attend(query, key[0], value[0], method='dense') ** 2))(query[0])
-    np.testing.assert_allclose(gradient, np.stack([alone, alone]), atol=1e-5)
+@pytest.mark.parametrize('capability, dtype, d, biased, chosen', [
+    ('9.0', 'bfloat16', 32, False, 'cudnn'), ('8.0', 'float16', 128, False, 'cudnn'), ('12.0', 'bfloat16', 8, False, 'cudnn'),
+    ('7.5', 'bfloat16', 32, False, 'xla'), ('gfx942', 'bfloat16', 32, False, 'xla'), (None, 'bfloat16', 32, False, 'xla'),
+    ('9.0', 'float32', 32, False, 'xla'), ('9.0', 'bfloat16', 136, False, 'xla'), ('9.0', 'bfloat16', 12, False, 'xla'),
+    ('9.0', 'bfloat16', 32, True, 'xla')])
+def test_the_fused_kernel_is_asked_only_for_what_it_can_do(monkeypatch, capability, dtype, d, biased, chosen):
+    device = types.SimpleNamespace(**({} if capability is None else dict(compute_capability=capability)))
+    monkeypatch.setattr(jax, 'devices', lambda: [device])
+    monkeypatch.setattr(jax.nn, 'dot_product_attention', lambda *args, implementation: implementation)
+    array = np.zeros((1, 8, 1, d), dtype)
+    bias = relative_bias(jnp.zeros((1, 1, 1)), 8) if biased else None
+    assert attend(array, array, array, bias=bias) == chosen
 
 
-def test_an_unknown_method_is_named():
-    with pytest.raises(InputError, match="method: 'fast' is unknown; known: auto, dense, chunked"):
-        attend(*tokens(2, 2), method='fast')
+def test_chunks_with_a_bias_work_inside_vmap_scan_and_remat():
+    query, key, value = (array[None].repeat(3, 0) for array in tokens(5, 7))
+
+    def loss(query, table, options):
+        one = jax.vmap(lambda *arrays: attend(*arrays, bias=relative_bias(table, 3), **options))
+        step = jax.checkpoint(lambda total, arrays: (total + jnp.sum(one(*(array[None] for array in arrays)) ** 2), None))
+        return jax.lax.scan(step, 0.0, (query, key, value))[0]
+
+    dense, chunked = (jax.jit(jax.grad(functools.partial(loss, options=options), (0, 1)))(query, random(2, 5, 5, seed=3))
+                      for options in (dict(method='dense'), CHUNKS))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), chunked, dense)
 
 
 # Positions.
