@@ -129,6 +129,11 @@ def test_chunks_with_a_bias_work_inside_vmap_scan_and_remat():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), chunked, dense)
 
 
+def test_an_unknown_method_is_named():
+    with pytest.raises(InputError, match="method: 'fast' is unknown; known: auto, dense, chunked"):
+        attend(*tokens(2, 2), method='fast')
+
+
 # Positions.
 
 def test_rotations_equal_the_loop_over_planes():
