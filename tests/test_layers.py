@@ -1,6 +1,5 @@
 """Layers against exact values, slow references and finite differences of their own definitions."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +10,7 @@ from jaxseg.errors import InputError
 from jaxseg.layers.conv import Conv, convolve
 from jaxseg.layers.norm import DATA_AXIS, Norm
 from jaxseg.layers.position import sine_2d
-from jaxseg.layers.recurrence import Recurrence
 from jaxseg.layers.resize import enlarge, pad_to_multiple, reduce, upsample_nearest
-from tests.references import recurrence
-from tests.references.gradient import central_differences
-from tests.variables import random_variables
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -157,41 +152,3 @@ def test_positions_differ_from_each_other():
     distances = np.abs(out[:, None] - out[None]).max(-1) + 10 * np.eye(len(out))
     assert distances.min() > 0.01
 
-
-@pytest.mark.parametrize('cell', ['gru', 'lstm'])
-@pytest.mark.parametrize('reverse', [False, True])
-def test_a_recurrence_equals_the_loop_forward_and_backward(cell, reverse):
-    x, weights = random(3, 4, 4), random(3, 4, 5, seed=1)
-    layer = Recurrence(5, cell, reverse)
-    params = random_variables(layer, x)['params']
-
-    def loss(params, x):
-        out = layer.apply({'params': params}, x)
-        return jnp.sum(out * weights), out
-
-    gradient, out = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
-    np.testing.assert_allclose(out, recurrence.recur(cell, x, params, reverse=reverse), atol=1e-5)
-    expected = central_differences(
-        lambda params, x: np.sum(recurrence.recur(cell, x, params, reverse=reverse) * weights), params, x)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), gradient, expected)
-
-
-def test_the_state_of_a_recurrence_is_float32_under_bfloat16():
-    # An update gate near 1 keeps the state: increments of 2 ** -10 vanish next to 1 in bfloat16, not in float32.
-    layer, x = Recurrence(1), jnp.ones((1, 40, 1), jnp.bfloat16)
-    params = {'input_kernel': jnp.array([[0.0, 7.0, 4.0]]), 'input_bias': jnp.zeros(3),
-              'recurrent_kernel': jnp.zeros((1, 3)), 'recurrent_bias': jnp.zeros(1)}
-    out = layer.apply({'params': params}, x)
-    assert out.dtype == jnp.bfloat16
-    keep = 1 / (1 + np.exp(-7.0))
-    np.testing.assert_allclose(float(out[0, -1, 0]), np.tanh(4) * (1 - keep ** 40), rtol=5e-3)
-
-
-def test_an_lstm_starts_with_an_open_forget_gate():
-    bias = Recurrence(3, 'lstm').init(jax.random.key(0), np.zeros((1, 2, 2), np.float32))['params']['input_bias']
-    np.testing.assert_array_equal(bias, [0] * 3 + [1] * 3 + [0] * 6)
-
-
-def test_an_unknown_cell_names_the_known_ones():
-    with pytest.raises(InputError, match="'rnn' is unknown; known: gru, lstm"):
-        Recurrence(3, 'rnn').init(jax.random.key(0), np.zeros((1, 2, 2)))

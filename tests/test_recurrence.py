@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import InputError
-from jaxseg.layers.linear_cells import LINEAR
+from jaxseg.layers.dense import product
+from jaxseg.layers.linear_cells import LINEAR, softplus
 from jaxseg.layers.linear_recurrence import SCHEDULES, linear_recurrence
 from jaxseg.layers.nonlinear_cells import NONLINEAR
 from jaxseg.layers.recurrence import CELLS, Recurrence
@@ -125,12 +126,14 @@ def test_every_cell_equals_its_loop(cell, reverse):
     np.testing.assert_allclose(y, recurrence.recur(cell, x, params, reverse=reverse), atol=1e-5)
 
 
+@pytest.mark.parametrize('reverse', [False, True])
 @pytest.mark.parametrize('cell', CELLS)
-def test_the_gradient_of_every_cell_equals_the_differences_of_its_loop(cell):
-    x, weights, layer = random(1, 3, 2), random(1, 3, 2, seed=1), Recurrence(2, cell)
+def test_the_gradient_of_every_cell_equals_the_differences_of_its_loop(cell, reverse):
+    x, weights, layer = random(1, 3, 2), random(1, 3, 2, seed=1), Recurrence(2, cell, reverse)
     params = random_variables(layer, x)['params']
     gradient = jax.jit(jax.grad(lambda params, x: jnp.sum(layer.apply({'params': params}, x)[0] * weights), (0, 1)))(params, x)
-    expected = central_differences(lambda params, x: np.sum(recurrence.recur(cell, x, params) * weights), params, x)
+    expected = central_differences(
+        lambda params, x: np.sum(recurrence.recur(cell, x, params, reverse=reverse) * weights), params, x)
     for one, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
 
@@ -191,6 +194,29 @@ def test_gates_that_are_driven_shut_or_open_leave_finite_gradients(cell):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+def test_the_state_of_a_recurrence_is_float32_under_bfloat16():
+    # An update gate near 1 keeps the state: increments of 2 ** -10 vanish next to 1 in bfloat16, not in float32.
+    layer, x = Recurrence(1), jnp.ones((1, 40, 1), jnp.bfloat16)
+    params = {'input_kernel': jnp.array([[0.0, 7.0, 4.0]]), 'input_bias': jnp.zeros(3),
+              'recurrent_kernel': jnp.zeros((1, 3)), 'recurrent_bias': jnp.zeros(1)}
+    out, _ = layer.apply({'params': params}, x)
+    assert out.dtype == jnp.bfloat16
+    keep = 1 / (1 + np.exp(-7.0))
+    np.testing.assert_allclose(float(out[0, -1, 0]), np.tanh(4) * (1 - keep ** 40), rtol=5e-3)
+
+
+def test_an_lstm_starts_with_an_open_forget_gate():
+    bias = Recurrence(3, 'lstm').init(jax.random.key(0), np.zeros((1, 2, 2), np.float32))['params']['input_bias']
+    np.testing.assert_array_equal(bias, [0] * 3 + [1] * 3 + [0] * 6)
+
+
+def test_softplus_keeps_its_last_digits():
+    x = np.concatenate([np.linspace(-100, 100, 2001), [0.0, -17.0]]).astype(np.float32)
+    expected = np.log1p(np.exp(-np.abs(x.astype(float)))) + np.maximum(x, 0)
+    np.testing.assert_allclose(jax.jit(softplus)(x), expected, rtol=5e-7, atol=1e-37)
+    np.testing.assert_allclose(jax.vmap(jax.grad(softplus))(x), jax.nn.sigmoid(x), rtol=1e-6)
+
+
 def test_decays_begin_where_the_papers_say():
     x = jnp.zeros((1, 2, 256))
 
@@ -246,3 +272,13 @@ def test_what_cannot_be_asked_of_a_cell_is_refused():
                            ({'cell': 'mingru', 'remat': 4}, 'unroll, remat: asked of mingru')):
         with pytest.raises(InputError, match=words):
             jax.eval_shape(Recurrence(4, **options).init, jax.random.key(0), x)
+
+
+def test_the_product_has_the_gradients_of_a_product():
+    x, kernel, weights = random(2, 3, 4), random(4, 5, seed=1), random(2, 3, 5, seed=2)
+    for dtype, tolerance in ((np.float32, 1e-6), (jnp.bfloat16, 2e-2)):
+        found, plain = (jax.grad(lambda x, kernel, f=f: jnp.sum(f(x, kernel) * weights), (0, 1))(x.astype(dtype), kernel)
+                        for f in (product, lambda x, kernel: x.astype(np.float32) @ kernel))
+        for one, other in zip(found, plain, strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one.astype(np.float32), other.astype(np.float32), rtol=tolerance, atol=tolerance)

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.layers.dense import product
+
 S6_STATES = 16  # per channel, as in Mamba
 S6_CHUNK = 64  # steps whose states are held at once
 RG_LRU_POWER = 8.0
@@ -22,10 +24,24 @@ RING = (0.9, 0.999)  # decays at the start, RG-LRU and LRU
 def dense(param: Callable, name: str, x: jax.Array, features: int, bias: Callable | None = nn.initializers.zeros) -> jax.Array:
     """`x W + b` in the dtype of `x`, summed up in float32: (..., C) -> (..., features) float32."""
     kernel = param(f'{name}_kernel', nn.initializers.lecun_normal(), (x.shape[-1], features))
-    y = jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
+    y = product(x, kernel)
     if bias is None:
         return y
     return y + param(f'{name}_bias', bias, (features,)).reshape((1,) * (y.ndim - 1) + (features,))
+
+
+@jax.custom_jvp
+def softplus(x: jax.Array) -> jax.Array:
+    """`log(1 + e^x)` to the last digits: `jax.nn.softplus` is built on log1p, which XLA on CPU computes one by one."""
+    small = jnp.exp(-jnp.abs(x))
+    # Says what float32 is anyway, so that XLA does not simplify (1 + small) - 1.
+    rounded = lax.reduce_precision(1 + small, 8, 23)
+    # What the sum lost by rounding, the quotient gives back (Kahan); 1 + small = 1 has log1p(small) = small.
+    log1p = jnp.where(rounded == 1, small, jnp.log(rounded) * small / jnp.where(rounded == 1, 1, rounded - 1))
+    return jnp.maximum(x, 0) + log1p
+
+
+softplus.defjvps(lambda slope, _, x: slope * jax.nn.sigmoid(x))
 
 
 def min_gru(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
@@ -43,7 +59,7 @@ def min_lstm(param: Callable, x: jax.Array, features: int, state: jax.Array | No
     """minLSTM (Feng et al. 2024, arXiv:2410.01201): `h' = (f h + i g(v)) / (f + i)`, f and i sigmoids of x alone."""
     f, i, v = jnp.split(dense(param, 'input', x, 3 * features), 3, -1)
     # f / (f + i) = sigmoid(log f - log i), with log sigmoid(u) = -softplus(-u): nothing overflows, nothing is divided.
-    difference = jax.nn.softplus(-i) - jax.nn.softplus(-f)
+    difference = softplus(-i) - softplus(-f)
     return recur(*_masked(jax.nn.sigmoid(difference), jax.nn.sigmoid(-difference) * _positive(v), valid), state)
 
 
@@ -56,7 +72,7 @@ def rg_lru(param: Callable, x: jax.Array, features: int, state: jax.Array | None
     """
     u = _of_width(param, x, features)
     r, i = (jax.nn.sigmoid(_block_dense(param, name, u)) for name in ('recurrence_gate', 'input_gate'))
-    log_a = -RG_LRU_POWER * r * jax.nn.softplus(param('decay', _rg_lru_decay, (features,)))[None, None]
+    log_a = -RG_LRU_POWER * r * softplus(param('decay', _rg_lru_decay, (features,)))[None, None]
     # The root has no slope at 0, which is where a gate that is shut ends in float32.
     scale = jnp.sqrt(jnp.maximum(-jnp.expm1(2 * log_a), 1e-12))
     return recur(*_masked(jnp.exp(log_a), scale * i * u.astype(jnp.float32), valid), state)
@@ -71,7 +87,7 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None, va
     """
     u = _of_width(param, x, features)
     low = dense(param, 'step_low', u, max(1, math.ceil(features / 16)), bias=None).astype(x.dtype)
-    step = jax.nn.softplus(dense(param, 'step', low, features, bias=_step_bias))
+    step = softplus(dense(param, 'step', low, features, bias=_step_bias))
     if valid is not None:
         step = jnp.where(valid[..., None], step, 0)
     into, out = jnp.split(dense(param, 'in_out', u, 2 * S6_STATES, bias=None), 2, -1)

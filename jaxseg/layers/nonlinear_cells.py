@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.layers.dense import weight_gradient
+
 State = tuple[jax.Array, ...]
 
 
@@ -139,8 +141,7 @@ def _backward(step, reverse, unroll, kept, slopes):
 
     d_start, (d_projected, d_from_state) = lax.scan(
         body, slopes[1], (slopes[0], previous, projected, from_state, valid), reverse=not reverse, unroll=unroll)
-    d_kernel = jnp.einsum('tbh,tbg->hg', previous[0], d_from_state)
-    return d_kernel, d_from_state.sum((0, 1)), d_start, d_projected, None
+    return weight_gradient(previous[0], d_from_state), d_from_state.sum((0, 1)), d_start, d_projected, None
 
 
 def _before(states: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import InputError
+from jaxseg.layers.dense import product
 from jaxseg.layers.linear_cells import LINEAR
 from jaxseg.layers.linear_recurrence import linear_recurrence
 from jaxseg.layers.nonlinear_cells import NONLINEAR, Cell, scan_cell
@@ -61,8 +62,7 @@ class Recurrence(nn.Module):
             bias = jnp.pad(inner, (width - inner.size, 0))
 
         def project(x):
-            y = jnp.matmul(x, input_kernel.astype(x.dtype), preferred_element_type=jnp.float32)
-            return y + input_bias[None, None]
+            return product(x, input_kernel) + input_bias[None, None]
 
         if state is None:
             state = (jnp.zeros((x.shape[0], hidden)),) * cell.parts
