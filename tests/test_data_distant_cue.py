@@ -109,7 +109,8 @@ def test_a_picture_depends_on_seed_split_and_index_only():
 
 @pytest.mark.parametrize('options, words', [
     ({'kind': 'diagonal'}, "data.kind: 'diagonal' is unknown; known: corner, line"),
-    ({'size': (40, 64)}, 'leaves no room .* of at least 45'), ({'samples': {'valid': 3}}, "no split 'valid'"), ({'distance': 0}, 'a distance of at least 1')])
+    ({'size': (40, 64)}, 'leaves no room .* of at least 45'),
+    ({'samples': {'valid': 3}}, "no split 'valid'"), ({'distance': 0}, 'a distance of at least 1')])
 def test_options_that_leave_nothing_to_see_are_named(options, words):
     with pytest.raises(InputError, match=words):
         DistantCue(**options)
