@@ -29,21 +29,22 @@ def build(key: str, entry: Any, **given: Any) -> Any:
     Args:
       key: the entry's key in the config, possibly with its parents (`'model.encoder'`); its last word names the room.
       entry: `{'type': ..., field: value, ...}`, or a list of such.
-      given: fields that the caller knows and no config says, such as the number of classes.
+      given: fields that the caller knows and no config says, such as the number of classes. They reach every nested part
+        that has a field of that name, too.
 
     Raises:
       InputError: an unknown room, file, symbol or field (with the nearest known one), a missing field, a wrong type.
     """
     if isinstance(entry, (list, tuple)):
         return tuple(build(key, item, **given) for item in entry)
-    symbol, fields = _part(key, entry)
+    symbol, fields = _part(key, entry, given)
     _check(key, entry['type'], fields, given, _parameters(symbol))
     return symbol(**fields, **given)
 
 
 def build_function(key: str, entry: Any) -> Callable:
     """The function that an entry names, with the entry's fields bound to its keyword-only options."""
-    symbol, fields = _part(key, entry)
+    symbol, fields = _part(key, entry, {})
     options = {name: p for name, p in _parameters(symbol).items() if p.kind is p.KEYWORD_ONLY}
     _check(key, entry['type'], fields, {}, options)
     return functools.partial(symbol, **fields)
@@ -77,21 +78,30 @@ def nearest(name: str, known) -> str:
     return (f'did you mean {lower[match[0]]!r}? ' if match else '') + f'known: {", ".join(known)}'
 
 
-def _part(key: str, entry: Any) -> tuple[Callable, dict]:
+def _part(key: str, entry: Any, given: Mapping) -> tuple[Callable, dict]:
     """The symbol that an entry names, and its fields with nested entries built."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get('type'), str):
         raise InputError(f"{key}: expected an entry with a type, such as {{'type': 'file.Symbol', ...}}, got {entry!r}")
     symbol = _symbol(key, entry['type'])
-    return symbol, {name: _value(f'{key}.{name}', value) for name, value in entry.items() if name != 'type'}
+    return symbol, {name: _value(f'{key}.{name}', value, given) for name, value in entry.items() if name != 'type'}
 
 
-def _value(key: str, value: Any) -> Any:
+def _value(key: str, value: Any, given: Mapping) -> Any:
     """A field's value: nested entries built, lists turned into tuples."""
     if isinstance(value, Mapping):
-        return build(key, value) if 'type' in value else dict(value)
+        return _nested(key, value, given) if 'type' in value else dict(value)
     if isinstance(value, (list, tuple)):
-        return tuple(_value(key, item) for item in value)
+        return tuple(_value(key, item, given) for item in value)
     return value
+
+
+def _nested(key: str, entry: Mapping, given: Mapping) -> Any:
+    """A part inside another: of what is given, it gets what it has a field for."""
+    symbol, fields = _part(key, entry, given)
+    parameters = _parameters(symbol)
+    taken = {name: value for name, value in given.items() if name in parameters}
+    _check(key, entry['type'], fields, taken, parameters)
+    return symbol(**fields, **taken)
 
 
 def _symbol(key: str, name: str) -> Callable:

@@ -1,5 +1,7 @@
 """Config entries become objects, and what is wrong in them is named before anything runs."""
 
+import dataclasses
+
 import pytest
 
 from jaxseg.build import build, build_function, build_losses, check_call
@@ -46,6 +48,40 @@ def test_what_is_wrong_in_an_entry_is_named(key, entry, words):
 def test_a_field_that_flows_from_elsewhere_cannot_be_set():
     with pytest.raises(InputError, match='model.classes.*remove the key'):
         build('model', dict(type='segmenter.Segmenter', classes=4), classes=3)
+
+
+@dataclasses.dataclass
+class Holder:
+    """A part that has no number of classes, around one that has."""
+
+    context: object
+
+
+def with_context(*context: dict, **fields) -> dict:
+    return dict(type='segmenter.Segmenter', encoder=dict(type='plain.ConvPool', widths=[4]), context=list(context),
+                decoder=dict(type='fcn.FCN'), **fields)
+
+
+def test_what_is_given_reaches_the_nested_parts_that_have_a_field_for_it():
+    model = build('model', with_context(dict(type='identity.Identity'), dict(type='ocr.OCR', features=8)), classes=5)
+    assert model.classes == model.context[1].classes == 5
+    # Two levels down, through a part that has no such field.
+    model = build('model', with_context(dict(type='tests.test_build:Holder', context=dict(type='ocr.OCR', features=8))), classes=5)
+    assert model.context[0].context.classes == 5
+
+
+def test_a_nested_field_that_flows_from_elsewhere_cannot_be_set():
+    with pytest.raises(InputError, match='model.context.classes: ocr.OCR gets this from elsewhere in the run; remove the key'):
+        build('model', with_context(dict(type='ocr.OCR', features=8, classes=5)), classes=5)
+    # A part that stands alone is told.
+    assert build('context', dict(type='ocr.OCR', features=8, classes=5)).classes == 5
+    with pytest.raises(InputError, match='ocr.OCR needs classes; add context.classes'):
+        build('context', dict(type='ocr.OCR', features=8))
+
+
+def test_a_given_field_that_the_part_itself_lacks_is_the_authors_error():
+    with pytest.raises(TypeError, match='classes'):
+        build('context', dict(type='identity.Identity'), classes=5)
 
 
 def test_losses_are_functions_with_their_options_bound():

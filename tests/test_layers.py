@@ -10,7 +10,8 @@ from jaxseg.errors import InputError
 from jaxseg.layers.conv import Conv, convolve
 from jaxseg.layers.norm import DATA_AXIS, Norm
 from jaxseg.layers.position import sine_2d
-from jaxseg.layers.resize import enlarge, pad_to_multiple, reduce, upsample_nearest
+from jaxseg.layers.resize import adaptive_average_pool, enlarge, pad_to_multiple, reduce, upsample_nearest
+from tests.references import convolutional
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -134,6 +135,28 @@ def test_reducing_to_half_keeps_the_mean_and_rounds_sides_up():
     assert reduce(x, 1.0) is x
     with pytest.raises(InputError, match='resolution: 1.5'):
         reduce(x, 1.5)
+
+
+def test_adaptive_pooling_has_the_cells_of_torch():
+    # 5 positions in 3 cells: [0, 2), [1, 4), [3, 5).
+    x = np.array([1, 2, 4, 9, 5], np.float32)[None, :, None, None]
+    np.testing.assert_allclose(adaptive_average_pool(x, (3, 1))[0, :, 0, 0], [1.5, 5, 7], rtol=1e-6)
+    # 2 positions in 3 cells: [0, 1), [0, 2), [1, 2).
+    np.testing.assert_allclose(adaptive_average_pool(x[:, :2].swapaxes(1, 2), (1, 3))[0, 0, :, 0], [1, 1.5, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 3), (5, 7), (6, 4), (11, 16)])
+def test_adaptive_pooling_equals_the_loop_over_cells(size):
+    x = random(2, 5, 7, 3)
+    np.testing.assert_allclose(adaptive_average_pool(x, size), convolutional.adaptive_average_pool(x, size), atol=1e-6)
+
+
+def test_adaptive_pooling_rounds_once_after_sums_in_float32():
+    x = jnp.asarray(random(1, 7, 11, 32), jnp.bfloat16)
+    expected = convolutional.adaptive_average_pool(x, (2, 3)).astype(jnp.bfloat16)
+    out = adaptive_average_pool(x, (2, 3))
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(np.asarray(out, np.float32), expected.astype(np.float32))
 
 
 @pytest.mark.parametrize('height, width, channels', [(3, 4, 8), (5, 2, 7), (1, 1, 1), (2, 3, 2)])

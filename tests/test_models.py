@@ -3,13 +3,17 @@
 import functools
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from jaxseg.build import build_losses
 from jaxseg.context.attention_pooling import AttentionPooling
 from jaxseg.context.identity import Identity
+from jaxseg.context.ocr import OCR
 from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.decoders.fcn import FCN
@@ -19,6 +23,8 @@ from jaxseg.encoders.resnet import ResNet
 from jaxseg.errors import InputError
 from jaxseg.layers.norm import DATA_AXIS
 from jaxseg.models.segmenter import Segmenter
+from jaxseg.training.state import TrainState
+from jaxseg.training.step import make_train_step
 from tests.variables import random_variables
 
 CLASSES = 5
@@ -28,7 +34,7 @@ ENCODERS = {
 }
 CONTEXTS = {
     'identity': Identity(), 'pooling': AttentionPooling(), 'attention': SelfAttention(8, heads=2),
-    'gru': ReNet(4), 'lstm': ReNet(4, 'lstm'), 'two': (ReNet(4), AttentionPooling()),
+    'gru': ReNet(4), 'lstm': ReNet(4, 'lstm'), 'ocr': OCR(8, CLASSES), 'two': (ReNet(4), AttentionPooling()),
 }
 DECODERS = {'fcn': FCN((8,), dropout=0.1), 'unet': UNet((8, 8))}
 FAMILIES = ['identity', 'gru', 'attention']
@@ -133,6 +139,75 @@ def test_the_auxiliary_head_gives_logits_in_training_only():
     logits, = sown(train=True)['auxiliary']['logits']
     assert (logits.shape, logits.dtype) == ((1, 13, 17, CLASSES), jnp.float32)
     assert 'auxiliary' not in sown(train=False)
+
+
+class Sowing(nn.Module):
+    """A context layer whose `regions` are the first channels of its input."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        if train:
+            self.sow('auxiliary', 'regions', x[..., :CLASSES])
+        return x
+
+
+def test_what_a_context_layer_sows_is_brought_to_image_size_like_the_logits_themselves():
+    # A decoder and a head that pass on the same channels give the same picture.
+    class Coarsest(nn.Module):
+        @nn.compact
+        def __call__(self, features, *, train):
+            return features[max(features)]
+
+    x = images(2, 21, 30, 3)
+    model = Segmenter(ConvPool((4, 8), depth=1), (Identity(), Sowing()), Coarsest(), CLASSES, resolution=0.7)
+    variables = random_variables(model, x, train=True)
+    head = np.zeros((3, 3, 8, CLASSES), np.float32)
+    head[1, 1, :CLASSES] = np.eye(CLASSES)
+    variables['params']['head'] = {'kernel': head, 'bias': np.zeros(CLASSES, np.float32)}
+    logits, updates = jax.jit(lambda x: model.apply(variables, x, train=True, mutable=['auxiliary', 'batch_stats']))(x)
+    (name, sown), = updates['auxiliary'].items()
+    regions, = sown['regions']
+    assert name == 'context_1' and regions.shape == (2, 21, 30, CLASSES)
+    np.testing.assert_allclose(regions, logits, atol=1e-6)
+
+
+def test_regions_are_sown_in_training_only_and_only_where_somebody_asks():
+    model, x = small('ocr', dtype='bfloat16'), images(2, 21, 30, 3)
+    variables = random_variables(model, x, train=True)
+
+    def sown(train, mutable, **more):
+        return jax.eval_shape(lambda x: model.apply({**variables, **more}, x, train=train, mutable=mutable), x)[1]
+
+    regions, = sown(True, ['auxiliary', 'batch_stats'])['auxiliary']['context']['regions']
+    assert (regions.shape, regions.dtype) == ((2, 21, 30, CLASSES), jnp.float32)
+    assert 'auxiliary' not in sown(False, ['auxiliary', 'batch_stats'])
+    assert set(sown(True, ['batch_stats'])) == {'batch_stats'}
+    # The variables of `init` hold what it sowed; training adds to it, if it may.
+    first = shapes(model, 1, 21, 30, 3)[1]['auxiliary']
+    assert jax.tree.map(jnp.shape, first) == {'context': {'regions': ((1, 21, 30, CLASSES),)}}
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), first)
+    kept = sown(True, ['auxiliary', 'batch_stats'], auxiliary=zeros)['auxiliary']
+    assert jax.tree.map(jnp.shape, kept) == {'context': {'regions': ((1, 21, 30, CLASSES), (2, 21, 30, CLASSES))}}
+    assert set(sown(True, ['batch_stats'], auxiliary=zeros)) == {'batch_stats'}
+
+
+def test_the_loss_of_a_step_has_the_term_of_the_regions():
+    batch = {'image': images(2, 21, 30, 3), 'label': np.zeros((2, 21, 30), np.int32), 'valid': np.ones((2, 21, 30), bool)}
+    model = Segmenter(ConvPool((4,), depth=1), OCR(4, CLASSES), FCN((4,)), CLASSES, auxiliary_weight=0.3)
+    variables = random_variables(model, batch['image'], train=True)
+    losses, rule = build_losses(dict(cross_entropy=dict(type='cross_entropy.cross_entropy'))), optax.sgd(0.1)
+    step = make_train_step(model=model, losses=losses, optimizer=rule, schedule=lambda i: 0.1, normalize=lambda x: x, seed=0)
+
+    def metrics_and_sown(params):
+        state = TrainState(jnp.zeros((), jnp.int32), params, variables['batch_stats'], rule.init(params))
+        _, updates = model.apply(state.variables, batch['image'], train=True, mutable=['auxiliary', 'batch_stats'])
+        return step(state, batch)[1], updates['auxiliary']
+
+    metrics, sown = jax.jit(metrics_and_sown)(variables['params'])
+    regions, = sown['context']['regions']
+    term = losses.total(losses(regions, batch['label'], batch['valid']))
+    assert term > 0.1
+    np.testing.assert_allclose(metrics['loss'] - metrics['cross_entropy'], 0.3 * term, rtol=1e-4)
 
 
 def test_initialising_for_evaluation_makes_the_same_parameters_as_for_training():

@@ -162,7 +162,10 @@ def main():
     arguments = parser.parse_args()
     if unknown := set(arguments.layers.split(',')) - set(known):
         parser.error(f'--layers: {", ".join(sorted(unknown))} is not known; known: {", ".join(known)}')
-    layers = {name: build('context', entries[name]) if name in entries else Attend() for name in arguments.layers.split(',')}
+    # In a model the number of classes flows from the data set.
+    given = {'ocr': {'classes': 11}}
+    layers = {name: build('context', entries[name], **given.get(name, {})) if name in entries else Attend()
+              for name in arguments.layers.split(',')}
     print(machine(), flush=True)
     rows: list[dict] = []
     for dtype in arguments.dtypes.split(','):

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from jaxseg.errors import InputError
 
@@ -46,3 +48,21 @@ def reduce(x: jax.Array, factor: float) -> jax.Array:
         return x
     height, width = (math.ceil(side * factor) for side in x.shape[1:3])
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), 'bilinear', antialias=True)
+
+
+def adaptive_average_pool(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Means over `size` cells, as torch's `adaptive_avg_pool2d`: (B, H, W, C) -> (B, *size, C), summed in float32.
+
+    Cell i of n has the rows from floor(i H / n) to ceil((i + 1) H / n), without the last. So cells overlap where H does not
+    divide by n, and where n is more than H some have the same row.
+    """
+    rows, columns = (_cells(side, cells) for side, cells in zip(x.shape[1:3], size, strict=True))
+    y = jnp.einsum('ih,bhwc->biwc', rows, x.astype(jnp.float32), precision=lax.Precision.HIGHEST)
+    return jnp.einsum('jw,biwc->bijc', columns, y, precision=lax.Precision.HIGHEST).astype(x.dtype)
+
+
+def _cells(side: int, cells: int) -> np.ndarray:
+    """The weight of every position in the mean of every cell, (cells, side)."""
+    cell, position = np.arange(cells)[:, None], np.arange(side)[None]
+    inside = (position >= cell * side // cells) & (position < -(-(cell + 1) * side // cells))
+    return (inside / inside.sum(1, keepdims=True)).astype(np.float32)

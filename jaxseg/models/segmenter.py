@@ -19,7 +19,8 @@ class Segmenter(nn.Module):
     score are still those of the image's own pixels.
 
     `auxiliary` is a second decoder on the encoder's own features (Zhao et al. 2017, PSPNet). It runs in training only:
-    its logits are sown as `auxiliary/logits`, and the train step adds `auxiliary_weight` times their loss.
+    its logits are sown as `auxiliary/logits`, and the train step adds `auxiliary_weight` times their loss. It does so with
+    the logits, too, that a context layer sows as `auxiliary/regions` in training: they are brought to image size here.
     """
 
     encoder: nn.Module
@@ -44,10 +45,18 @@ class Segmenter(nn.Module):
         x = features[coarsest]
         for layer in self.context if isinstance(self.context, tuple) else (self.context,):
             x = layer(x, train=train)
+            _sown_at_size(layer, images, seen, padded)
         x = self.decoder({**features, coarsest: x}, train=train)
         if self.dropout:
             x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
         return _at_size(images, seen, padded, Conv(self.classes, bias=True, name='head')(x))
+
+
+def _sown_at_size(layer: nn.Module, images: jax.Array, seen: jax.Array, padded: jax.Array):
+    """Puts logits of image size in the place of those that this context layer has just sown, if it did."""
+    if layer.is_mutable_collection('auxiliary') and layer.has_variable('auxiliary', 'regions'):
+        *earlier, logits = layer.get_variable('auxiliary', 'regions')
+        layer.put_variable('auxiliary', 'regions', (*earlier, _at_size(images, seen, padded, logits)))
 
 
 def _at_size(images: jax.Array, seen: jax.Array, padded: jax.Array, logits: jax.Array) -> jax.Array:
