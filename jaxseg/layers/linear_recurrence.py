@@ -24,31 +24,44 @@ def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None
       start: `h_0`, (B, ...): the carry of the piece before; zeros if not given.
       schedule: 'sequential' (`lax.scan`: the least work), 'associative' (`lax.associative_scan`: depth log L, Blelloch
         1990), 'chunked' (the chunks of about sqrt(L) steps side by side, then the carry through the chunks: depth
-        2 sqrt(L), twice the work) or 'auto', which picks one by platform, length and width.
+        2 sqrt(L), twice the work), 'pallas' (a GPU kernel, real numbers only: every number passes through memory once) or
+        'auto', which picks one of the first three by platform, length and width.
       reverse: from the end to the beginning; `start` then comes after the last position.
 
     Returns:
       h of shape (B, L, ...) and the last state (B, ...), float32 or complex64.
 
     Raises:
-      InputError: an unknown schedule.
+      InputError: an unknown schedule; 'pallas' for complex numbers or without a GPU.
     """
-    if schedule not in SCHEDULES and schedule != 'auto':
-        raise InputError(f'schedule: {schedule!r} is unknown; known: auto, {", ".join(SCHEDULES)}')
+    if schedule not in (*SCHEDULES, 'auto', 'pallas'):
+        raise InputError(f'schedule: {schedule!r} is unknown; known: auto, {", ".join(SCHEDULES)}, pallas')
     kind = jnp.complex64 if jnp.iscomplexobj(a) or jnp.iscomplexobj(b) else jnp.float32
     a, b = jnp.broadcast_to(a.astype(kind), b.shape), b.astype(kind)
     start = jnp.zeros(b[:, 0].shape, kind) if start is None else start.astype(kind)
     if schedule == 'auto':
         schedule = _pick(b.shape[1], b.size // b.shape[1])
-    h = _recur(schedule, reverse, a, b, start)
+    h = _pallas(a, b, start, reverse) if schedule == 'pallas' else _recur(schedule, reverse, a, b, start)
     return h, h[:, 0 if reverse else -1]
 
 
 def _pick(length: int, width: int) -> str:
     """The fastest schedule where it was measured (experiments/benchmarks/schedules.py)."""
+    # Not 'pallas', which was never measured on a GPU.
     if jax.default_backend() != 'cpu':
         return 'associative'
     return 'chunked' if length >= 1024 and width <= 2048 else 'sequential'
+
+
+def _pallas(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
+    if jnp.iscomplexobj(b):
+        raise InputError("schedule: 'pallas' asked for complex numbers, and its kernel is real; take 'auto' or 'sequential'")
+    if jax.default_backend() != 'gpu':
+        raise InputError(f"schedule: 'pallas' needs a GPU, and JAX runs on {jax.default_backend()}; take 'auto' or 'sequential'")
+    # JAX is about to drop what this needs; nobody else shall notice.
+    from jaxseg.layers.linear_recurrence_kernel import pallas_recurrence
+
+    return pallas_recurrence(a, b, start, reverse)
 
 
 def _sequential(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
@@ -98,6 +111,7 @@ def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax
     return h.reshape(h.shape[0], -1, *h.shape[3:])[:, :length]
 
 
+# On every platform.
 SCHEDULES: dict[str, Callable] = {'sequential': _sequential, 'associative': _associative, 'chunked': _chunked}
 
 

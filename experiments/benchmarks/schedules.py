@@ -1,0 +1,90 @@
+"""Every schedule of the linear recurrence, forward and forward with backward, at short and long, narrow and wide sequences.
+
+    python experiments/benchmarks/schedules.py [--repeats 7] [--csv PATH]
+
+The schedules of one shape take turns, and so does a copy of an array of that shape. The bandwidth counts what has to move
+(forward a, b and h; backward a, h and three slopes), whatever a schedule does move; `of_copy` is its share of the copy's. A
+star marks the fastest schedule, brackets the one that 'auto' picks. Close everything else first.
+"""
+
+import argparse
+import functools
+import itertools
+import pathlib
+import sys
+import time
+
+import jax
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from measure import machine, take_turns, write  # noqa: E402
+
+from jaxseg.layers.linear_recurrence import SCHEDULES, _pick, linear_recurrence  # noqa: E402
+
+LENGTHS = (32, 128, 512, 2048, 10800)
+WIDTHS = ((1, 64), (8, 64), (8, 256), (64, 256))  # batch, channels
+WORKS = {'forward': 3, 'forward + backward': 8}  # arrays that are read or written
+COLUMNS = ('length', 'batch', 'channels', 'work', 'schedule', 'milliseconds', 'compile_seconds', 'gigabytes_per_second',
+           'of_copy', 'fastest', 'picked')
+
+
+def forward(schedule: str, a: jax.Array, b: jax.Array, slope: jax.Array) -> jax.Array:
+    return linear_recurrence(a, b, schedule=schedule)[0]
+
+
+def with_backward(schedule: str, a: jax.Array, b: jax.Array, slope: jax.Array) -> tuple:
+    h, back = jax.vjp(lambda a, b: linear_recurrence(a, b, schedule=schedule)[0], a, b)
+    return h, back(slope)
+
+
+def compiled(function, *inputs) -> tuple:
+    """A function of nothing that waits for its result, and the seconds that compiling it took."""
+    start = time.perf_counter()
+    program = jax.jit(function).lower(*inputs).compile()
+    return lambda: jax.block_until_ready(program(*inputs)), time.perf_counter() - start
+
+
+def measure(length: int, batch: int, channels: int, work: str, repeats: int) -> list[dict]:
+    """Rows of the table for one shape and work; prints them as one line."""
+    names = [*SCHEDULES, *(['pallas'] if jax.default_backend() == 'gpu' else [])]
+    keys = jax.random.split(jax.random.key(0), 3)
+    b, slope = (jax.random.normal(key, (batch, length, channels)) for key in keys[:2])
+    a = jax.random.uniform(keys[2], b.shape)
+    function = forward if work == 'forward' else with_backward
+    programs = {name: compiled(functools.partial(function, name), a, b, slope) for name in names}
+    copy, _ = compiled(lambda x: x + 1, b)
+    seconds = take_turns({'copy': copy, **{name: program for name, (program, _) in programs.items()}}, repeats)
+    copied = 2 * b.nbytes / seconds.pop('copy')
+    fastest, picked = min(seconds, key=seconds.get), _pick(length, batch * channels)
+    rows = [dict(zip(COLUMNS, (
+        length, batch, channels, work, name, round(1000 * seconds[name], 3), round(programs[name][1], 2),
+        round(WORKS[work] * b.nbytes / seconds[name] / 1e9, 2), round(WORKS[work] * b.nbytes / seconds[name] / copied, 3),
+        name == fastest, name == picked), strict=True)) for name in names]
+    cells = [f'[{row["schedule"]}]' if row['picked'] else row['schedule'] for row in rows]
+    print(f'{length:6} x {batch * channels:5} {work:19}' + ''.join(
+        f'{cell:>14} {row["milliseconds"]:9.3f}{"*" if row["fastest"] else " "} ({row["compile_seconds"]:4.1f} s, '
+        f'{row["of_copy"]:4.2f})' for cell, row in zip(cells, rows, strict=True))
+        + f'  copy {copied / 1e9:.0f} GB/s, picked / fastest {seconds[picked] / seconds[fastest]:.2f}', flush=True)
+    return rows
+
+
+def main():
+    """Measures, prints, writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--repeats', type=int, default=7)
+    parser.add_argument('--csv', type=pathlib.Path)
+    arguments = parser.parse_args()
+    print(machine(), 'milliseconds (compile seconds, share of the bandwidth of a copy)', sep='\n', flush=True)
+    # Only large arrays fill the memory of a GPU; a CPU would take minutes for them.
+    largest = 2 ** 23 if jax.default_backend() == 'cpu' else 2 ** 26
+    rows: list[dict] = []
+    for (batch, channels), length, work in itertools.product(WIDTHS, LENGTHS, WORKS):
+        if batch * channels * length <= largest:
+            rows += measure(length, batch, channels, work, arguments.repeats)
+            if arguments.csv:
+                write(arguments.csv, rows, COLUMNS)
+
+
+if __name__ == '__main__':
+    main()
