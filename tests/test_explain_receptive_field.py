@@ -56,7 +56,7 @@ def test_four_directions_see_the_own_row_and_column_and_nothing_else():
 
 def test_the_radius_holds_the_share_that_was_asked_for():
     field = np.zeros((5, 9))
-    field[2, 4], field[2, 7], field[0, 4] = 3, 1, 1  # squares 9, 1 and 1: the middle, 3 and 2 pixels away
+    field[2, 4], field[2, 7], field[0, 4] = 9, 1, 1  # the middle, 3 and 2 pixels away
     assert radius(field, share=9 / 11) == 0
     assert radius(field, share=10 / 11) == 2
     assert radius(field, share=1) == 3

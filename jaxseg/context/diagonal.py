@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.errors import InputError
+from jaxseg.layers.chrono import chrono
 from jaxseg.layers.merge import Merge, combine, fold
 from jaxseg.layers.nonlinear_cells import gru_step
 
@@ -69,7 +70,7 @@ class _Corner(nn.Module):
         return (y.swapaxes(1, 2) if tall else y).astype(x.dtype)
 
     def _linear(self, x: jax.Array, tall: bool) -> jax.Array:
-        projected = nn.Dense(4 * self.features, dtype=x.dtype, name='input')(x).astype(jnp.float32)
+        projected = nn.Dense(4 * self.features, dtype=x.dtype, bias_init=_open_gates, name='input')(x).astype(jnp.float32)
         gates, value = projected[..., :3 * self.features], projected[..., 3 * self.features:]
         gates = jax.nn.softmax(gates.reshape(*x.shape[:3], 3, self.features), -2)
         up, left = (gates[..., 1, :], gates[..., 0, :]) if tall else (gates[..., 0, :], gates[..., 1, :])
@@ -81,7 +82,7 @@ class _Corner(nn.Module):
         return scan_diagonals(step, (up, left, gates[..., 2, :] * value), self.features)
 
     def _gru(self, x: jax.Array) -> jax.Array:
-        projected = nn.Dense(3 * self.features, dtype=x.dtype, name='input')(x).astype(jnp.float32)
+        projected = nn.Dense(3 * self.features, dtype=x.dtype, bias_init=chrono((0, 1, 0)), name='input')(x).astype(jnp.float32)
         kernel = self.param('recurrent_kernel', _orthogonal_gates, (self.features, 3 * self.features))
         bias = self.param('recurrent_bias', nn.initializers.zeros, (self.features,))
         inner = jnp.pad(bias, (2 * self.features, 0))
@@ -131,6 +132,11 @@ def unskew(x: jax.Array) -> jax.Array:
     diagonals, b, rows, k = x.shape
     line = jnp.pad(jnp.moveaxis(x, 0, 2).reshape(b, -1, k), ((0, 0), (0, rows), (0, 0)))
     return line.reshape(b, rows, diagonals + 1, k)[:, :, :diagonals + 1 - rows]
+
+
+def _open_gates(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> jax.Array:
+    """Biases with which `1 - u - l` starts as the share 1 / (1 + chrono): the softmax has two equal gates that keep."""
+    return chrono((0, 0, -1, 0))(key, shape, dtype).reshape(4, -1).at[:2].set(-jnp.log(2.0)).reshape(-1)
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:

@@ -70,7 +70,8 @@ class DistantCue:
     own column at the upper or lower border; no other circle lies on those rows (columns).
 
     No pixel of a circle is nearer to its square than `distance`, and the square is drawn at random, so a model whose
-    receptive field reaches less far can do no more than guess: see `ceiling`. Colours of circles and background say nothing.
+    receptive field reaches less far can do no more than guess: see `ceiling`. Circles and background are grey: the squares are
+    easy to find, and what is hard is to carry their colour to where it is needed.
     Sample i of a split depends on (seed, split, i) only.
 
     Args:
@@ -125,18 +126,22 @@ class DistantCue:
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         (height, width), mask = self.size, np.zeros(tuple(self.size), np.uint8)
-        image = np.broadcast_to(rng.uniform(0.2, 0.8, 3), (height, width, 3)).astype(np.float32)
+        background = rng.uniform(0.2, 0.8)
+        image = np.full((height, width, 3), background, np.float32)
         place = self._corner if self.kind == 'corner' else self._line
         for center, radius, label, cue in place(rng):
-            color = rng.uniform(0, 1, 3)
-            # A little contrast, or the circle would be a matter of luck.
-            color = np.where(np.abs(color - image[0, 0]).max() < 0.3, 1 - image[0, 0].round(), color)
             inside = np.zeros(mask.shape, np.uint8)
             cv2.circle(inside, (int(center[1]), int(center[0])), radius, 1, -1)
-            image[inside > 0], mask[inside > 0] = color, label
+            image[inside > 0], mask[inside > 0] = self._grey(rng, background), label
             image[cue[0]:cue[0] + CUE, cue[1]:cue[1] + CUE] = np.array(CUE_COLORS[label]) / 255
         noise = rng.standard_normal(image.shape, dtype=np.float32) * 0.03
         return np.clip(np.rint(255 * (image + noise)), 0, 255).astype(np.uint8), mask
+
+    @staticmethod
+    def _grey(rng: np.random.Generator, background: float) -> float:
+        """A shade with a little contrast, or the circle would be a matter of luck."""
+        grey = rng.uniform(0, 1)
+        return grey if abs(grey - background) >= 0.3 else float(background < 0.5)
 
     def _corner(self, rng: np.random.Generator) -> list[tuple]:
         """(centre, radius, label, upper left pixel of the cue) of two or three circles with one cue."""

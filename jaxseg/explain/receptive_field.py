@@ -57,7 +57,7 @@ def effective_receptive_field(logits_of: Callable[[jax.Array], jax.Array], image
 
 
 def radius(field: np.ndarray, position: tuple[int, int] | None = None, share: float = 0.95) -> float:
-    """Pixels from the position within which `share` of the field's squares lie: how far the model looks.
+    """Pixels from the position within which `share` of the field's sum lies: how far the model looks.
 
     Raises:
       InputError: a field that is zero everywhere.
@@ -69,7 +69,7 @@ def radius(field: np.ndarray, position: tuple[int, int] | None = None, share: fl
     rows, columns = np.indices(field.shape)
     distance = np.hypot(rows - row, columns - column).ravel()
     order = np.argsort(distance)
-    held = np.cumsum(field.ravel()[order] ** 2) / np.sum(field ** 2)
+    held = np.cumsum(field.ravel()[order]) / np.sum(field)
     return float(distance[order[np.searchsorted(held, share - 1e-9)]])
 
 

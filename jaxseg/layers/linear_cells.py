@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.layers.chrono import chrono
 from jaxseg.layers.dense import product
 
 S6_STATES = 16  # per channel, as in Mamba
@@ -50,14 +51,14 @@ def min_gru(param: Callable, x: jax.Array, features: int, state: jax.Array | Non
 
     `g(v)` is `v + 1/2` for positive v and `sigmoid(v)` below, as in the paper's log-space form.
     """
-    k, v = jnp.split(dense(param, 'input', x, 2 * features), 2, -1)
+    k, v = jnp.split(dense(param, 'input', x, 2 * features, bias=chrono((-1, 0))), 2, -1)
     return recur(*_masked(jax.nn.sigmoid(-k), jax.nn.sigmoid(k) * _positive(v), valid), state)
 
 
 def min_lstm(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
              recur: Callable) -> tuple[jax.Array, jax.Array]:
     """minLSTM (Feng et al. 2024, arXiv:2410.01201): `h' = (f h + i g(v)) / (f + i)`, f and i sigmoids of x alone."""
-    f, i, v = jnp.split(dense(param, 'input', x, 3 * features), 3, -1)
+    f, i, v = jnp.split(dense(param, 'input', x, 3 * features, bias=chrono((1, -1, 0))), 3, -1)
     # f / (f + i) = sigmoid(log f - log i), with log sigmoid(u) = -softplus(-u): nothing overflows, nothing is divided.
     difference = softplus(-i) - softplus(-f)
     return recur(*_masked(jax.nn.sigmoid(difference), jax.nn.sigmoid(-difference) * _positive(v), valid), state)

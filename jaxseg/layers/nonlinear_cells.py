@@ -54,15 +54,16 @@ def mgu_step(state: State, projected: jax.Array, from_state: jax.Array) -> State
 
 
 class Cell(NamedTuple):
-    """A step, and the number of gates, of parts of the state, and of gates with a bias inside (the last ones)."""
+    """A step, the sign of every gate in `chrono`, and how many parts the state has and how many (last) gates a bias inside."""
 
     step: Callable[[State, jax.Array, jax.Array], State]
-    gates: int
+    signs: tuple[int, ...]
     parts: int = 1
     inner_biases: int = 1
 
 
-NONLINEAR = {'gru': Cell(gru_step, 3), 'lstm': Cell(lstm_step, 4, parts=2, inner_biases=0), 'mgu': Cell(mgu_step, 2)}
+NONLINEAR = {'gru': Cell(gru_step, (0, 1, 0)), 'lstm': Cell(lstm_step, (-1, 1, 0, 0), parts=2, inner_biases=0),
+             'mgu': Cell(mgu_step, (-1, 0))}
 
 
 def scan_cell(step: Callable, project: Callable, kernel: jax.Array, bias: jax.Array, start: State, inputs: jax.Array,

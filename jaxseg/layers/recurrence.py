@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import InputError
+from jaxseg.layers.chrono import chrono
 from jaxseg.layers.dense import product
 from jaxseg.layers.linear_cells import LINEAR
 from jaxseg.layers.linear_recurrence import linear_recurrence
@@ -52,10 +53,11 @@ class Recurrence(nn.Module):
         return y.astype(x.dtype), state
 
     def _nonlinear(self, cell: Cell, x: jax.Array, state, valid: jax.Array | None):
-        hidden, width = self.features, cell.gates * self.features
+        gates = len(cell.signs)
+        hidden, width = self.features, gates * self.features
         input_kernel = self.param('input_kernel', nn.initializers.lecun_normal(), (x.shape[-1], width))
-        input_bias = self.param('input_bias', self._input_bias, (width,))
-        kernel = self.param('recurrent_kernel', _orthogonal_gates(cell.gates), (hidden, width))
+        input_bias = self.param('input_bias', chrono(cell.signs), (width,))
+        kernel = self.param('recurrent_kernel', _orthogonal_gates(gates), (hidden, width))
         bias = jnp.zeros(width)
         if cell.inner_biases:
             inner = self.param('recurrent_bias', nn.initializers.zeros, (cell.inner_biases * hidden,))
@@ -80,12 +82,6 @@ class Recurrence(nn.Module):
         if self.cell in LINEAR and (self.unroll != 1 or self.remat):
             raise InputError(f'unroll, remat: asked of {self.cell}, whose gradient keeps no more than its decays and states; '
                              f'leave them out, or take one of {", ".join(NONLINEAR)}')
-
-    def _input_bias(self, key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> jax.Array:
-        bias = jnp.zeros(shape, dtype)
-        if self.cell == 'lstm':  # An open forget gate lets gradients pass from the start (Jozefowicz et al. 2015).
-            bias = bias.at[self.features:2 * self.features].set(1)
-        return bias
 
 
 def _orthogonal_gates(gates: int) -> Callable:
