@@ -87,7 +87,9 @@ def train_row(name: str, dataset: str, data: dict, workdir: pathlib.Path) -> dic
     (family, entry), folder = contexts(FEATURES)[name], workdir / f'{dataset}_{name}'
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
-        run(**config_of(entry, dataset, data), workdir=str(folder))
+        finished = run(**config_of(entry, dataset, data), workdir=str(folder))
+    if not finished:
+        sys.exit(f'stopped; the same command goes on with {dataset} {name}')
     seconds = time.perf_counter() - started
     opened, source = open_workdir(folder), build('data', data)
     _, variables = opened.variables('latest')

@@ -1,10 +1,12 @@
 """Layers against exact values, slow references and finite differences of their own definitions."""
 
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from jaxseg.errors import InputError
 from jaxseg.layers.conv import Conv, convolve
@@ -51,6 +53,32 @@ def test_a_convolution_computes_in_the_dtype_of_its_input_and_keeps_float32_para
     assert out.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
     assert convolve(x, variables['params']['kernel'], padding='VALID').shape == (1, 3, 3, 4)
+
+
+@pytest.mark.parametrize('kernel, padding, dilation', [
+    ((3, 5), ((1, 1), (2, 2)), (1, 1)), ((3, 3), ((3, 3), (2, 2)), (3, 2)), ((1, 4), ((0, 0), (0, 0)), (1, 2)),
+    ((9, 3), ((4, 4), (3, 0)), (1, 1)), ((2, 2), ((0, 3), (2, 1)), (1, 1))])
+def test_a_depthwise_convolution_has_the_values_and_gradients_of_a_grouped_one(kernel, padding, dilation):
+    x, weights = random(2, 9, 8, 3), random(*kernel, 1, 3, seed=1)
+
+    def grouped(x, weights):
+        return lax.conv_general_dilated(x, weights, (1, 1), padding, rhs_dilation=dilation, feature_group_count=3,
+                                        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+    expected, pull = jax.vjp(grouped, x, weights)
+    slope = random(*expected.shape, seed=2)
+    found, own_pull = jax.vjp(lambda *both: convolve(*both, padding=padding, dilation=dilation, groups=3), x, weights)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), own_pull(slope), pull(slope))
+
+
+def test_a_depthwise_convolution_goes_by_shifted_sums_on_cpu_and_sums_up_in_float32():
+    x, kernel = jnp.ones((1, 4, 40, 2), jnp.bfloat16), jnp.ones((1, 31, 1, 2))
+    text = str(jax.make_jaxpr(lambda x: convolve(x, kernel, padding=((0, 0), (15, 15)), groups=2))(x))
+    assert 'conv_general_dilated' not in text
+    kernel = kernel.at[0, 0].set(256)  # 256 + 1 + ... + 1 stays 256 in the 8 bits of bfloat16
+    out = convolve(x, kernel, padding=((0, 0), (0, 0)), groups=2)
+    np.testing.assert_array_equal(np.asarray(out, np.float32), 286)
 
 
 def test_batch_norm_takes_the_statistics_of_the_batch_and_moves_its_averages_by_a_tenth():

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 from jax import lax
 
+from jaxseg.layers.depthwise import depthwise
+
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
@@ -21,6 +23,9 @@ def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[tuple[int, in
     Returns:
       (B, H', W', features).
     """
+    alone = groups == x.shape[-1] == kernel.shape[-1] and tuple(strides) == (1, 1) and not isinstance(padding, str)
+    if alone and jax.default_backend() == 'cpu':
+        return depthwise(x, kernel, tuple(map(tuple, padding)), tuple(dilation))
     return lax.conv_general_dilated(
         x, kernel.astype(x.dtype), strides, padding, rhs_dilation=dilation,
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
