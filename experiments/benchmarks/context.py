@@ -5,12 +5,14 @@
 
 One map of 128 channels at 32x32, 45x60, 90x120 and 180x240: forward, forward and backward (gradients of parameters and input of the
 mean square), compile time, and the temporary memory that XLA's `memory_analysis` gives. Figures are medians. A size at
-which a layer, were it quadratic, would take longer than the limit is left out and named. With PyTorch, `nn.GRU` and
-`nn.LSTM` do the work of the ReNet layers, and `scaled_dot_product_attention` that of `attend`, in turns with ours. At the
-end stand the exponents of time and memory over the number of positions, from 45x60 to 180x240. Close everything else first.
+which a layer, were it quadratic, would take longer than the limit or more than 12 GiB is left out and named. With PyTorch,
+`nn.GRU` and `nn.LSTM` do the work of the ReNet layers, and `scaled_dot_product_attention` that of `attend`, in turns with ours;
+`attend_dense` is the same with all scores at once. At the end stand the exponents of time and memory over the number of
+positions, from 45x60 to 180x240, and the ratios that the README gives. Close everything else first.
 """
 
 import argparse
+import dataclasses
 import functools
 import importlib.util
 import pathlib
@@ -33,19 +35,23 @@ from jaxseg.layers.attention import attend  # noqa: E402
 CHANNELS, HEADS = 128, 4
 SIZES = ((32, 32), (45, 60), (90, 120), (180, 240))
 WORKS = ('forward', 'forward+backward')
+MOST_MIB = 12 * 1024
 COLUMNS = ('context', 'library', 'dtype', 'height', 'width', 'work', 'milliseconds', 'compile_seconds', 'temporary_mib')
 Work = tuple[Callable, float, float]
 
 
+@dataclasses.dataclass(frozen=True)
 class Attend:
-    """Dense attention alone, without projections: what PyTorch's function does."""
+    """Dot-product attention alone, without projections: what PyTorch's function does."""
+
+    method: str
 
     def init(self, key, x, *, train):
         return {}
 
     def apply(self, variables, x, *, train):
         tokens = x.reshape(1, -1, HEADS, CHANNELS // HEADS)
-        return attend(tokens, tokens, tokens).reshape(x.shape)
+        return attend(tokens, tokens, tokens, method=self.method).reshape(x.shape)
 
 
 def our_works(layer, x: jax.Array) -> dict[str, Work]:
@@ -102,9 +108,11 @@ def measure_layer(name: str, layer, dtype: str, limit: float) -> list[dict]:
     for index, size in enumerate(SIZES):
         if rows:
             growth = (np.prod(size) / np.prod(SIZES[index - 1])) ** 2
-            slowest = max(row['milliseconds'] for row in rows if row['height'] == SIZES[index - 1][0]) / 1000
-            if slowest * growth > limit:
-                print(f'{name:24} {dtype:9} {size[0]:3}x{size[1]:<3} left out: perhaps {slowest * growth:.0f} s', flush=True)
+            before = [row for row in rows if row['height'] == SIZES[index - 1][0] and row['library'] == 'jaxseg']
+            seconds, mib = (growth * max(row[column] for row in before) for column in ('milliseconds', 'temporary_mib'))
+            if seconds > 1000 * limit or mib > MOST_MIB:
+                print(f'{name:24} {dtype:9} {size[0]:3}x{size[1]:<3} left out: perhaps {seconds / 1000:.0f} s, {mib:.0f} MiB',
+                      flush=True)
                 break
         rows += measure(name, layer, size, dtype)
     return rows
@@ -122,6 +130,23 @@ def exponents(rows: list[dict]) -> dict[tuple[str, str], tuple[float, float]]:
         values = [[float(row[column] or 'nan') for row in points] for column in ('milliseconds', 'temporary_mib')]
         found[key] = tuple(float(np.polyfit(area, np.log(np.maximum(value, 1e-9)), 1)[0]) for value in values)
     return found
+
+
+def ratios(rows: list[dict]) -> dict[str, float]:
+    """What stands in the README, of forward+backward at 90x120 in float32, where it was measured."""
+    cells = {(row['context'], row['library']): row for row in rows
+             if row['work'] == WORKS[1] and row['dtype'] == 'float32' and int(row['height']) == 90}
+    wanted = {
+        'time of four GRUs / four minGRUs': ('four_directions_gru', 'four_directions_mingru', 'jaxseg', 'milliseconds'),
+        'time of four GRUs / four RG-LRUs': ('four_directions_gru', 'four_directions_rglru', 'jaxseg', 'milliseconds'),
+        'time of ReNet GRU, jaxseg / torch': ('renet_gru', 'renet_gru', 'torch', 'milliseconds'),
+        'time of ReNet LSTM, jaxseg / torch': ('renet_lstm', 'renet_lstm', 'torch', 'milliseconds'),
+        'time of attention, jaxseg / torch': ('attend', 'attend', 'torch', 'milliseconds'),
+        'memory of attention by chunks / dense': ('attend', 'attend_dense', 'jaxseg', 'temporary_mib'),
+    }
+    return {text: float(cells[one, 'jaxseg'][column]) / float(cells[other, library][column])
+            for text, (one, other, library, column) in wanted.items()
+            if (one, 'jaxseg') in cells and (other, library) in cells}
 
 
 def draw(rows: list[dict], path: pathlib.Path):
@@ -152,7 +177,8 @@ def draw(rows: list[dict], path: pathlib.Path):
 def main():
     """Measures, prints, writes, draws."""
     entries = {name: entry for name, (family, entry) in contexts(CHANNELS).items() if family != 'none'}
-    known = (*entries, 'attend')
+    attends = {'attend': Attend('auto'), 'attend_dense': Attend('dense')}
+    known = (*entries, *attends)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--csv', type=pathlib.Path)
     parser.add_argument('--plot', type=pathlib.Path)
@@ -164,7 +190,7 @@ def main():
         parser.error(f'--layers: {", ".join(sorted(unknown))} is not known; known: {", ".join(known)}')
     # In a model the number of classes flows from the data set.
     given = {'ocr': {'classes': 11}}
-    layers = {name: build('context', entries[name], **given.get(name, {})) if name in entries else Attend()
+    layers = {name: build('context', entries[name], **given.get(name, {})) if name in entries else attends[name]
               for name in arguments.layers.split(',')}
     print(machine(), flush=True)
     rows: list[dict] = []
@@ -176,6 +202,8 @@ def main():
     print('exponents over the positions, 45x60 to 180x240, forward+backward, float32 (time, memory):')
     for (name, library), (of_time, of_memory) in exponents(rows).items():
         print(f'{name:24} {library:7} {of_time:5.2f} {of_memory:5.2f}')
+    for text, ratio in ratios(rows).items():
+        print(f'{text}: {ratio:.2f}')
     if arguments.plot:
         draw(rows, arguments.plot)
 
