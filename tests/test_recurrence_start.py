@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from jaxseg.layers.chrono import REACH
+from jaxseg.layers.linear_cells import LINEAR
 from jaxseg.layers.recurrence import Recurrence
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def last(layer, params, x):
-    return layer.apply({'params': params}, x)[0][0, -1]
+def run(layer, params, x):
+    return layer.apply({'params': params}, x)[0]
 
 
 @pytest.mark.parametrize('cell, keeps, lets_in', [
@@ -39,7 +40,7 @@ def test_a_state_of_a_gated_cell_lasts_over_a_side_of_the_map_at_the_start():
         layer = Recurrence(64, cell)
         params = jax.jit(layer.init)(jax.random.key(0), x)['params']
         flat = {**params, 'input_bias': jnp.zeros_like(params['input_bias'])}
-        moved = [np.abs(last(layer, p, x) - last(layer, p, 0 * x)).mean() for p in (params, flat)]
+        moved = [np.abs(run(layer, p, x)[0, -1] - run(layer, p, 0 * x)[0, -1]).mean() for p in (params, flat)]
         assert moved[0] > 30 * moved[1] > 0
 
 
@@ -59,3 +60,12 @@ def test_decays_begin_where_the_papers_say():
     radius = np.exp(-np.exp(lru['nu']))
     assert 0.899 < radius.min() < 0.91 and 0.99 < radius.max() < 0.9991
     np.testing.assert_allclose(np.exp(lru['log_gain']), np.sqrt(1 - radius ** 2), rtol=1e-3)
+
+
+@pytest.mark.parametrize('cell', LINEAR)
+def test_the_output_of_a_linear_cell_grows_no_faster_than_its_input(cell):
+    # A thousand times the input: of a product of x with functions of x the output would grow as a power of it.
+    x, layer = np.random.default_rng(0).normal(size=(1, 24, 16)).astype(np.float32), Recurrence(16, cell)
+    params = jax.jit(layer.init)(jax.random.key(0), x)['params']
+    small, large = (np.abs(run(layer, params, scale * x)).max() for scale in (1, 1000))
+    assert large < 3000 * small

@@ -84,14 +84,18 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None, va
     """Selective state space of Mamba (Gu & Dao 2023, arXiv:2312.00752), 16 states a channel, diagonal.
 
     `h' = exp(d A) h + d B x`; `y = C h + D x`; the step size d = softplus(...) and B, C come from x, and A = -exp(log A) starts at
-    -1 ... -16. The states are held for 64 steps at a time and computed anew in the backward pass. State: (B, features, 16).
+    -1 ... -16. What d, B and C are made of has an RMS norm each, as in Jamba (Lieber et al. 2024, arXiv:2403.19887): otherwise
+    y grows as the cube of x, and two sweeps as its ninth power. The states are held for 64 steps at a time and computed
+    anew in the backward pass. State: (B, features, 16).
     """
     u = _of_width(param, x, features)
-    low = dense(param, 'step_low', u, max(1, math.ceil(features / 16)), bias=None).astype(x.dtype)
-    step = softplus(dense(param, 'step', low, features, bias=_step_bias))
+    # The paper's rank, but at least 4: the norm of a single number would leave its sign.
+    low = _rms_norm(param, 'step', dense(param, 'step_low', u, max(4, math.ceil(features / 16)), bias=None))
+    step = softplus(dense(param, 'step', low.astype(x.dtype), features, bias=_step_bias))
     if valid is not None:
         step = jnp.where(valid[..., None], step, 0)
     into, out = jnp.split(dense(param, 'in_out', u, 2 * S6_STATES, bias=None), 2, -1)
+    into, out = _rms_norm(param, 'in', into), _rms_norm(param, 'out', out)
     decay = -jnp.exp(param('log_decay', _s6_decay, (features, S6_STATES)))
     u = u.astype(jnp.float32)
 
@@ -140,6 +144,12 @@ def _masked(a: jax.Array, b: jax.Array, valid: jax.Array | None) -> tuple[jax.Ar
 
 def _positive(v: jax.Array) -> jax.Array:
     return jnp.where(v >= 0, v + 0.5, jax.nn.sigmoid(v))
+
+
+def _rms_norm(param: Callable, name: str, x: jax.Array) -> jax.Array:
+    """`x / sqrt(mean(x^2))` over the last axis, times a learned scale (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+    scale = param(f'{name}_scale', nn.initializers.ones, (x.shape[-1],))
+    return x * lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-6) * scale[None, None]
 
 
 def _of_width(param: Callable, x: jax.Array, features: int) -> jax.Array:

@@ -94,8 +94,10 @@ def rglru(x: np.ndarray, params: dict) -> list:
 
 def s6(x: np.ndarray, params: dict) -> list:
     u = projected(x, params)
-    step = np.log1p(np.exp(u @ params['step_low_kernel'] @ params['step_kernel'] + params['step_bias'][None, None]))
+    low = rms_norm(u @ params['step_low_kernel'], params['step_scale'])
+    step = np.log1p(np.exp(low @ params['step_kernel'] + params['step_bias'][None, None]))
     into, out = np.split(u @ params['in_out_kernel'], 2, -1)
+    into, out = rms_norm(into, params['in_scale']), rms_norm(out, params['out_scale'])
     rate = -np.exp(params['log_decay'])
     h, outputs = np.zeros((x.shape[0], *rate.shape), x.dtype), []
     for t in range(x.shape[1]):
@@ -141,6 +143,10 @@ def sweep(cell: str, line: np.ndarray, params: dict, name: str) -> np.ndarray:
     """One line in both directions, (B, L, C) -> (B, L, 2 hidden)."""
     return np.concatenate([recur(cell, line, params[f'{name}_forward']),
                            recur(cell, line, params[f'{name}_backward'], reverse=True)], -1)
+
+
+def rms_norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return x / np.sqrt((x ** 2).mean(-1, keepdims=True) + 1e-6) * scale[None, None]
 
 
 def projected(x: np.ndarray, params: dict) -> np.ndarray:
