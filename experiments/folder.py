@@ -16,7 +16,8 @@ def get_config() -> ConfigDict:
         seed=0,
         steps=2000,
         batch_size=8,
-        data=dict(type='folder.Folder', root='data'),
+        # Masks that are not plain indices: labels of jaxseg/data/labels.py, such as binary=True for 0 and 255.
+        data=dict(type='folder.Folder', root='data', naming={}, labels={}),
         transforms=[
             dict(type='transforms.RandomScale', low=0.5, high=2.0),
             dict(type='transforms.RandomCrop', size=[256, 256]),

@@ -80,27 +80,6 @@ def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
         np.testing.assert_array_equal(sample['mask'], known, sample['name'])
 
 
-def test_a_binary_mask_of_0_and_255_has_class_one_where_it_is_255(tmp_path):
-    binary = np.where(MASK == 1, 255, 0).astype(np.uint8)
-    write(tmp_path, image=picture(), mask=binary, stem='grey')
-    write(tmp_path, image=picture(), mask=Image.fromarray(binary > 0), stem='bits')
-    write(tmp_path, image=picture(), mask=np.where(MASK == 1, 255, MASK == 2).astype(np.uint8), stem='void')
-    samples = {sample['name']: sample['mask'] for sample in folder(tmp_path, classes=('no', 'yes'), colors=None).source('train')}
-    np.testing.assert_array_equal(samples['grey'], MASK == 1)
-    np.testing.assert_array_equal(samples['bits'], MASK == 1)
-    # Beside a 1, 255 is the void label that it always is.
-    assert set(np.unique(samples['void'])) == {0, 1, 255}
-
-
-def test_label_map_and_reduce_zero_label(tmp_path):
-    write(tmp_path, image=picture(), mask=np.where(MASK == 255, 7, MASK).astype(np.uint8))
-    mapped = folder(tmp_path, labels={'label_map': {'0': 2, '2': 0, '7': 255}}).source('train')[0]['mask']
-    np.testing.assert_array_equal(mapped, np.choose(MASK % 255 % 3 + (MASK == 255) * 3, [2, 1, 0, 255]))
-    write(tmp_path, mask=MASK, image=picture())
-    reduced = folder(tmp_path, classes=('b', 'c'), colors=None, labels={'reduce_zero_label': True}).source('train')[0]['mask']
-    np.testing.assert_array_equal(reduced, np.select([MASK == 1, MASK == 2], [0, 1], 255))
-
-
 def test_dataset_json_says_what_the_config_does_not(tmp_path):
     write(tmp_path, image=picture(), mask=np.where(MASK == 255, 11, MASK).astype(np.uint8))
     (tmp_path / 'dataset.json').write_text(json.dumps({
@@ -131,6 +110,21 @@ def test_splits_by_inner_folders_lists_and_fractions(tmp_path):
     assert [sample['name'] for sample in again] != names[0]
     with pytest.raises(InputError, match='data.splits: .* add up to 1.1'):
         folder(tmp_path / 'flat', splits={'train': 0.9, 'val': 0.2}).source('val')
+
+
+def test_only_text_files_that_name_images_and_the_usual_names_are_lists(tmp_path):
+    for part, value in (('images', picture()), ('masks', MASK)):
+        (tmp_path / part / '.ipynb_checkpoints').mkdir(parents=True)
+        for stem in 'ab':
+            Image.fromarray(value).save(tmp_path / part / f'{stem}{"_rgb" if part == "images" else ""}.png')
+    for name, text in (('train', b'a\n'), ('val', b'c\n'), ('holdout', b'b\n'), ('README', b'images of a\n'),
+                       ('latin', b'caf\xe9\n')):
+        (tmp_path / f'{name}.txt').write_bytes(text)
+    data = folder(tmp_path, naming={'image_suffix': '_rgb'})
+    assert data.spec.splits == ('train', 'val', 'holdout')
+    assert [sample['name'] for sample in data.source('holdout')] == ['b']
+    # A list of the usual names is one, or what is wrong with it would stay hidden.
+    assert 'stems of val.txt have neither image nor mask' in problem(tmp_path, 'val', naming={'image_suffix': '_rgb'})
 
 
 def test_suffixes_of_stems_pair(tmp_path):
@@ -168,7 +162,20 @@ def test_an_empty_and_an_unknown_split_are_named(tmp_path):
     for part in ('images', 'masks'):
         (tmp_path / 'val' / part).mkdir(parents=True)
     assert "split 'val' is empty" in problem(tmp_path, 'val')
-    assert "no split 'tset'; known: train, val" in problem(tmp_path, 'tset')
+    message = problem(tmp_path, 'tset')
+    assert "no split 'tset'; known: train, val; add " in message
+    assert all(words in message for words in ('tset/images', 'images/tset', 'tset.txt', 'data.splits'))
+
+
+def test_a_split_that_is_empty_though_there_are_images_says_why(tmp_path):
+    for part, value in (('images', picture()), ('masks', MASK)):
+        (tmp_path / part).mkdir()
+        for stem in 'abc':
+            Image.fromarray(value).save(tmp_path / part / f'{stem}.png')
+    message = problem(tmp_path, 'val', splits={'train': 0.9, 'val': 0.1})
+    assert "split 'val' is empty, the share 0.1 of 3 images rounds to none; give it more" in message
+    (tmp_path / 'val.txt').write_text('\n')
+    assert "split 'val' is empty, val.txt names no image" in problem(tmp_path, 'val')
 
 
 def test_sizes_that_differ_are_both_named(tmp_path):
@@ -184,27 +191,6 @@ def test_a_truncated_file_is_named(tmp_path):
     assert 'a.jpg: cannot be decoded' in problem(tmp_path) and 'truncated' in problem(tmp_path)
     path.write_bytes(b'no image')
     assert 'a.jpg: cannot be decoded' in problem(tmp_path)
-
-
-def test_a_label_outside_the_classes_is_named_and_counted(tmp_path):
-    write(tmp_path, image=picture(), mask=np.where(MASK == 1, 9, MASK).astype(np.uint8))
-    message = problem(tmp_path)
-    assert 'label 9 (16 px) outside the 3 classes 0..2' in message and 'label_map' in message
-
-
-def test_an_unknown_colour_is_named_and_counted(tmp_path):
-    colours = np.array([RED, (10, 20, 30), BLUE], np.uint8)[np.where(MASK == 255, 0, MASK)]
-    write(tmp_path, image=picture(), mask=colours)
-    assert 'colour (10, 20, 30) in 16 px, not in the palette of 3 colours' in problem(tmp_path)
-
-
-@pytest.mark.parametrize('kind', ['colours', 'grey'])
-def test_a_jpeg_mask_is_called_what_it_is(tmp_path, kind):
-    known = np.where(MASK == 255, 0, MASK).repeat(3, 0).repeat(3, 1)
-    mask = np.array([RED, GREEN, BLUE], np.uint8)[known] if kind == 'colours' else (known * 100).astype(np.uint8)
-    write(tmp_path, image=picture(shape=(24, 36, 3)), mask=mask, mask_type='jpg')
-    message = problem(tmp_path)
-    assert 'a.jpg' in message and 'anti-alias' in message and 'PNG' in message
 
 
 def test_all_problems_of_a_pair_are_listed_and_the_first_of_many_counts_the_rest(tmp_path):
@@ -223,6 +209,39 @@ def test_options_that_do_not_exist_are_named(tmp_path):
         folder(tmp_path, labels={'label_mop': {}}).source('train')
     with pytest.raises(InputError, match='data.classes: not given'):
         folder(tmp_path, classes=None).source('train')
+
+
+@pytest.mark.parametrize('text, words', [
+    ('[1, 2]', 'dataset.json: holds a list, expected names and values'),
+    ('{"classes": ', 'dataset.json: not JSON'),
+    ({'name': 5}, '5: the name is no string'),
+    ({'classes': 'cell'}, "classes 'cell' is no list of names"),
+    ({'classes': [1, 2]}, r'classes \[1, 2\] is no list of names'),
+    ({'ignore_index': '255'}, "ignore_index '255' is no integer"),
+    ({'colors': 'red'}, "colors 'red' is no list"),
+    ({'colors': [1, 2, 3]}, 'colors: 1 is no colour; give .red, green, blue.'),
+    ({'colors': ['red', 'green', 'blue']}, "colors: 'red' is no colour"),
+    ({'colors': [RED, GREEN, [0, 0, 256]]}, r'colors: \[0, 0, 256\] is no colour'),
+    ({'mean': [123.7, 116.3, 103.5]}, r'mean \[123.7, 116.3, 103.5\] is no list of numbers from 0 to 1'),
+    ({'mean': 0.5}, 'mean 0.5 is no list'),
+    ({'mean': ['a', 'b', 'c']}, 'mean .* is no list of numbers'),
+    ({'std': [0, 0, 0]}, r'std \[0, 0, 0\] is no list of numbers'),
+    ({'mean': [0.5], 'std': [0.5]}, 'dataset.json: 1 values in mean and std, but data.channels is 3'),
+    ({'ignore_color': 'black'}, "ignore_color: 'black' is no colour"),
+])
+def test_a_dataset_json_that_cannot_be_used_is_refused(tmp_path, text, words):
+    write(tmp_path, image=picture(), mask=MASK)
+    given = text if isinstance(text, str) else json.dumps({'classes': ['x', 'y', 'z'], **text})
+    (tmp_path / 'dataset.json').write_text(given)
+    with pytest.raises(InputError, match=words) as error:
+        Folder(str(tmp_path)).source('train')
+    assert '\n' not in str(error.value)
+
+
+def test_a_name_for_the_classes_on_the_command_line_is_not_taken_apart(tmp_path):
+    write(tmp_path, image=picture(), mask=MASK)
+    with pytest.raises(InputError, match="classes 'cell' is no list"):
+        folder(tmp_path, classes='cell', colors=None).source('train')
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not there')

@@ -227,3 +227,9 @@ def test_a_description_survives_its_file(tmp_path):
     assert DatasetSpec.load(tmp_path / 'dataset.json') == SPEC
     with pytest.raises(InputError, match="ignore_index 1 is also the class 'b'"):
         DatasetSpec('toys', ('a', 'b'), ignore_index=1)
+    for text, words in (('[', 'not JSON'), ('{"name": "toys"}', 'holds name, expected classes, colors')):
+        (tmp_path / 'dataset.json').write_text(text)
+        with pytest.raises(InputError, match=f'dataset.json: {words}'):
+            DatasetSpec.load(tmp_path / 'dataset.json')
+    with pytest.raises(InputError, match='none.json: cannot be read .*; restore it'):
+        DatasetSpec.load(tmp_path / 'none.json')

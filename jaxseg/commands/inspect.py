@@ -4,12 +4,12 @@ import argparse
 import itertools
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxseg.build import build
+from jaxseg.build import build, check_call
 from jaxseg.commands import config as configs
 from jaxseg.commands.workdir import read_config
 from jaxseg.data.inspection import listing_problems, look_through
@@ -33,15 +33,36 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise InputError('give --config=FILE, or the --workdir of a run')
     base = configs.from_file(arguments.config) if arguments.config else read_config(arguments.workdir)
     config = configs.override(base, overrides)
-    dataset = build('data', config['data'])
-    problems = [problem for split in dataset.spec.splits for problem in inspect_split(dataset, split)]
+    needed = {key: config[key] for key in ('data', 'transforms', 'seed') if key in config}
+    check_call(inspect, {**needed, 'output': arguments.output}, 'config')
+    problems = inspect(**needed, output=arguments.output)
     if problems:
         print(f'\n{len(problems)} problems:', *problems, sep='\n  ', file=sys.stderr)
-        return 2
-    path = pathlib.Path(arguments.output) / 'contact_sheet.png'
-    write_contact_sheet(dataset, config, path)
-    print(f'\nno problems; augmented samples as training sees them: {path}')
-    return 0
+    return 2 if problems else 0
+
+
+def inspect(*, data: Mapping, transforms: Sequence, seed: int, output: str) -> list[str]:
+    """Looks at all splits of a data set, which must have what training needs: 'train' and 'val'.
+
+    Returns:
+      All problems; where there are none, `output` has received contact_sheet.png.
+
+    Raises:
+      InputError: something in the config cannot be used, or `output` cannot be written.
+    """
+    dataset, folder = build('data', data), pathlib.Path(output)
+    augmentation = build('transforms', transforms)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'--output={output}: no folder can be made there ({error.strerror}); give another') from None
+    problems = [problem for split in dict.fromkeys(('train', 'val', *dataset.spec.splits))
+                for problem in inspect_split(dataset, split)]
+    if not problems:
+        path = folder / 'contact_sheet.png'
+        write_contact_sheet(dataset, augmentation, seed, path)
+        print(f'\nno problems; augmented samples as training sees them: {path}')
+    return problems
 
 
 def inspect_split(dataset: Any, split: str) -> list[str]:
@@ -50,22 +71,20 @@ def inspect_split(dataset: Any, split: str) -> list[str]:
     # A broken listing still leaves files to look at: those that pair.
     try:
         source = dataset.source(split) if not problems else dataset.paired(split)
-    except (InputError, AttributeError):
-        return problems
+    except InputError as error:
+        return list(dict.fromkeys([*problems, str(error)]))
     found, frequencies = look_through(source, dataset.spec)
     print(f'\n{split}: {len(source)} samples\n{frequencies.table()}')
     return problems + found
 
 
-def write_contact_sheet(dataset: Any, config: Mapping[str, Any], path: pathlib.Path):
+def write_contact_sheet(dataset: Any, transforms: Sequence[Callable], seed: int, path: pathlib.Path):
     """Writes augmented samples of the split 'train', each beside its overlay."""
-    batches = train_batches(dataset.source('train'), spec=dataset.spec, batch_size=1, seed=config['seed'],
-                            transforms=build('transforms', config['transforms']))
+    batches = train_batches(dataset.source('train'), spec=dataset.spec, batch_size=1, seed=seed, transforms=transforms)
     pictures, captions = [], []
     for batch in itertools.islice(batches, SAMPLES):
         image, name = batch['image'][0], batch['name'][0]
         mask = np.where(batch['valid'][0], batch['label'][0], dataset.spec.ignore_index)
         pictures += [as_rgb(image), overlay(image, mask, dataset.spec)]
         captions += [name, '']
-    path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(pictures, captions, dataset.spec).save(path)

@@ -42,9 +42,10 @@ def read_mask(file: pathlib.Path | bytes, name: str = '') -> np.ndarray:
     """A mask's raw values: (H, W) indices (of a grey, 16-bit, 1-bit or palette file) or (H, W, 3) colours of an RGB(A) file.
 
     Raises:
-      InputError: the file is missing, truncated or no image.
+      InputError: the file is missing, truncated, no image, or a JPEG.
     """
     with _open(file, name) as image:
+        _refuse_jpeg(image, file, name)
         try:
             if image.mode in ('RGB', 'RGBA', 'CMYK', 'YCbCr'):
                 return np.array(image.convert('RGB'))
@@ -57,9 +58,15 @@ def read_mask(file: pathlib.Path | bytes, name: str = '') -> np.ndarray:
     return array.astype(np.uint8) if array.dtype == bool else array
 
 
-def size_of(file: pathlib.Path) -> tuple[int, int]:
-    """Height and width from the header, as `read_image` would give them; the pixels are not decoded."""
+def size_of(file: pathlib.Path, *, mask: bool = False) -> tuple[int, int]:
+    """Height and width from the header, as `read_image` would give them; the pixels are not decoded.
+
+    Raises:
+      InputError: the file is missing or no image, or a mask is a JPEG.
+    """
     with _open(file, '') as image:
+        if mask:
+            _refuse_jpeg(image, file, '')
         width, height = image.size
         rotated = image.getexif().get(0x0112, 1) >= 5
     return (width, height) if rotated else (height, width)
@@ -74,10 +81,21 @@ def _open(file: pathlib.Path | bytes, name: str) -> Image.Image:
         raise _broken(file, name, error) from None
 
 
+def _refuse_jpeg(image: Image.Image, file: pathlib.Path | bytes, name: str):
+    # By the content, for a JPEG may be called .png: many of its blends are labels, and no later check can tell.
+    if image.format in ('JPEG', 'MPO'):
+        raise InputError(f'{_shown(file, name)}: a mask must not be a JPEG, which blends the labels along every edge '
+                         f'(anti-aliasing); export the masks as PNG')
+
+
+def _shown(file: pathlib.Path | bytes, name: str) -> str:
+    return name if isinstance(file, bytes) else str(file)
+
+
 def _broken(file: pathlib.Path | bytes, name: str, error: Exception) -> InputError:
-    shown = name if isinstance(file, bytes) else file
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f'{shown}: cannot be decoded ({reason}); the file is truncated or no image, replace or remove it')
+    return InputError(f'{_shown(file, name)}: cannot be decoded ({reason}); the file is truncated or no image, replace or '
+                      f'remove it')
 
 
 def _to_eight_bits(array: np.ndarray, mode: str) -> np.ndarray:

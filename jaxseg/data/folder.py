@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from jaxseg.data.decode import read_image, read_mask, size_of
 from jaxseg.data.labels import Labels
 from jaxseg.data.pairs import Pair, find_pairs, split_names
-from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
+from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, read_json
 from jaxseg.errors import InputError
 
 # Decoding this many pairs before training takes seconds; of larger sets a sample is decoded, and all headers are read.
@@ -29,13 +28,16 @@ class Folder:
       `root/images/STEM.*` and `root/masks/STEM.*` with lists `root/SPLIT.txt` of stems, or with
       `splits={'train': 0.8, 'val': 0.1, 'test': 0.1}`: seeded fractions of the stems.
 
-    `classes`, `colors`, `ignore_index`, `mean` and `std` come from `root/dataset.json` where the config does not say them.
+    `classes`, `colors` and `ignore_index` come from `root/dataset.json` where the config does not say them, `mean` and `std`
+    (of values in 0-1, one a channel) and `name` always; void is 255 where neither says it.
     `naming` may hold `image_suffix` and `mask_suffix`, the ends of the stems that pairs do not share
-    (`{'mask_suffix': '_mask'}` pairs a.jpg with a_mask.png). `labels` may hold `label_map`, `reduce_zero_label` and
-    `ignore_color`; see `jaxseg.data.labels.Labels`. Images are read with `channels` 1, 3 or 4.
+    (`{'mask_suffix': '_mask'}` pairs a.jpg with a_mask.png). `labels` may hold `label_map`, `reduce_zero_label`, `binary`
+    and `ignore_color`; see `jaxseg.data.labels.Labels`. Masks of two classes that hold 0 and 255 need `binary=True` (255 is
+    class 1) or a stated `ignore_index` (255 is void): they are refused otherwise. Images are read with `channels` 1, 3 or 4.
 
     Raises:
-      InputError: when a source is made: no such folder or split, an empty split, an image without a mask or the reverse.
+      InputError: when a source is made: no such folder or split, an empty split, an image without a mask or the reverse, a
+        dataset.json or options that cannot be used.
     """
 
     root: str
@@ -58,14 +60,17 @@ class Folder:
         if not classes:
             raise InputError(f"data.classes: not given, and {self.root}/dataset.json names none; give the class names in "
                              f"the order of their indices, such as data.classes = ['background', 'cell']")
-        ignore = next(value for value in (self.ignore_index, given.get('ignore_index'), 255) if value is not None)
-        grey = self.channels != 3
-        return DatasetSpec(
-            name=given.get('name', pathlib.Path(self.root).name), classes=tuple(classes),
-            colors=tuple(tuple(color) for color in self.colors or given.get('colors') or ()), ignore_index=ignore,
-            mean=tuple(given.get('mean') or ((0.5,) * self.channels if grey else IMAGENET_MEAN)),
-            std=tuple(given.get('std') or ((0.25,) * self.channels if grey else IMAGENET_STD)),
-            splits=tuple(split_names(self._root(), self.images, self.splits)))
+        stated, grey = self._stated_void(), self.channels != 3
+        spec = DatasetSpec(
+            name=given.get('name', pathlib.Path(self.root).name), classes=classes,
+            colors=self.colors or given.get('colors', ()), ignore_index=255 if stated is None else stated,
+            mean=given.get('mean', (0.5,) * self.channels if grey else IMAGENET_MEAN),
+            std=given.get('std', (0.25,) * self.channels if grey else IMAGENET_STD),
+            splits=tuple(split_names(self._root(), self.images, self._suffixes()[0], self.splits)))
+        if spec.channels != self.channels:
+            raise InputError(f'{self.root}/dataset.json: {spec.channels} values in mean and std, but data.channels is '
+                             f'{self.channels}; give one for each channel')
+        return spec
 
     def source(self, split: str) -> 'FolderSource':
         """Random access to a split."""
@@ -88,17 +93,23 @@ class Folder:
         if set(self.labels) - known:
             raise InputError(f'data.labels: {", ".join(set(self.labels) - known)} unknown; known: {", ".join(known)}')
         options = dict(self.labels)
-        if 'ignore_color' not in options and self._json().get('ignore_color'):
-            options['ignore_color'] = tuple(self._json()['ignore_color'])
+        options.setdefault('ignore_color', self._json().get('ignore_color'))
+        if self._stated_void() is not None:
+            options.setdefault('binary', False)
         return Labels(self.spec, **options)
 
+    def _stated_void(self) -> int | None:
+        return self._json().get('ignore_index') if self.ignore_index is None else self.ignore_index
+
     def _pairs(self, split: str) -> tuple[list[Pair], list[str]]:
+        return find_pairs(self._root(), split, folders=(self.images, self.masks), suffixes=self._suffixes(),
+                          fractions=self.splits, seed=self.split_seed)
+
+    def _suffixes(self) -> tuple[str, str]:
         known = {'image_suffix', 'mask_suffix'}
         if set(self.naming) - known:
             raise InputError(f'data.naming: {", ".join(set(self.naming) - known)} unknown; known: {", ".join(known)}')
-        return find_pairs(self._root(), split, folders=(self.images, self.masks),
-                          suffixes=(self.naming.get('image_suffix', ''), self.naming.get('mask_suffix', '')),
-                          fractions=self.splits, seed=self.split_seed)
+        return self.naming.get('image_suffix', ''), self.naming.get('mask_suffix', '')
 
     def _root(self) -> pathlib.Path:
         root = pathlib.Path(self.root).expanduser()
@@ -109,10 +120,7 @@ class Folder:
 
     def _json(self) -> dict:
         path = self._root() / 'dataset.json'
-        try:
-            return json.loads(path.read_text()) if path.is_file() else {}
-        except json.JSONDecodeError as error:
-            raise InputError(f'{path}: not JSON ({error}); mend or remove it') from None
+        return read_json(path) if path.is_file() else {}
 
 
 class FolderSource:
@@ -169,7 +177,7 @@ class FolderSource:
 
 def _header_problems(pair: Pair) -> list[str]:
     try:
-        image, mask = size_of(pair.image), size_of(pair.mask)
+        image, mask = size_of(pair.image), size_of(pair.mask, mask=True)
     except InputError as error:
         return [str(error)]
     return [] if image == mask else [_sizes(pair, image, mask)]

@@ -18,14 +18,19 @@ class Pair(NamedTuple):
     name: str
 
 
-def split_names(root: pathlib.Path, images: str, fractions: Mapping[str, float] | None) -> list[str]:
-    """The splits that a folder has: by fractions, by subfolders on either level, or by list files."""
+def split_names(root: pathlib.Path, images: str, suffix: str, fractions: Mapping[str, float] | None) -> list[str]:
+    """The splits that a folder has: by fractions, by subfolders on either level, or by list files.
+
+    A text file is a list if it is called like a split, or names an image (whose stem ends with `suffix`): others are notes.
+    """
     if fractions:
         return list(fractions)
-    inside = [path.parent.name for path in sorted(root.glob(f'*/{images}')) if path.is_dir()]
-    below = [path.name for path in sorted((root / images).glob('*')) if path.is_dir()]
-    found = inside or below or [path.stem for path in root.glob('*.txt')]
     order = {'train': 0, 'val': 1, 'test': 2}
+    found = ([path.parent.name for path in root.glob(f'*/{images}') if path.is_dir()]
+             or [path.name for path in (root / images).glob('*') if path.is_dir() and not path.name.startswith('.')])
+    if not found:
+        stems = _stems(root / images, suffix)[0].keys() if (root / images).is_dir() else set()
+        found = [path.stem for path in root.glob('*.txt') if path.stem in order or stems & set(_listed(path))]
     return sorted(found, key=lambda name: (order.get(name, 3), name))
 
 
@@ -36,11 +41,11 @@ def find_pairs(root: pathlib.Path, split: str, *, folders: tuple[str, str], suff
     Raises:
       InputError: an unknown split, or a folder that does not exist.
     """
-    known = split_names(root, folders[0], fractions)
+    known = split_names(root, folders[0], suffixes[0], fractions)
     if split not in known:
-        shown = ', '.join(known) if known else (f'none: give {root}/train/{folders[0]}, {root}/{folders[0]}/train, '
-                                                f'{root}/train.txt, or fractions in data.splits')
-        raise InputError(f'{root}: no split {split!r}; known: {shown}')
+        raise InputError(f'{root}: no split {split!r}; known: {", ".join(known) or "none"}; add {root}/{split}/{folders[0]}, '
+                         f'{root}/{folders[0]}/{split} or {root}/{split}.txt, in the layout of the other splits, or keep all '
+                         f'files in {root}/{folders[0]} and give fractions in data.splits')
     places = [_place(root, split, folder) for folder in folders]
     files, problems = [], []
     for place, suffix in zip(places, suffixes, strict=True):
@@ -48,8 +53,8 @@ def find_pairs(root: pathlib.Path, split: str, *, folders: tuple[str, str], suff
         files.append(listed)
         problems += doubled
     images, masks = files
-    chosen = _chosen(root, split, sorted(images.keys() | masks.keys()), fractions, seed, flat=places[0].name == folders[0]
-                     and places[0].parent == root)
+    flat = places[0].name == folders[0] and places[0].parent == root
+    chosen = _chosen(root, split, sorted(images.keys() | masks.keys()), fractions, seed, flat=flat)
     missing = [name for name in chosen if name not in images and name not in masks]
     without_mask = [name for name in chosen if name in images and name not in masks]
     without_image = [name for name in chosen if name in masks and name not in images]
@@ -62,8 +67,13 @@ def find_pairs(root: pathlib.Path, split: str, *, folders: tuple[str, str], suff
                             f'sets image_suffix and mask_suffix)')
     pairs = [Pair(images[name], masks[name], name) for name in chosen if name in images and name in masks]
     if not pairs and not problems:
-        problems.append(f'{root}: split {split!r} is empty, no image file in {places[0]}; '
-                        f'known types: {", ".join(sorted(IMAGE_SUFFIXES))}')
+        why = f'no image file in {places[0]}; known types: {", ".join(sorted(IMAGE_SUFFIXES))}'
+        if images and fractions:
+            why = (f'the share {fractions[split]:g} of {len(images)} images rounds to none; give it more in data.splits, or '
+                   f'add images')
+        elif images:
+            why = f'{split}.txt names no image; write one stem a line'
+        problems.append(f'{root}: split {split!r} is empty, {why}')
     return pairs, problems
 
 
@@ -95,8 +105,12 @@ def _chosen(root: pathlib.Path, split: str, stems: Sequence[str], fractions: Map
         return _fraction(split, stems, fractions, seed)
     if not flat:
         return list(stems)
-    listing = root / f'{split}.txt'
-    lines = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+    return _listed(root / f'{split}.txt')
+
+
+def _listed(listing: pathlib.Path) -> list[str]:
+    """The stems that a list file names, which may be written with the suffixes of their files."""
+    lines = [line.strip() for line in listing.read_text(errors='replace').splitlines() if line.strip()]
     return [pathlib.PurePath(line).stem if pathlib.PurePath(line).suffix.lower() in IMAGE_SUFFIXES else line
             for line in lines]
 

@@ -20,10 +20,11 @@ class Tfds:
     `directory` is the folder of one version, the one that holds dataset_info.json. A `mapping` (`'cityscapes'`,
     `'oxford_iiit_pet'`, `'camvid'`) says the names of the features, the classes and what the raw labels mean; for others
     give `classes`, and `label_map` where the raw labels are not the indices of the classes. What a given label map does
-    not name is void. `splits` are expressions of TFDS: `{'train': 'train[:80%]', 'val': 'train[80%:]'}`.
+    not name is void. `splits` are expressions of TFDS: `{'train': 'train[:80%]', 'val': 'train[80%:]'}`. `ignore_index` is
+    255 where nobody says it; masks of two classes that hold only 0 and 255 are then refused, for 255 may be a class.
 
     Raises:
-      InputError: nothing prepared there, an unknown mapping, split or feature.
+      InputError: nothing prepared there, an unknown mapping, split or feature, a label map that cannot be used.
     """
 
     directory: str
@@ -33,7 +34,7 @@ class Tfds:
     image_key: str | None = None
     mask_key: str | None = None
     label_map: Mapping[int, int] | None = None
-    ignore_index: int = VOID
+    ignore_index: int | None = None
     splits: Mapping[str, str] | None = None
     channels: int = 3
 
@@ -47,23 +48,25 @@ class Tfds:
                              f'data.mapping of {", ".join(KNOWN)}')
         grey = self.channels != 3
         return DatasetSpec(
-            name=self.mapping or pathlib.Path(self.directory).parent.name, classes=tuple(classes),
-            colors=tuple(tuple(color) for color in self.colors or known.colors), ignore_index=self.ignore_index,
+            name=self.mapping or pathlib.Path(self.directory).parent.name, classes=classes,
+            colors=self.colors or known.colors, ignore_index=VOID if self.ignore_index is None else self.ignore_index,
             mean=(0.5,) * self.channels if grey else IMAGENET_MEAN, std=(0.25,) * self.channels if grey else IMAGENET_STD,
             splits=tuple(self._splits()))
 
     def source(self, split: str) -> 'TfdsSource':
         """Random access to a split."""
         if split not in self._splits():
-            raise InputError(f'data tfds.Tfds: no split {split!r}; known: {", ".join(self._splits())}')
+            raise InputError(f'data tfds.Tfds: no split {split!r}; known: {", ".join(self._splits())}; give an '
+                             f"expression of TFDS in data.splits, such as {{'train': 'train[:90%]', 'val': 'train[90%:]'}}")
         builder, known = self._builder(), self._known()
         keys = (self.image_key or known.image, self.mask_key or known.mask)
         missing = [key for key in keys if key not in builder.info.features]
         if missing:
             raise InputError(f'{self.directory}: no feature {missing[0]!r}; known: {", ".join(builder.info.features)}; '
                              f'set data.image_key and data.mask_key')
-        label_map = {int(raw): label for raw, label in (self.label_map or known.label_map).items()}
-        return TfdsSource(self.directory, self._splits()[split], keys, self.spec, label_map, self.channels)
+        labels = Labels(self.spec, label_map=self.label_map or known.label_map,
+                        binary=None if self.ignore_index is None else False)
+        return TfdsSource(self.directory, self._splits()[split], keys, labels, self.channels)
 
     def _known(self) -> Known:
         if self.mapping is None:
@@ -83,10 +86,9 @@ class Tfds:
 class TfdsSource:
     """One split; opened when it is first read, so that it can be sent to other processes."""
 
-    def __init__(self, directory: str, split: str, keys: tuple[str, str], spec: DatasetSpec, label_map: Mapping[int, int],
-                 channels: int):
+    def __init__(self, directory: str, split: str, keys: tuple[str, str], labels: Labels, channels: int):
         self._directory, self._split, self._keys = directory, split, keys
-        self._spec, self._label_map, self._channels = spec, label_map, channels
+        self._labels, self._channels = labels, channels
         self._records = self._open()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,11 +108,10 @@ class TfdsSource:
         # Pillow decodes both: with OpenCV installed TFDS itself would expand palette masks to colours.
         image = read_image(record[self._keys[0]], self._channels, shown)
         raw = read_mask(record[self._keys[1]], shown)
-        if self._label_map:
-            labels = Labels(self._spec, label_map={
-                value: self._label_map.get(value, self._spec.ignore_index) for value in range(int(raw.max()) + 1)})
-        else:
-            labels = Labels(self._spec)
+        labels, known = self._labels, self._labels.label_map
+        if known:
+            labels = dataclasses.replace(labels, label_map={
+                value: known.get(value, labels.spec.ignore_index) for value in range(int(raw.max()) + 1)})
         mask = labels.decode(raw, shown)
         if image.shape[:2] != mask.shape:
             raise InputError(f'{shown}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for an image of '
@@ -123,9 +124,12 @@ class TfdsSource:
         skip = {key: tfds.decode.SkipDecoding() for key in self._keys}
         try:
             return open_builder(self._directory).as_data_source(self._split, decoders=skip)
-        except (ValueError, KeyError, NotImplementedError) as error:
-            raise InputError(f'{self._directory}, split {self._split!r}: {str(error).splitlines()[0]}; prepare it with '
+        except NotImplementedError as error:
+            raise InputError(f'{self._directory}: {str(error).splitlines()[0]}; prepare it with '
                              f"file_format='array_record'") from None
+        except (ValueError, KeyError) as error:
+            raise InputError(f'{self._directory}, split {self._split!r}: {str(error).splitlines()[0]}; mend the expression in '
+                             f'data.splits') from None
 
 
 def open_builder(directory: str) -> Any:
@@ -140,7 +144,11 @@ def open_builder(directory: str) -> Any:
     if not (folder / 'dataset_info.json').is_file():
         raise InputError(f'data.directory: {directory} holds no prepared data set (dataset_info.json is missing); give the '
                          f'folder of its version, such as .../camvid/1.0.0')
-    return tfds.builder_from_directory(folder)
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:  # Of protobuf and of many kinds: a damaged file is parsed by three libraries.
+        raise InputError(f'{folder}/dataset_info.json: {str(error).splitlines()[0]}; the file is damaged, prepare the data set '
+                         f'again') from error
 
 
 def _name(record: Mapping[str, Any], otherwise: str) -> str:

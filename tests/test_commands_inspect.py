@@ -1,0 +1,86 @@
+"""`jaxseg inspect`: what it needs, what it requires of a data set, and what it says of a bad one."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg.commands import main
+from tests import runs
+
+
+def inspect(tmp_path, *arguments):
+    return main(['inspect', f'--config={runs.write_config(tmp_path)}', f'--output={tmp_path}/out', *arguments])
+
+
+def of_folder(root, **fields):
+    return f'--config.data={dict(type="folder.Folder", root=str(root), **fields)!r}'
+
+
+@pytest.mark.parametrize('key', ['data', 'transforms', 'seed'])
+def test_a_config_without_what_is_inspected_is_refused_in_one_line(tmp_path, capsys, key):
+    without = f'whole = get_config\n\n\ndef get_config():\n    config = whole()\n    del config[{key!r}]\n    return config\n'
+    (tmp_path / 'bare.py').write_text(f'{runs.CONFIG}\n\n{without}')
+    assert main(['inspect', f'--config={tmp_path}/bare.py', f'--output={tmp_path}']) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1 and f'config: inspect needs {key}; add config.{key}' in error
+
+
+def test_a_data_set_without_val_is_not_called_good(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    (tmp_path / 'data' / 'val').rename(tmp_path / 'data' / 'dev')
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
+    captured = capsys.readouterr()
+    assert 'dev: 4 samples' in captured.out and 'no problems' not in captured.out
+    assert "no split 'val'; known: train, dev; add " in captured.err and 'data.splits' in captured.err
+    assert inspect(tmp_path, "--config.data.samples={'train': 4}") == 2
+    assert "no split 'val'" in capsys.readouterr().err
+
+
+def test_problems_of_listings_options_and_files_are_all_listed(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    (tmp_path / 'data/train/masks/0.png').unlink()
+    Image.fromarray(np.full((32, 40), 1, np.uint8)).save(tmp_path / 'data/train/masks/1.png', format='JPEG')
+    Image.fromarray(np.full((32, 40), 9, np.uint8)).save(tmp_path / 'data/val/masks/2.png')
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
+    error = capsys.readouterr().err
+    assert '3 problems' in error
+    assert all(words in error for words in ('1 images have no mask', '1.png: a mask must not be a JPEG', '2.png: label 9'))
+    assert not (tmp_path / 'out' / 'contact_sheet.png').exists()
+    # An option that cannot be used stops the files of a split, but does not hide what its listing has.
+    assert inspect(tmp_path, of_folder(tmp_path / 'data', labels={'label_map': {0: 1}, 'reduce_zero_label': True})) == 2
+    error = capsys.readouterr().err
+    assert '1 images have no mask' in error and error.count('contradict each other') == 2
+
+
+def test_notes_beside_the_lists_of_a_flat_folder_are_no_splits(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    for part in ('images', 'masks'):
+        (tmp_path / 'data/train' / part).rename(tmp_path / 'data' / part)
+    for name, text in (('train', '0\n1\n'), ('val', '2\n3\n'), ('README', 'Cells of 2024.\n')):
+        (tmp_path / 'data' / f'{name}.txt').write_text(text)
+    for path in sorted((tmp_path / 'data/val').rglob('*'), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (tmp_path / 'data/val').rmdir()
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 0
+    out = capsys.readouterr().out
+    assert 'train: 2 samples' in out and 'val: 2 samples' in out and 'README' not in out
+    assert (tmp_path / 'out' / 'contact_sheet.png').is_file()
+
+
+def test_a_dataset_json_that_cannot_be_used_is_one_line(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    (tmp_path / 'data/dataset.json').write_text(json.dumps(['a', 'b']))
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1 and 'dataset.json: holds a list' in error
+
+
+@pytest.mark.parametrize('below', ['', '/deeper'])
+def test_an_output_that_is_a_file_is_refused_in_one_line(tmp_path, capsys, below):
+    (tmp_path / 'file').write_text('mine')
+    assert inspect(tmp_path, f'--output={tmp_path}/file{below}') == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1 and f'--output={tmp_path}/file{below}: ' in error
+    assert (tmp_path / 'file').read_text() == 'mine'
