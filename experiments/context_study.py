@@ -2,16 +2,16 @@
 
     python experiments/context_study.py --workdir=runs/context_study [--camvid=../shared/data/camvid]
         [--csv=experiments/results/context_study.csv] [--plot=docs/context_study.png] [--fields=docs/receptive_fields.png]
-        [--layers=NAME,NAME] [--datasets=corner,corner_long,line,camvid]
+        [--layers=NAME,NAME] [--datasets=corner,corner_slow,line,camvid]
 
 Small models that differ in one layer: an encoder to stride 4, the context (64 channels), a U-Net step back to stride 2. `corner`
 and `line` are the kinds of `synthetic.DistantCue` (48x64 pixels, a cue at least 20 pixels away from what it names, while encoder
 and decoder alone reach 18.4): `identity` cannot exceed the ceiling, which is computed. `camvid` is CamVid reduced to 90x120,
-trained and scored there. `corner_long` trains those again for 3,000 steps that stay below 0.95 in `corner`, which asks for two
-hops, along a row and along a column. Score: test mIoU after the last step, one seed. Beside it the effective receptive field
-of the model trained on `corner`, as the radius that holds 95 % of it. Rows that stand in the CSV are not trained again, so a
-stopped study goes on. At the end, one after the other: milliseconds and temporary memory of the whole model for one picture
-of 90x120.
+trained and scored there. `corner_slow` trains those again that stay below 0.95 in `corner`, which asks for two hops, along a row
+and along a column: with a learning rate of 1.5e-3 instead of 4e-3, and 16 pictures a step instead of 8. Score: test mIoU after
+the last step, one seed. Beside it the effective receptive field of the model trained on `corner`, as the radius that holds
+95 % of it. Rows that stand in the CSV are not trained again, so a stopped study goes on. At the end, one after the other:
+milliseconds and temporary memory of the whole model for one picture of 90x120.
 """
 
 import argparse
@@ -46,8 +46,9 @@ from jaxseg.training.step import make_eval_step  # noqa: E402
 FEATURES = 64
 REDUCED = 90, 120
 GOAL = 0.95
-RECIPES = {'corner': dict(steps=1200, batch_size=8), 'corner_long': dict(steps=3000, batch_size=8),
-           'line': dict(steps=1200, batch_size=8), 'camvid': dict(steps=500, batch_size=8)}
+FAST = dict(steps=1200, batch_size=8, learning_rate=4e-3)
+RECIPES = {'corner': FAST, 'corner_slow': dict(steps=1200, batch_size=16, learning_rate=1.5e-3), 'line': FAST,
+           'camvid': dict(steps=500, batch_size=8, learning_rate=4e-3)}
 COLUMNS = ('dataset', 'context', 'family', 'miou', 'local_ceiling', 'parameters', 'train_seconds', 'radius', 'milliseconds',
            'temporary_mib')
 SHOWN = ('identity', 'large_kernel', 'renet_gru', 'four_directions_mingru', 'diagonal_linear', 'self_attention', 'criss_cross',
@@ -56,15 +57,15 @@ SHOWN = ('identity', 'large_kernel', 'renet_gru', 'four_directions_mingru', 'dia
 
 def config_of(entry: dict, dataset: str, data: dict) -> dict:
     """The experiment of one row."""
-    steps = RECIPES[dataset]['steps']
+    recipe = RECIPES[dataset]
     return dict(
-        seed=0, **RECIPES[dataset], data=data,
+        seed=0, steps=recipe['steps'], batch_size=recipe['batch_size'], data=data,
         transforms=[dict(type='transforms.RandomFlip')] if dataset == 'camvid' else [],
         model=dict(type='segmenter.Segmenter', encoder=dict(type='plain.ConvPool', widths=[32], stem_stride=2),
                    context=[entry], decoder=dict(type='unet.UNet', widths=[32])),
         losses=dict(cross_entropy=dict(type='cross_entropy.cross_entropy')),
-        optimizer=dict(type='optimizer.adamw', learning_rate=4e-3, weight_decay=1e-4, clip=1.0),
-        schedule=dict(type='schedule.cosine', warmup=50), evaluate_every=steps, report_every=100)
+        optimizer=dict(type='optimizer.adamw', learning_rate=recipe['learning_rate'], weight_decay=1e-4, clip=1.0),
+        schedule=dict(type='schedule.cosine', warmup=50), evaluate_every=recipe['steps'], report_every=100)
 
 
 def reduced_camvid(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
@@ -191,14 +192,14 @@ def main():
             parser.error(f'--{option}: {", ".join(sorted(unknown))} is not known; known: {", ".join(known)}')
     arguments.workdir.mkdir(parents=True, exist_ok=True)
     path = arguments.csv or arguments.workdir / 'context_study.csv'
-    datasets = {name: dict(type='synthetic.DistantCue', kind=name.split('_')[0]) for name in ('corner', 'corner_long', 'line')}
+    datasets = {name: dict(type='synthetic.DistantCue', kind=name.split('_')[0]) for name in ('corner', 'corner_slow', 'line')}
     if arguments.camvid:
         datasets['camvid'] = dict(type='folder.Folder', root=str(reduced_camvid(arguments.camvid, arguments.workdir / 'camvid')))
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     print(machine(), flush=True)
     for dataset, name in ((dataset, name) for dataset in arguments.datasets for name in arguments.layers):
         scores = {row['dataset']: float(row['miou']) for row in rows if row['context'] == name}
-        learned = dataset == 'corner_long' and ('corner' not in scores or scores['corner'] >= GOAL)
+        learned = dataset == 'corner_slow' and ('corner' not in scores or scores['corner'] >= GOAL)
         if dataset in datasets and dataset not in scores and not learned:
             rows.append(train_row(name, dataset, datasets[dataset], arguments.workdir))
             write(path, rows, COLUMNS)

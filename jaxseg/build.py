@@ -11,7 +11,10 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxseg.errors import InputError
@@ -20,7 +23,14 @@ ROOMS = {
     'data': 'data', 'transforms': 'data', 'model': 'models', 'encoder': 'encoders', 'context': 'context',
     'decoder': 'decoders', 'auxiliary': 'decoders', 'losses': 'losses', 'optimizer': 'training', 'schedule': 'training',
 }
-_SIMPLE = {'int': int, 'float': (int, float), 'bool': bool, 'str': str}
+# What tells such parts from the other symbols of their room; the parts of the remaining keys are modules that are called.
+_MARKS: dict[str, Callable[[Any], bool]] = {
+    'data': lambda symbol: hasattr(symbol, 'source'),
+    'encoder': lambda symbol: hasattr(symbol, 'stride'),
+    'losses': lambda symbol: 'logits' in _parameters(symbol),
+    'optimizer': lambda symbol: symbol.__module__.endswith('.optimizer') and 'schedule' in _parameters(symbol),
+    'schedule': lambda symbol: symbol.__module__.endswith('.schedule'),
+}
 
 
 def build(key: str, entry: Any, **given: Any) -> Any:
@@ -105,22 +115,21 @@ def _nested(key: str, entry: Mapping, given: Mapping) -> Any:
 
 
 def _symbol(key: str, name: str) -> Callable:
-    words = key.split('.')
-    room = ROOMS.get(words[-1]) or ROOMS.get(words[0])
+    kind = next((word for word in (key.split('.')[-1], key.split('.')[0]) if word in ROOMS), '')
     if ':' in name:
         module_name, _, symbol_name = name.partition(':')
         module = _import_theirs(key, module_name)
     else:
-        if room is None:
+        if not kind:
             raise InputError(f'{key}: no room of jaxseg holds such parts; rooms are for {", ".join(ROOMS)}')
+        room = ROOMS[kind]
         file, _, symbol_name = name.partition('.')
-        files = _files(room)
-        if file not in files:
-            raise InputError(f'{key} {name!r}: there is no jaxseg/{room}/{file}.py; {nearest(name, _parts(room))}')
+        if file not in _files(room):
+            raise InputError(f'{key} {name!r}: there is no jaxseg/{room}/{file}.py; {nearest(name, _parts(kind))}')
         module = importlib.import_module(f'jaxseg.{room}.{file}')
     symbol = getattr(module, symbol_name, None)
     if not callable(symbol):
-        known = _defined(module) if ':' in name else _parts(room)
+        known = _defined(module) if ':' in name else _parts(kind)
         raise InputError(f'{key} {name!r}: {module.__name__} does not define {symbol_name!r}; '
                          f'{nearest(symbol_name if ":" in name else name, known)}')
     return symbol
@@ -138,10 +147,15 @@ def _files(room: str) -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(spec.submodule_search_locations))
 
 
-def _parts(room: str) -> list[str]:
-    """Every `file.Symbol` of a room. Imports the whole room, so it is for error messages only."""
-    modules = {file: importlib.import_module(f'jaxseg.{room}.{file}') for file in _files(room)}
-    return [f'{file}.{name}' for file, module in modules.items() for name in _defined(module)]
+def _parts(kind: str) -> list[str]:
+    """Every `file.Symbol` of a room that can be such a part. Imports the whole room, so it is for error messages only."""
+    modules = {file: importlib.import_module(f'jaxseg.{ROOMS[kind]}.{file}') for file in _files(ROOMS[kind])}
+    is_part = _MARKS.get(kind, _makes_callables)
+    return [f'{file}.{name}' for file, module in modules.items() for name in _defined(module) if is_part(vars(module)[name])]
+
+
+def _makes_callables(symbol: Any) -> bool:
+    return isinstance(symbol, type) and any('__call__' in vars(base) for base in symbol.__mro__)
 
 
 def _defined(module) -> list[str]:
@@ -150,9 +164,14 @@ def _defined(module) -> list[str]:
 
 
 def _parameters(symbol: Callable) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(symbol).parameters
+    """The parameters of a part, with annotations that are strings resolved where they can be."""
+    try:
+        hints = typing.get_type_hints(symbol)
+    except Exception:  # A user's annotation may name what only a type checker imports; it is then not checked.
+        hints = {}
     linen = hasattr(symbol, 'scope')  # Linen adds two fields of its own to every module
-    return {name: p for name, p in parameters.items() if not (linen and name in ('parent', 'name'))}
+    return {name: p.replace(annotation=hints.get(name, p.annotation))
+            for name, p in inspect.signature(symbol).parameters.items() if not (linen and name in ('parent', 'name'))}
 
 
 def _check(key: str, part: str, fields: Mapping, given: Mapping, parameters: Mapping[str, inspect.Parameter]):
@@ -169,11 +188,40 @@ def _check(key: str, part: str, fields: Mapping, given: Mapping, parameters: Map
         raise InputError(f'{key}: {part} needs {", ".join(missing)}; add {key}.{missing[0]} to the config')
 
 
-def _check_type(key: str, value: Any, annotation: Any):
-    """Holds fields annotated with int, float, bool or str to their type; other annotations are the part's own affair."""
-    name = annotation if isinstance(annotation, str) else getattr(annotation, '__name__', '')
-    if name not in _SIMPLE:
-        return
-    wrong_bool = isinstance(value, bool) and name != 'bool'
-    if wrong_bool or not isinstance(value, _SIMPLE[name]):
-        raise InputError(f'{key}: expected {name}, got {value!r}')
+def _check_type(key: str, value: Any, hint: Any):
+    if not _fits(value, hint):
+        # 'collections.abc.Sequence[int] | None' is 'Sequence[int] | None' to a reader.
+        expected = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else re.sub(r'(\w+\.)+', '', str(hint))
+        raise InputError(f'{key}: expected {expected}, got {value!r}')
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the annotated type: numbers, strings, None, lists, mappings and unions of these.
+
+    Every other annotation is the part's own affair. A list may be a tuple, and an int that is the key of a mapping may be
+    a string: so it comes back from JSON.
+    """
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin in (int, float):
+        return isinstance(value, (int, origin)) and not isinstance(value, bool)
+    if origin in (bool, str, types.NoneType):
+        return isinstance(value, origin)
+    if origin in (tuple, list, Sequence):
+        return isinstance(value, (list, tuple)) and _items_fit(value, origin, arguments)
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping) and (not arguments or all(
+            _key_fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in value.items()))
+    return True
+
+
+def _items_fit(values: Sequence, origin: Any, hints: tuple) -> bool:
+    """`tuple[int, str]` says the type of each item, `tuple[int, ...]` and `Sequence[int]` that of all."""
+    if origin is tuple and hints and hints[-1] is not ...:
+        return len(values) == len(hints) and all(map(_fits, values, hints))
+    return not hints or all(_fits(value, hints[0]) for value in values)
+
+
+def _key_fits(key: Any, hint: Any) -> bool:
+    return _fits(key, hint) or (hint is int and isinstance(key, str) and key.removeprefix('-').isdecimal())

@@ -1,10 +1,12 @@
 """Config entries become objects, and what is wrong in them is named before anything runs."""
 
 import dataclasses
+import typing
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from jaxseg.build import build, build_function, build_losses, check_call
+from jaxseg.build import ROOMS, build, build_function, build_losses, check_call
 from jaxseg.errors import InputError
 
 
@@ -114,3 +116,54 @@ def test_a_misspelt_key_of_the_run_is_named_with_the_nearest():
         check_call(run, dict(optimizer={}, steps='many', workdir='a'), 'config')
     with pytest.raises(InputError, match='run needs steps'):
         check_call(run, dict(optimizer={}, workdir='a'), 'config')
+
+
+@pytest.mark.parametrize('hint, good, bad, shown', [
+    (int, [3], [3.0, True, '3', None], 'int'),
+    (float, [3, 0.5], [True, 'x', None], 'float'),
+    (bool, [True], [1], 'bool'),
+    (int | None, [3, None], ['x', 8.5], 'int | None'),
+    (typing.Optional[str], ['a', None], [3], 'Optional[str]'),  # noqa: UP045  users write it
+    (tuple[int, ...], [(), (8, 8), [8]], [(8.5, 8), 'ab', 8, {8: 8}], 'tuple[int, ...]'),
+    (tuple[int, int] | None, [(8, 9), None], [(8,), (8, 9, 10), (8, 'x')], 'tuple[int, int] | None'),
+    (Sequence[str], [['cell'], ()], ['cell', [1]], 'Sequence[str]'),
+    (Sequence[Sequence[int]], [[[1, 2], [3]]], [['red'], [1]], 'Sequence[Sequence[int]]'),
+    (Sequence, [[1, 'x']], ['x', {}], 'Sequence'),
+    (Mapping, [{1: 'x'}], ['x', []], 'Mapping'),
+    (Mapping[str, float], [{'train': 0.5, 'val': 1}], [{'train': 'x'}, {1: 0.5}, [0.5]], 'Mapping[str, float]'),
+    (dict[int, int] | None, [{'-1': 3, 2: 3}, None], [{'a': 3}, {'1': 'x'}], 'dict[int, int] | None'),
+    ('Sequence[int] | None', [[1], None], ['x'], 'Sequence[int] | None'),
+])
+def test_types_that_annotations_ask_for(hint, good, bad, shown):
+    def part(*, field):
+        pass
+
+    part.__annotations__['field'] = hint
+    for value in good:
+        check_call(part, {'field': value}, 'part')
+    for value in bad:
+        with pytest.raises(InputError) as error:
+            check_call(part, {'field': value}, 'part')
+        assert str(error.value) == f'part.field: expected {shown}, got {value!r}'
+
+
+@pytest.mark.parametrize('hint', [Callable, typing.Any, 'OnlyForTypeCheckers', Holder | None, typing.Literal['a'], type])
+def test_other_annotations_are_the_affair_of_the_part(hint):
+    def part(*, field):
+        pass
+
+    part.__annotations__['field'] = hint
+    for value in (3, 'x', [3], {'a': 3}, None):
+        check_call(part, {'field': value}, 'part')
+
+
+def test_only_what_can_be_such_a_part_is_proposed():
+    words = {'data': ('folder.Folder', 'decode.read_image'), 'schedule': ('schedule.poly', 'report.Report'),
+             'optimizer': ('optimizer.sgd', 'optimizer.decayed'), 'losses': ('dice.dice', 'weighted.WeightedSum'),
+             'transforms': ('transforms.Resize', 'transforms.resize_pair'), 'encoder': ('plain.ConvPool', 'resnet.BasicBlock'),
+             'context': ('renet.ReNet', 'ocr.region_features')}
+    for key in ROOMS:
+        with pytest.raises(InputError, match='known: [a-z]') as error:
+            build(key, dict(type='no.Thing'))
+        part, other = words.get(key, ('', '-'))
+        assert part in str(error.value) and other not in str(error.value)

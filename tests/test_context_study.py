@@ -23,7 +23,7 @@ def test_every_layer_builds_and_gives_logits_at_image_size(name):
 
 @pytest.mark.filterwarnings('ignore::UserWarning')
 def test_the_table_is_kept_and_what_stands_in_it_is_not_trained_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(context_study.RECIPES, 'corner', dict(steps=55, batch_size=4))
+    monkeypatch.setitem(context_study.RECIPES, 'corner', dict(steps=55, batch_size=4, learning_rate=1e-3))
     path = tmp_path / 'study.csv'
     arguments = ['study', f'--workdir={tmp_path}', f'--csv={path}', f'--plot={tmp_path}/study.png',
                  f'--fields={tmp_path}/fields.png', '--datasets=corner']

@@ -16,7 +16,7 @@ from jaxseg.training import optimizer as optimizers
 from jaxseg.training import schedule as schedules
 from jaxseg.training.checkpoint import Checkpoints
 from jaxseg.training.parallel import spread
-from jaxseg.training.report import Report
+from jaxseg.training.report import Report, draw_curves
 from jaxseg.training.state import make_init
 from jaxseg.training.step import make_train_step
 
@@ -183,3 +183,22 @@ def test_metrics_written_after_the_last_checkpoint_are_written_again(tmp_path):
     assert [(row['step'], row['loss']) for row in rows] == [
         ('1', '1.0'), ('2', '2.0'), ('3', '23.0'), ('4', '24.0'), ('4', '')]
     assert rows[-1]['val_miou'] == '0.25'
+
+
+def test_scores_of_no_pixel_stay_away_from_tensorboard(tmp_path, monkeypatch):
+    class Board:
+        scalars: list[tuple] = []
+
+        def add_scalar(self, *scalar):
+            self.scalars.append(scalar)
+
+    monkeypatch.setattr('jaxseg.training.report._tensorboard', lambda *_: Board())
+    report = Report(tmp_path, first_step=0, steps=4, batch_size=2)
+    report.evaluation(4, {'miou': math.nan, 'pixel_accuracy': 0.5})
+    assert Board.scalars == [('val_pixel_accuracy', 0.5, 4)]
+    assert 'nan' in (tmp_path / 'metrics.csv').read_text()
+
+
+def test_curves_of_a_run_without_validation_are_drawn_without_a_warning(tmp_path):
+    draw_curves([{'step': 1, 'loss': 0.5}], tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').is_file()

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxseg.build import nearest
 from jaxseg.errors import InputError
 
 
@@ -80,8 +81,10 @@ def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, A
                 place = place[parent]
             else:
                 where = '.'.join(['config', *parents[:depth]])
-                known = ', '.join(place) if isinstance(place, dict) else f'0 to {len(place) - 1}'
-                raise InputError(f'--config.{name}: {where} holds no group {parent!r}; it holds: {known}')
+                items = place.items() if isinstance(place, dict) else enumerate(place)
+                groups = [group for group, value in items if isinstance(value, (dict, list))]
+                raise InputError(f'--config.{name}: {where} holds no group {parent!r}; '
+                                 f'{nearest(parent, groups) if groups else "it holds no group at all"}')
         _assign(place, key, text, f'--config.{name}')
     return result
 

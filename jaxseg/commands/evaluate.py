@@ -12,12 +12,11 @@ import numpy as np
 from PIL import Image
 
 from jaxseg.build import build
-from jaxseg.commands.workdir import Workdir, open_workdir
+from jaxseg.commands.workdir import Workdir, check_folder, open_workdir
 from jaxseg.data.pictures import contact_sheet, overlay
-from jaxseg.data.pipeline import eval_batches, pad_image
+from jaxseg.data.pipeline import eval_batches
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
-from jaxseg.inference.whole import make_predictor
 from jaxseg.metrics.confusion import Confusion, confusion_counts
 from jaxseg.training.parallel import check_batch, put_state, put_whole_batch
 from jaxseg.training.step import make_eval_step
@@ -35,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser):
 def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     """Runs the verb."""
     run = open_workdir(arguments.workdir, overrides)
+    check_folder(run.path, '--workdir')
+    if arguments.pictures < 0:
+        raise InputError(f'--pictures={arguments.pictures} is negative; give 0 or more')
     source = verified(build('data', run.config['data']), arguments.split)
     if arguments.match:
         source = Matching(source, arguments.match)
@@ -42,7 +44,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
             raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
     batch_size = run.config['eval_batch_size'] or run.config['batch_size']
-    check_batch(batch_size)
+    check_batch(batch_size, 'eval_batch_size')
     eval_step = make_eval_step(model=run.model, normalize=run.normalize, count=functools.partial(
         confusion_counts, classes=len(run.spec.classes)))
     confusion = score(jax.jit(eval_step), variables, source=source, spec=run.spec, batch_size=batch_size)
@@ -79,7 +81,7 @@ def write_pictures(run: Workdir, variables: Any, source: Source, split: str, cou
     """Writes image, truth and prediction side by side, spread evenly over the source, and all of them on one sheet."""
     folder = run.path / 'predictions'
     folder.mkdir(exist_ok=True)
-    predict = make_predictor(model=run.model, variables=variables, normalize=run.normalize, pad=pad_image)
+    predict = run.predictor(variables)
     rows, names = [], []
     for index in np.unique(np.linspace(0, len(source) - 1, count).astype(int)) if count else ():
         sample = source[int(index)]

@@ -1,6 +1,7 @@
 """Train the model of a config, or go on where a run was stopped."""
 
 import argparse
+import contextlib
 import functools
 import pathlib
 import time
@@ -12,7 +13,7 @@ import jax
 from jaxseg.build import build, build_losses, check_call
 from jaxseg.commands import config as configs
 from jaxseg.commands.evaluate import score, verified
-from jaxseg.commands.workdir import check_same_run, read_config, write_description
+from jaxseg.commands.workdir import check_folder, check_same_run, command, read_config, write_description
 from jaxseg.data.device_transforms import normalize
 from jaxseg.data.pipeline import train_batches
 from jaxseg.data.spec import DatasetSpec, Source
@@ -20,7 +21,7 @@ from jaxseg.errors import InputError
 from jaxseg.metrics.confusion import confusion_counts
 from jaxseg.training.checkpoint import Checkpoints
 from jaxseg.training.loop import Every, train
-from jaxseg.training.parallel import Spread, spread
+from jaxseg.training.parallel import Spread, check_batch, spread
 from jaxseg.training.report import Report
 from jaxseg.training.state import count_parameters, make_init
 from jaxseg.training.step import make_eval_step, make_train_step
@@ -38,11 +39,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     base = configs.from_file(arguments.config) if arguments.config else read_config(arguments.workdir)
     config = configs.override(base, overrides)
     check_call(run, {**config, 'workdir': arguments.workdir}, 'config')
-    finished = run(**config, workdir=arguments.workdir)
-    if not finished:
-        return 130
-    print(f'done: {arguments.workdir}; score it: jaxseg evaluate --workdir={arguments.workdir} --split=test')
-    return 0
+    return 0 if run(**config, workdir=arguments.workdir) else 130
 
 
 def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Sequence, model: Mapping, losses: Mapping,
@@ -72,13 +69,12 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
       FloatingPointError: a loss is not finite.
     """
     config = _with_absolute_paths(configs.plain({name: value for name, value in locals().items() if name != 'workdir'}))
-    _check_counts(steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, report_every=report_every,
-                  save_every=save_every, eval_batch_size=eval_batch_size)
+    _check_ranges(config)
     directory = pathlib.Path(workdir)
+    check_folder(directory, '--workdir')
     check_same_run(directory, config)
     plan = _plan(config)
-    checkpoints = Checkpoints(directory / 'checkpoints')
-    try:
+    with contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints:
         first = checkpoints.latest() or 0
         batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms, seed=seed,
                                 batch_size=batch_size, start_step=first, workers=workers,
@@ -87,20 +83,18 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
         write_description(directory, config, plan.spec)
         print(f'{count_parameters(state.params) / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
               f'{jax.device_count()} {jax.default_backend()} device(s), steps {first} to {steps}', flush=True)
-        report = Report(directory, first_step=first, steps=steps, batch_size=batch_size)
         started = time.perf_counter()
-        try:
+        with contextlib.closing(Report(directory, first_step=first, steps=steps, batch_size=batch_size)) as report:
             state, finished = train(
                 state, batches, spread=plan.spread, steps=steps, report=report, save=checkpoints.save,
                 every=Every(report_every, evaluate_every, save_every or evaluate_every),
                 evaluate=lambda now: plan.evaluate(now.variables).summary())
-        finally:
-            report.close()
-    finally:
-        checkpoints.close()
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
-    if not finished:
-        print(f'stopped and saved step {int(state.step)}; go on with: jaxseg train --workdir={workdir}', flush=True)
+    if finished:
+        split = 'test' if 'test' in plan.spec.splits else 'val'
+        print(f'done: {workdir}; score it: {command("evaluate", workdir=workdir, split=split)}', flush=True)
+    else:
+        print(f'stopped and saved step {int(state.step)}; go on with: {command("train", workdir=workdir)}', flush=True)
     return finished
 
 
@@ -135,15 +129,20 @@ def _plan(config: Mapping[str, Any]) -> _Plan:
     jax.eval_shape(step, jax.eval_shape(init, 0), batch)
     eval_step = make_eval_step(model=model, normalize=prepare, count=functools.partial(
         confusion_counts, classes=len(spec.classes)))
-    evaluate = functools.partial(score, jax.jit(eval_step), source=sources['val'], spec=spec,
-                                 batch_size=config['eval_batch_size'] or batch_size)
-    return _Plan(spec, sources, transforms, init, spread(step, how=config['parallel'], batch_size=batch_size), evaluate)
+    spreading = spread(step, how=config['parallel'], batch_size=batch_size)
+    eval_batch_size = config['eval_batch_size'] or batch_size
+    check_batch(eval_batch_size, 'eval_batch_size')
+    evaluate = functools.partial(score, jax.jit(eval_step), source=sources['val'], spec=spec, batch_size=eval_batch_size)
+    return _Plan(spec, sources, transforms, init, spreading, evaluate)
 
 
-def _check_counts(**counts: int | None):
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise InputError(f'{name}: {value} is not at least 1')
+def _check_ranges(config: Mapping[str, Any]):
+    lowest = dict(steps=1, batch_size=1, evaluate_every=1, report_every=1, save_every=1, eval_batch_size=1, workers=0, seed=0)
+    for name, low in lowest.items():
+        if config[name] is not None and config[name] < low:
+            raise InputError(f'{name}: {config[name]} is not at least {low}')
+    if config['seed'] >= 2 ** 31:
+        raise InputError(f'seed: {config["seed"]} does not fit into 32 bits; give 0 to {2 ** 31 - 1}')
 
 
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,23 @@
 """A work directory: all of a run, and all that every verb needs to go on from it."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 
-from jaxseg.build import build
+from jaxseg.build import build, check_call
 from jaxseg.commands import config as configs
 from jaxseg.data.device_transforms import normalize
 from jaxseg.data.pipeline import pad_image
-from jaxseg.data.spec import DatasetSpec
+from jaxseg.data.spec import DatasetSpec, read_json
 from jaxseg.errors import InputError
 from jaxseg.inference.whole import Predictor, make_predictor
 from jaxseg.training.checkpoint import Checkpoints
@@ -37,16 +38,20 @@ class Workdir:
 
     def variables(self, which: str) -> tuple[int, Any]:
         """Step and variables of the checkpoint called 'best', 'latest' or by its number."""
-        checkpoints = Checkpoints(self.path / 'checkpoints')
-        step = checkpoints.find(which)
-        variables = checkpoints.restore_variables(step, self.shapes())
-        checkpoints.close()
-        return step, variables
+        # An open manager has threads, which would print tracebacks when an error ends the process.
+        with contextlib.closing(Checkpoints(self.path / 'checkpoints', read_only=True)) as checkpoints:
+            step = checkpoints.find(which)
+            return step, checkpoints.restore_variables(step, self.shapes())
 
     def shapes(self) -> Any:
         """Shapes of the model's variables; nothing is compiled."""
         init = make_init(self.model, optax.identity(), (64, 64, self.spec.channels))
         return jax.eval_shape(init, 0).variables
+
+    def predictor(self, variables: Any) -> Predictor:
+        """The model as a function of images of any size."""
+        return make_predictor(model=self.model, variables=variables, normalize=self.normalize, pad=pad_image,
+                              channels=self.spec.channels)
 
     def normalize(self, images: jax.Array) -> jax.Array:
         """Images as the data room ships them, as the model takes them."""
@@ -57,21 +62,56 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     """The config that a work directory was trained with.
 
     Raises:
-      InputError: the folder does not exist or holds no run.
+      InputError: the folder does not exist or holds no run, or its config.json is damaged.
     """
-    path = pathlib.Path(workdir) / 'config.json'
+    path, train = pathlib.Path(workdir) / 'config.json', command('train', config='FILE', workdir=workdir)
     if not path.is_file():
         what = 'holds no run (config.json is missing)' if path.parent.is_dir() else 'does not exist'
-        raise InputError(f'--workdir={workdir} {what}; train first: jaxseg train --config=FILE --workdir={workdir}')
-    return json.loads(path.read_text())
+        raise InputError(f'--workdir={workdir} {what}; train first: {train}')
+    try:
+        config = read_json(path)
+        check_config(config)
+    except InputError as error:
+        raise InputError(f'{path} is no config of a run ({error}); remove it, and give the experiment again: {train}') from error
+    return config
+
+
+def check_config(config: Mapping[str, Any]):
+    """Raises InputError unless a config has the keys of a run, and values of their types."""
+    from jaxseg.commands.train import run  # which imports this file; its signature is the schema
+
+    check_call(run, {**config, 'workdir': ''}, 'config')
 
 
 def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> Workdir:
-    """Opens a run that was trained, with config overrides such as a new place of the data."""
+    """Opens a run that was trained, with config overrides such as a new place of the data.
+
+    Raises:
+      InputError: no run there, a damaged config.json or dataset.json, or overrides that do not fit.
+    """
     path = pathlib.Path(workdir)
     config = configs.override(read_config(path), overrides)
-    spec = DatasetSpec.load(path / 'dataset.json')
+    check_config(config)
+    try:
+        spec = DatasetSpec.load(path / 'dataset.json')
+    except InputError as error:
+        raise InputError(f'{path / "dataset.json"} is no description of a data set ({error}); write it anew: '
+                         f'{command("train", workdir=workdir)}') from error
     return Workdir(path, config, spec, build('model', config['model'], classes=len(spec.classes)))
+
+
+def check_folder(path: pathlib.Path, argument: str):
+    """Raises InputError unless `path` is a folder that takes files, or can become one."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f'{argument}={path}: {there} is a file; give a folder, it is made where it does not exist')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f'{argument}={path}: nothing can be written into {there}; give another folder, or its permissions')
+
+
+def command(verb: str, **arguments: str | pathlib.Path) -> str:
+    """A command line of this program that can be pasted."""
+    return ' '.join(['jaxseg', verb, *(f'--{name}={shlex.quote(str(value))}' for name, value in arguments.items())])
 
 
 def write_description(path: pathlib.Path, config: Mapping[str, Any], spec: DatasetSpec):
@@ -94,7 +134,7 @@ def check_same_run(workdir: pathlib.Path, config: Mapping[str, Any]):
         key, (old, new) = next(iter(changed.items()))
         more = f' and {len(changed) - 1} more keys differ' if len(changed) > 1 else ''
         raise InputError(f'--workdir={workdir} holds a run with {key} = {old!r}, this config has {new!r}{more}; give '
-                         f'another --workdir, or go on with that run: jaxseg train --workdir={workdir}')
+                         f'another --workdir, or go on with that run: {command("train", workdir=workdir)}')
 
 
 def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predictor:
@@ -108,5 +148,4 @@ def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predict
     """
     run = open_workdir(workdir)
     _, variables = run.variables(str(checkpoint))
-    variables = jax.tree.map(jnp.asarray, variables)
-    return make_predictor(model=run.model, variables=variables, normalize=run.normalize, pad=pad_image)
+    return run.predictor(variables)

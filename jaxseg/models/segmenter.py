@@ -4,8 +4,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxseg.errors import InputError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.resize import enlarge, pad_to_multiple, reduce
+
+DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 class Segmenter(nn.Module):
@@ -35,6 +38,8 @@ class Segmenter(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        if self.dtype not in DTYPES:
+            raise InputError(f'model.dtype: {self.dtype!r} is unknown; known: {", ".join(DTYPES)}')
         seen = reduce(images.astype(self.dtype), self.resolution)
         padded = pad_to_multiple(seen, self.encoder.stride)
         features = self.encoder(padded, train=train)

@@ -1,11 +1,15 @@
 """Checkpoints of a run: the two latest, and the best by mIoU, written by Orbax."""
 
+import contextlib
+import json
 import math
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+import tensorstore
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxseg.errors import InputError
@@ -17,20 +21,28 @@ class Checkpoints:
 
     A checkpoint has two items: `model` (parameters and running statistics: all that evaluation and prediction read) and
     `optimizer`. Its number is the number of steps done. Writing is asynchronous and atomic: a killed run leaves no half
-    checkpoint.
+    checkpoint. Opened `read_only`, nothing on the disk changes: the run that writes here may still be alive.
+
+    Raises:
+      InputError: the score of a checkpoint cannot be read.
     """
 
-    def __init__(self, directory: pathlib.Path):
+    def __init__(self, directory: pathlib.Path, *, read_only: bool = False):
+        directory = pathlib.Path(directory).absolute()
         # With a plain max_to_keep and best_fn Orbax deletes the latest step when it is not among the best.
         keep = preservation_policy.AnyPreservationPolicy([
             preservation_policy.LatestN(2),
             preservation_policy.BestN(get_metric_fn=lambda metrics: metrics['miou'], reverse=False, n=1)])
-        self._manager = ocp.CheckpointManager(
-            pathlib.Path(directory).absolute(),
-            item_handlers={item: ocp.StandardCheckpointHandler() for item in ('model', 'optimizer')},
-            options=ocp.CheckpointManagerOptions(
-                best_fn=lambda metrics: metrics['miou'], best_mode='max', preservation_policy=keep,
-                cleanup_tmp_directories=True))
+        try:
+            # What Orbax calls read_only changes no more than the last two options do, and warns of itself every time.
+            self._manager = ocp.CheckpointManager(
+                directory, item_handlers={item: ocp.StandardCheckpointHandler() for item in ('model', 'optimizer')},
+                options=ocp.CheckpointManagerOptions(
+                    best_fn=lambda metrics: metrics['miou'], best_mode='max', preservation_policy=keep,
+                    create=not read_only, cleanup_tmp_directories=not read_only))
+        except json.JSONDecodeError as error:
+            scores = [path for path in directory.glob('*/metrics/metrics') if path.read_text() == error.doc]
+            raise _damaged(scores[0].parents[1] if scores else directory, error) from error
 
     def save(self, state: TrainState, miou: float | None):
         """Saves unless this step is saved already. `miou` None or NaN never counts as best."""
@@ -64,17 +76,20 @@ class Checkpoints:
         return int(which)
 
     def restore_variables(self, step: int, like: Any) -> Any:
-        """Parameters and running statistics of a checkpoint, shaped `like` (arrays or ShapeDtypeStructs)."""
-        self._check_fit(step, like)
-        args = ocp.args.Composite(model=ocp.args.StandardRestore(_abstract(like)))
-        return self._manager.restore(step, args=args)['model']
+        """Parameters and running statistics of a checkpoint, shaped `like` (arrays or ShapeDtypeStructs).
+
+        Raises:
+          InputError: the checkpoint is damaged, or does not fit.
+        """
+        return self._restore(step, like, model=like)['model']
 
     def restore_state(self, step: int, like: TrainState) -> TrainState:
-        """The whole state of a checkpoint, on the device of `like`."""
-        self._check_fit(step, like.variables)
-        restored = self._manager.restore(step, args=ocp.args.Composite(
-            model=ocp.args.StandardRestore(_abstract(like.variables)),
-            optimizer=ocp.args.StandardRestore(_abstract(like.opt_state))))
+        """The whole state of a checkpoint, on the device of `like`.
+
+        Raises:
+          InputError: the checkpoint is damaged, or does not fit.
+        """
+        restored = self._restore(step, like.variables, model=like.variables, optimizer=like.opt_state)
         return like.replace(step=jax.numpy.asarray(step, like.step.dtype), opt_state=restored['optimizer'],
                             **restored['model'])
 
@@ -86,16 +101,51 @@ class Checkpoints:
         """Waits, then lets go of the directory."""
         self._manager.close()
 
-    def _check_fit(self, step: int, like: Any):
-        """Orbax's own message names no parameter; this one names the parameter and both shapes."""
-        saved = _shapes(self._manager.item_metadata(step)['model'])
-        wanted = _shapes(like)
-        where = f'checkpoint {self._manager.directory}/{step} does not fit the model'
-        remedy = 'use the config.json that it was trained with, or another --workdir'
-        for name in sorted(saved.keys() | wanted.keys()):
-            if saved.get(name) != wanted.get(name):
-                raise InputError(f'{where}: {name} is {saved.get(name, "missing")} in the checkpoint and '
-                                 f'{wanted.get(name, "missing")} in the model; {remedy}')
+    def _restore(self, step: int, variables: Any, **items: Any) -> Any:
+        """The items of a checkpoint, each shaped like its value here."""
+        path = self._manager.directory / str(step)
+        with _damage_named(path):
+            for name in items:
+                _read_through(path / name)
+            saved = _shapes(ocp.StandardCheckpointHandler().metadata(path / 'model'))
+        _check_fit(path, saved, _shapes(variables))
+        args = {name: ocp.args.StandardRestore(_abstract(like)) for name, like in items.items()}
+        with _damage_named(path):
+            return self._manager.restore(step, args=ocp.args.Composite(**args))
+
+
+@contextlib.contextmanager
+def _damage_named(path: pathlib.Path) -> Iterator[None]:
+    """Around reading alone: what is raised at a damaged checkpoint is of a dozen kinds, plain Exception among them."""
+    try:
+        yield
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> InputError:
+    reason = (str(error).splitlines() or [''])[0]
+    return InputError(f'checkpoint {path} cannot be read ({type(error).__name__}: {reason}); if it is damaged remove this '
+                      f'folder: the checkpoint before it is used then')
+
+
+def _read_through(path: pathlib.Path):
+    """Reads all of an item, one thing after the other: Orbax reads in threads, and where one fails the rest print tracebacks."""
+    for file in (file for name in ('_METADATA', '_sharding', 'array_metadatas/*') for file in path.glob(name)):
+        json.loads(file.read_text())
+    store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': {'driver': 'file', 'path': f'{path}/'}}).result()
+    for key in store.list().result():
+        if not store.read(key).result().value:  # so Tensorstore reads from a file that is gone
+            raise FileNotFoundError(f'nothing is left of {key.decode()}')
+
+
+def _check_fit(path: pathlib.Path, saved: dict[str, tuple], wanted: dict[str, tuple]):
+    """Orbax's own message names no parameter; this one names the parameter and both shapes."""
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            raise InputError(f'checkpoint {path} does not fit the model: {name} is {saved.get(name, "missing")} in the '
+                             f'checkpoint and {wanted.get(name, "missing")} in the model; use the config.json that it was '
+                             f'trained with, or another --workdir')
 
 
 def _abstract(tree: Any) -> Any:

@@ -42,11 +42,11 @@ def spread(step: Callable, *, how: str, batch_size: int) -> Spread:
     return ways[how](step)
 
 
-def check_batch(batch_size: int):
-    """Raises InputError unless the batch divides by the number of devices."""
+def check_batch(batch_size: int, key: str = 'batch_size'):
+    """Raises InputError unless the batch, the `key` of the config, divides by the number of devices."""
     devices = jax.device_count()
     if batch_size % devices:
-        raise InputError(f'batch_size: {batch_size} does not divide by the {devices} devices; '
+        raise InputError(f'{key}: {batch_size} does not divide by the {devices} devices; '
                          f'give {-(-batch_size // devices) * devices}')
 
 

@@ -83,7 +83,8 @@ class Report:
                 csv.DictWriter(file, self._columns, restval='').writerow(row)
         if self._board is not None:
             for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+                if math.isfinite(value):  # A score of no pixel is NaN: a gap in the curve, and a warning from tensorboardX.
+                    self._board.add_scalar(name, value, step)
 
     def _say(self, line: str, stay: bool = False):
         if self._terminal:
@@ -105,7 +106,8 @@ def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
         axes.set(xlabel='step', title=title)
         axes.grid(alpha=0.3)
     axes.set_ylim(0, 1)
-    axes.legend(loc='lower right')
+    if axes.lines:
+        axes.legend(loc='lower right')
     figure.savefig(path, dpi=110)
 
 
