@@ -76,6 +76,15 @@ def test_every_schedule_equals_the_loop_and_the_others_forward_and_backward(leng
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('schedule', SCHEDULES)
+def test_time_may_be_the_first_axis(schedule):
+    a, b, start = decays(2, 7, 3), random(2, 7, 3), random(2, 3, seed=1)
+    h, last = linear_recurrence(*(np.swapaxes(x, 0, 1) for x in (a, b)), start, schedule=schedule, reverse=True, axis=0)
+    expected, expected_last = linear_recurrence(a, b, start, schedule=schedule, reverse=True)
+    np.testing.assert_array_equal(np.swapaxes(h, 0, 1), expected)
+    np.testing.assert_array_equal(last, expected_last)
+
+
 def test_complex_decays_turn_the_state():
     def turned(angle, schedule):
         a = jnp.full((1, 4, 1), jnp.exp(1j * angle))

@@ -18,7 +18,7 @@ from jaxseg.layers.recurrence import Recurrence
 from tests.references import recurrence
 from tests.variables import random_variables
 
-interpreted = functools.partial(pallas_recurrence, interpret=True)
+in_python = functools.partial(pallas_recurrence, interpret=True)
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -28,6 +28,10 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 def decays(*shape: int) -> np.ndarray:
     """Between 0 and 1, and some of them exactly 0 or 1."""
     return np.clip(np.random.default_rng(7).uniform(-0.2, 1.2, shape), 0, 1).astype(np.float32)
+
+
+def interpreted(a, b, start, reverse):
+    return jnp.swapaxes(in_python(*(jnp.swapaxes(x, 0, 1) for x in (a, b)), start, reverse), 0, 1)
 
 
 def sequential(a, b, start, reverse):
@@ -98,8 +102,8 @@ def test_no_channel_beyond_the_last_is_read_or_written():
         out[...] = zeros[...]
         _masked(33)[1](out, 0, jnp.ones((1, BLOCK)))
 
-    block = pl.BlockSpec((1, BLOCK), lambda row, channels: (row, channels))
-    marks = pl.pallas_call(mark, jax.ShapeDtypeStruct((1, 2 * BLOCK), jnp.float32), grid=(1, 2), in_specs=[block],
+    block = pl.BlockSpec((1, BLOCK), lambda channels: (0, channels))
+    marks = pl.pallas_call(mark, jax.ShapeDtypeStruct((1, 2 * BLOCK), jnp.float32), grid=(2,), in_specs=[block],
                            out_specs=block, interpret=True)(jnp.zeros((1, 2 * BLOCK)))
     np.testing.assert_array_equal(marks[0], [1] * 33 + [0] * (2 * BLOCK - 33))
 
@@ -107,7 +111,7 @@ def test_no_channel_beyond_the_last_is_read_or_written():
 @pytest.mark.parametrize('cell, reverse', [('mingru', True), ('s6', False)])
 def test_a_cell_that_asks_for_the_kernel_computes_what_it_did(cell, reverse, monkeypatch):
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-    monkeypatch.setattr(linear_recurrence_kernel, 'pallas_recurrence', interpreted)
+    monkeypatch.setattr(linear_recurrence_kernel, 'pallas_recurrence', in_python)
     x, layer = random(2, 5, 4), Recurrence(4, cell, reverse)
     params = random_variables(layer, x)['params']
 
@@ -127,10 +131,11 @@ def test_a_cell_that_asks_for_the_kernel_computes_what_it_did(cell, reverse, mon
 @pytest.mark.parametrize('reverse', [False, True])
 def test_on_a_gpu_the_gradient_is_two_triton_kernels_and_no_copies(reverse, monkeypatch):
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-    x, start = jax.ShapeDtypeStruct((2, 130, 33), jnp.float32), jax.ShapeDtypeStruct((2, 33), jnp.float32)
+    x, start = jax.ShapeDtypeStruct((130, 2, 33), jnp.float32), jax.ShapeDtypeStruct((2, 33), jnp.float32)
 
     def run(a, b, start, slope):
-        h, back = jax.vjp(lambda *parts: linear_recurrence(*parts, schedule='pallas', reverse=reverse)[0], a, b, start)
+        h, back = jax.vjp(lambda *parts: linear_recurrence(
+            *parts, schedule='pallas', reverse=reverse, axis=0)[0], a, b, start)
         return h, *back(slope)
 
     gpu = AbstractMesh((), (), abstract_device=AbstractDevice('NVIDIA A100', None, 'gpu'))

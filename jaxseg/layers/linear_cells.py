@@ -1,8 +1,9 @@
 """Recurrences that are linear in their state: minGRU, minLSTM, RG-LRU, the selective state space S6, and LRU.
 
-Each is a function `(param, x, state, valid, recur) -> (y, state)`: `param(name, init, shape)` declares a parameter,
-`recur(a, b, state)` is `linear_recurrence` with schedule and direction bound. Gates, decays and states are float32 whatever
-the dtype of `x` is. A position that is not valid has decay 1 and input 0: the state passes unchanged.
+Each is a function `(param, x, features, state, valid, recur) -> (y, state)` with time first, x (L, B, C) -> y (L, B, features):
+`param(name, init, shape)` declares a parameter, `recur(a, b, state)` is `linear_recurrence` with schedule and direction bound.
+Gates, decays and states are float32 whatever the dtype of `x` is. A position that is not valid has decay 1 and input 0: the
+state passes unchanged.
 """
 
 import math
@@ -101,17 +102,17 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None, va
 
     @jax.checkpoint
     def chunk(h, at):
-        step, moved, into, out = (jnp.swapaxes(part, 0, 1) for part in at)
+        step, moved, into, out = at
         states, h = recur(jnp.exp(step[..., None] * decay[None, None]), moved[..., None] * into[:, :, None], h)
-        return h, jnp.einsum('blds,bls->lbd', states, out)
+        return h, jnp.einsum('lbds,lbs->lbd', states, out)
 
-    start = jnp.zeros((x.shape[0], features, S6_STATES)) if state is None else state
-    length, size = x.shape[1], min(S6_CHUNK, x.shape[1])
+    start = jnp.zeros((x.shape[1], features, S6_STATES)) if state is None else state
+    length, size = x.shape[0], min(S6_CHUNK, x.shape[0])
     # The padding has step size 0: decay 1, input 0.
-    parts = tuple(jnp.pad(part, ((0, 0), (0, -length % size), (0, 0))) for part in (step, step * u, into, out))
-    parts = tuple(jnp.swapaxes(part, 0, 1).reshape(-1, size, part.shape[0], part.shape[-1]) for part in parts)
+    parts = tuple(jnp.pad(part, ((0, -length % size), (0, 0), (0, 0))) for part in (step, step * u, into, out))
+    parts = tuple(part.reshape(-1, size, *part.shape[1:]) for part in parts)
     last, y = lax.scan(chunk, start, parts, reverse=reverse)
-    y = jnp.swapaxes(y.reshape(-1, *y.shape[2:])[:length], 0, 1)
+    y = y.reshape(-1, *y.shape[2:])[:length]
     return y + u * param('skip', nn.initializers.ones, (features,))[None, None], last
 
 
@@ -161,7 +162,7 @@ def _block_dense(param: Callable, name: str, x: jax.Array) -> jax.Array:
     width = x.shape[-1] // blocks
     kernel = param(f'{name}_kernel', nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=0), (blocks, width, width))
     split = x.reshape(*x.shape[:-1], blocks, width)
-    y = jnp.einsum('blnc,ncd->blnd', split, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
+    y = jnp.einsum('lbnc,ncd->lbnd', split, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
     return y.reshape(x.shape) + param(f'{name}_bias', nn.initializers.zeros, (x.shape[-1],))[None, None]
 
 

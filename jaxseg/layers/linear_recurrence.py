@@ -11,8 +11,8 @@ from jaxseg.errors import InputError
 
 
 def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None, *, schedule: str = 'auto',
-                      reverse: bool = False) -> tuple[jax.Array, jax.Array]:
-    """`h_t = a_t h_{t-1} + b_t` along axis 1, element by element.
+                      reverse: bool = False, axis: int = 1) -> tuple[jax.Array, jax.Array]:
+    """`h_t = a_t h_{t-1} + b_t` along an axis, element by element.
 
     There is no logarithm and no division, so decays of exactly 0 (forget) and 1 (keep) are exact, forward and backward.
     The gradient is the same recurrence run the other way (Martin & Cundy 2018, arXiv:1709.04057): it holds `a` and `h`
@@ -20,7 +20,7 @@ def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None
 
     Args:
       a: decays, real or complex, of a shape that broadcasts to that of `b`.
-      b: (B, L, ...).
+      b: (B, L, ...), or (L, B, ...) with `axis` 0: every step then is one block of the memory, and nothing is moved.
       start: `h_0`, (B, ...): the carry of the piece before; zeros if not given.
       schedule: 'sequential' (`lax.scan`: the least work), 'associative' (`lax.associative_scan`: depth log L, Blelloch
         1990), 'chunked' (the chunks of about sqrt(L) steps side by side, then the carry through the chunks: depth
@@ -29,7 +29,7 @@ def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None
       reverse: from the end to the beginning; `start` then comes after the last position.
 
     Returns:
-      h of shape (B, L, ...) and the last state (B, ...), float32 or complex64.
+      h of the shape of `b` and the last state (B, ...), float32 or complex64.
 
     Raises:
       InputError: an unknown schedule; 'pallas' for complex numbers or without a GPU.
@@ -38,11 +38,12 @@ def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None
         raise InputError(f'schedule: {schedule!r} is unknown; known: auto, {", ".join(SCHEDULES)}, pallas')
     kind = jnp.complex64 if jnp.iscomplexobj(a) or jnp.iscomplexobj(b) else jnp.float32
     a, b = jnp.broadcast_to(a.astype(kind), b.shape), b.astype(kind)
-    start = jnp.zeros(b[:, 0].shape, kind) if start is None else start.astype(kind)
+    a, b = (jnp.moveaxis(part, axis, 0) for part in (a, b))
+    start = jnp.zeros(b.shape[1:], kind) if start is None else start.astype(kind)
     if schedule == 'auto':
-        schedule = _pick(b.shape[1], b.size // b.shape[1])
+        schedule = _pick(b.shape[0], b.size // b.shape[0])
     h = _pallas(a, b, start, reverse) if schedule == 'pallas' else _recur(schedule, reverse, a, b, start)
-    return h, h[:, 0 if reverse else -1]
+    return jnp.moveaxis(h, 0, axis), h[0 if reverse else -1]
 
 
 def _pick(length: int, width: int) -> str:
@@ -69,7 +70,7 @@ def _sequential(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> 
         h = at[0] * h + at[1]
         return h, h
 
-    return jnp.swapaxes(lax.scan(step, start, (jnp.swapaxes(a, 0, 1), jnp.swapaxes(b, 0, 1)), reverse=reverse)[1], 0, 1)
+    return lax.scan(step, start, (a, b), reverse=reverse)[1]
 
 
 def _associative(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
@@ -77,7 +78,7 @@ def _associative(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) ->
         return first[0] * second[0], second[0] * first[1] + second[1]
 
     first = -1 if reverse else 0
-    return lax.associative_scan(join, (a, b.at[:, first].add(a[:, first] * start)), reverse=reverse, axis=1)[1]
+    return lax.associative_scan(join, (a, b.at[first].add(a[first] * start)), reverse=reverse)[1]
 
 
 def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
@@ -87,13 +88,13 @@ def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax
     would be as many times larger than `a` as a chunk has steps, since every channel has decays of its own.
     """
     if reverse:
-        return jnp.flip(_chunked(jnp.flip(a, 1), jnp.flip(b, 1), start, False), 1)
-    length = a.shape[1]
+        return jnp.flip(_chunked(jnp.flip(a, 0), jnp.flip(b, 0), start, False), 0)
+    length = a.shape[0]
     chunk = max(1, round(length ** 0.5))
     # A decay of 1 and an input of 0 leave the state alone.
-    margin = [(0, 0), (0, -length % chunk)] + [(0, 0)] * (a.ndim - 2)
+    margin = [(0, -length % chunk)] + [(0, 0)] * (a.ndim - 1)
     a, b = jnp.pad(a, margin, constant_values=1), jnp.pad(b, margin)
-    a, b = (jnp.moveaxis(part.reshape(part.shape[0], -1, chunk, *part.shape[2:]), 2, 0) for part in (a, b))
+    a, b = (jnp.swapaxes(part.reshape(-1, chunk, *part.shape[1:]), 0, 1) for part in (a, b))
 
     def step(state, at):
         state = at[0] * state[0], at[0] * state[1] + at[1]
@@ -105,10 +106,9 @@ def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax
     def carry(h, at):
         return at[0] * h + at[1], h
 
-    _, entering = lax.scan(carry, start, (jnp.swapaxes(decay[-1], 0, 1), jnp.swapaxes(local[-1], 0, 1)))
-    h = decay * jnp.swapaxes(entering, 0, 1)[None] + local
-    h = jnp.moveaxis(h, 0, 2)
-    return h.reshape(h.shape[0], -1, *h.shape[3:])[:, :length]
+    _, entering = lax.scan(carry, start, (decay[-1], local[-1]))
+    h = jnp.swapaxes(decay * entering[None] + local, 0, 1)
+    return h.reshape(-1, *h.shape[2:])[:length]
 
 
 # On every platform.
@@ -117,6 +117,7 @@ SCHEDULES: dict[str, Callable] = {'sequential': _sequential, 'associative': _ass
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _recur(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: jax.Array) -> jax.Array:
+    """As `linear_recurrence`, time first: a and b (L, B, ...)."""
     return SCHEDULES[schedule](a, b, start, reverse)
 
 
@@ -131,14 +132,14 @@ def _backward(schedule: str, reverse: bool, kept, slope: jax.Array):
     next_a, previous = _shifted(a, jnp.zeros_like(start), not reverse), _shifted(h, start, reverse)
     db = _recur(schedule, not reverse, next_a, slope, jnp.zeros_like(start))
     first = -1 if reverse else 0
-    return db * previous, db, a[:, first] * db[:, first]
+    return db * previous, db, a[first] * db[first]
 
 
 def _shifted(x: jax.Array, edge: jax.Array, backward: bool) -> jax.Array:
     """Position t holds what t - 1 held (`backward`: t + 1), and the first one (the last one) holds `edge`."""
     if backward:
-        return jnp.concatenate([x[:, 1:], edge[:, None]], 1)
-    return jnp.concatenate([edge[:, None], x[:, :-1]], 1)
+        return jnp.concatenate([x[1:], edge[None]])
+    return jnp.concatenate([edge[None], x[:-1]])
 
 
 _recur.defvjp(_forward, _backward)

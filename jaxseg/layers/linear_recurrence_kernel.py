@@ -1,6 +1,6 @@
 """The recurrence `h_t = a_t h_{t-1} + b_t` as a GPU kernel (Pallas, lowered to Triton): one pass forward, one pass backward.
 
-A program walks along one sequence with the states of a few channels in registers, so that every number passes through memory
+A program walks along the sequence with the states of a few channels in registers, so that every number passes through memory
 once: a, b and h forward; a, h, the slope of h and the slopes of a and b backward (Martin & Cundy 2018, arXiv:1709.04057).
 Triton needs an NVIDIA GPU of compute capability 8.0 or later. JAX 0.11 and later warn that a release to come drops this backend.
 """
@@ -19,20 +19,20 @@ STEPS = 16  # positions that are read before the first of them is used: a warp w
 
 
 def pallas_recurrence(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool, *, interpret: bool = False) -> jax.Array:
-    """`h_t = a_t h_{t-1} + b_t` along axis 1, with its gradient, as `linear_recurrence` says it.
+    """`h_t = a_t h_{t-1} + b_t` along axis 0, with its gradient, as `linear_recurrence` says it.
 
     Args:
-      a: (B, L, ...) float32.
-      b: (B, L, ...) float32.
-      start: (B, ...) float32.
+      a: (L, ...) float32.
+      b: (L, ...) float32.
+      start: (...) float32.
       reverse: from the end to the beginning.
       interpret: the kernel in plain JAX, on any platform and slow: for tests.
 
     Returns:
-      h of shape (B, L, ...), float32.
+      h of shape (L, ...), float32.
     """
-    flat = *b.shape[:2], -1
-    return _recur(reverse, interpret, a.reshape(flat), b.reshape(flat), start.reshape(b.shape[0], -1)).reshape(b.shape)
+    length = b.shape[0]
+    return _recur(reverse, interpret, a.reshape(length, -1), b.reshape(length, -1), start.reshape(1, -1)).reshape(b.shape)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -54,17 +54,15 @@ _recur.defvjp(_forward, _backward)
 
 
 def _run(kernel: Callable, inputs: tuple, outputs: tuple, reverse: bool, interpret: bool) -> list[jax.Array]:
-    """`kernel` for every sequence and block of channels; the results have the shapes of `outputs`."""
-    batch, length, width = inputs[0].shape
+    """`kernel` for every block of channels, those of all sequences in a row; the results have the shapes of `outputs`."""
+    width = inputs[0].shape[1]
 
     def block(x: jax.Array) -> pl.BlockSpec:
-        if x.ndim == 2:
-            return pl.BlockSpec((1, BLOCK), lambda sequence, channels: (sequence, channels))
-        return pl.BlockSpec((None, length, BLOCK), lambda sequence, channels: (sequence, 0, channels))
+        return pl.BlockSpec((x.shape[0], BLOCK), lambda channels: (0, channels))
 
     return pl.pallas_call(
         functools.partial(kernel, reverse=reverse, width=width), [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outputs],
-        grid=(batch, pl.cdiv(width, BLOCK)), in_specs=[block(x) for x in inputs], out_specs=[block(x) for x in outputs],
+        grid=(pl.cdiv(width, BLOCK),), in_specs=[block(x) for x in inputs], out_specs=[block(x) for x in outputs],
         compiler_params=triton.CompilerParams(num_warps=1, num_stages=1), interpret=interpret)(*inputs)
 
 
@@ -104,7 +102,7 @@ def _recurrence_gradient(a, h, slope, start, da, db, dstart, *, reverse: bool, w
 
 def _masked(width: int) -> tuple[Callable, Callable]:
     """`load(ref, t)` and `store(ref, t, value)` of one position, (1, BLOCK), not beyond the last channel."""
-    inside = (pl.program_id(1) * BLOCK + jnp.arange(BLOCK) < width)[None]
+    inside = (pl.program_id(0) * BLOCK + jnp.arange(BLOCK) < width)[None]
 
     def load(ref, t):
         return triton.load(ref.at[pl.ds(t, 1)], mask=inside)

@@ -44,13 +44,15 @@ class Recurrence(nn.Module):
         means nothing.
         """
         self._check()
+        # Time comes first: every step then reads one contiguous block.
+        x, valid = jnp.swapaxes(x, 0, 1), None if valid is None else valid.T
         if self.cell in NONLINEAR:
             y, state = self._nonlinear(NONLINEAR[self.cell], x, state, valid)
         else:
-            recur = functools.partial(linear_recurrence, schedule=self.schedule, reverse=self.reverse)
+            recur = functools.partial(linear_recurrence, schedule=self.schedule, reverse=self.reverse, axis=0)
             options = {'reverse': self.reverse} if self.cell == 's6' else {}
             y, state = LINEAR[self.cell](self.param, x, self.features, state, valid, recur, **options)
-        return y.astype(x.dtype), state
+        return jnp.swapaxes(y.astype(x.dtype), 0, 1), state
 
     def _nonlinear(self, cell: Cell, x: jax.Array, state, valid: jax.Array | None):
         gates = len(cell.signs)
@@ -67,11 +69,9 @@ class Recurrence(nn.Module):
             return product(x, input_kernel) + input_bias[None, None]
 
         if state is None:
-            state = (jnp.zeros((x.shape[0], hidden)),) * cell.parts
-        # Time comes first: every step then reads one contiguous block.
-        out, state = scan_cell(cell.step, project, kernel, bias, state, jnp.swapaxes(x, 0, 1),
-                               None if valid is None else valid.T, reverse=self.reverse, unroll=self.unroll, remat=self.remat)
-        return jnp.swapaxes(out, 0, 1), state
+            state = (jnp.zeros((x.shape[1], hidden)),) * cell.parts
+        return scan_cell(cell.step, project, kernel, bias, state, x, valid, reverse=self.reverse, unroll=self.unroll,
+                         remat=self.remat)
 
     def _check(self):
         if self.cell not in CELLS:
