@@ -10,6 +10,10 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from jaxseg.commands.memory import keep_memory
+
+keep_memory()  # as the command line does, for PyTorch in the same process too
+
 
 def take_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -> dict[str, float]:
     """Median seconds of every function; they alternate, after `warm` rounds that do not count."""

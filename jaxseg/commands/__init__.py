@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from jaxseg.commands.memory import keep_memory
 from jaxseg.errors import InputError
 
 VERBS = {
@@ -18,6 +19,7 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit status: 0, 2 for bad input, 1 for a loss that is not finite, 130 when stopped."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    keep_memory()
     parser = argparse.ArgumentParser(prog='jaxseg', description='Image segmentation in JAX.')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for verb, line in VERBS.items():

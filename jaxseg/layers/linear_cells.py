@@ -53,7 +53,8 @@ def min_gru(param: Callable, x: jax.Array, features: int, state: jax.Array | Non
     `g(v)` is `v + 1/2` for positive v and `sigmoid(v)` below, as in the paper's log-space form.
     """
     k, v = jnp.split(dense(param, 'input', x, 2 * features, bias=chrono((-1, 0))), 2, -1)
-    return recur(*_masked(jax.nn.sigmoid(-k), jax.nn.sigmoid(k) * _positive(v), valid), state)
+    keep = jax.nn.sigmoid(-k)
+    return recur(*_masked(keep, (1 - keep) * _positive(v), valid), state)
 
 
 def min_lstm(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,

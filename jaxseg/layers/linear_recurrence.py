@@ -128,11 +128,21 @@ def _forward(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: ja
 
 def _backward(schedule: str, reverse: bool, kept, slope: jax.Array):
     a, h, start = kept
+    nothing, previous = jnp.zeros_like(start), _shifted(h, start, reverse)
     # dL/dh_t = slope_t + a_{t+1} dL/dh_{t+1}: the same recurrence the other way, with the decays of the next position.
-    next_a, previous = _shifted(a, jnp.zeros_like(start), not reverse), _shifted(h, start, reverse)
-    db = _recur(schedule, not reverse, next_a, slope, jnp.zeros_like(start))
-    first = -1 if reverse else 0
-    return db * previous, db, a[first] * db[first]
+    if schedule == 'sequential':
+        # One step after the other can hand on the whole second term, so that no array of next decays is made.
+        d_start, db = lax.scan(_slope_step, nothing, (a, slope), reverse=not reverse)
+    else:
+        db = _recur(schedule, not reverse, _shifted(a, nothing, not reverse), slope, nothing)
+        first = -1 if reverse else 0
+        d_start = a[first] * db[first]
+    return db * previous, db, d_start
+
+
+def _slope_step(later: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    slope = at[1] + later
+    return at[0] * slope, slope
 
 
 def _shifted(x: jax.Array, edge: jax.Array, backward: bool) -> jax.Array:
