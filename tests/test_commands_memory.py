@@ -13,7 +13,7 @@ keep_memory()
 import jax, jax.numpy as jnp
 
 # A temporary of 64 MiB, 16,384 pages.
-step = jax.jit(lambda x: (jnp.outer(x, x) @ jnp.ones((4096, 8))).sum())
+step = jax.jit(lambda x: (jnp.sin(x[:, None] + x[None]) @ jnp.ones((4096, 8))).sum())
 x = jnp.arange(4096.0)
 for _ in range(3):
     step(x).block_until_ready()
