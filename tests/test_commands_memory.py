@@ -15,12 +15,11 @@ import jax, jax.numpy as jnp
 # A temporary of 64 MiB, 16,384 pages.
 step = jax.jit(lambda x: (jnp.sin(x[:, None] + x[None]) @ jnp.ones((4096, 8))).sum())
 x = jnp.arange(4096.0)
-for _ in range(3):
+counts = [0]
+for _ in range(12):
     step(x).block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    step(x).block_until_ready()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 3)
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(min(later - earlier for earlier, later in zip(counts[2:], counts[3:])))
 '''
 
 
@@ -30,4 +29,5 @@ def test_a_call_with_large_temporaries_gets_no_new_pages():
         result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
         return float(result.stdout)
 
-    assert faults(CODE) < 4000 < faults(CODE.replace('keep_memory()', ''))
+    # The heap takes a few calls to settle: the best of them counts.
+    assert faults(CODE) < 1000 < 16_000 < faults(CODE.replace('keep_memory()', ''))
