@@ -221,6 +221,16 @@ def test_softplus_keeps_its_last_digits():
     np.testing.assert_allclose(jax.vmap(jax.grad(softplus))(x), jax.nn.sigmoid(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize('cell', CELLS)
+def test_every_cell_runs_in_bfloat16_at_the_width_of_a_model(cell):
+    # Some products of bfloat16 compile on CPU and then fail, from a certain size on.
+    x, layer = random(20, 45, 128).astype(jnp.bfloat16), Recurrence(128, cell)
+    params = jax.eval_shape(layer.init, jax.random.key(0), x)['params']
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), params)
+    y, _ = run(layer, params, x)
+    assert y.dtype == jnp.bfloat16 and np.isfinite(np.asarray(y, np.float32)).all()
+
+
 @pytest.mark.parametrize('cell', NONLINEAR)
 def test_unrolling_and_chunks_change_nothing_but_time_and_memory(cell):
     x, weights = random(2, 11, 3), random(2, 11, 4, seed=1)

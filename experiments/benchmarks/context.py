@@ -88,9 +88,9 @@ def measure(name: str, layer, size: tuple[int, int], dtype: str) -> list[dict]:
     theirs = torch_works(name, pixels) if dtype == 'float32' else {}
     for work, (function, compile_seconds, memory) in ours.items():
         first = take_turns({'jaxseg': function}, 1, warm=1)['jaxseg']
-        repeats = min(11, int(1.0 / first))
+        repeats = max(1, min(11, int(1.0 / first)))
         functions = {'jaxseg': function} | ({'torch': theirs[work]} if theirs else {})
-        medians = take_turns(functions, repeats, warm=1) if repeats or theirs else {'jaxseg': first}
+        medians = take_turns(functions, repeats, warm=1) if first < 5 or theirs else {'jaxseg': first}
         for library, seconds in medians.items():
             own = library == 'jaxseg'
             rows.append(dict(zip(COLUMNS, (

@@ -18,5 +18,5 @@ def keep_memory():
     except (AttributeError, OSError, TypeError):  # not glibc
         return
     # One arena, as those of other threads hold no large pieces; no maps of their own; nothing is handed back.
-    for option, value in ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, 2 ** 31 - 1)):
+    for option, value in ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1)):
         mallopt(option, value)

@@ -163,7 +163,8 @@ def _block_dense(param: Callable, name: str, x: jax.Array) -> jax.Array:
     width = x.shape[-1] // blocks
     kernel = param(f'{name}_kernel', nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=0), (blocks, width, width))
     split = x.reshape(*x.shape[:-1], blocks, width)
-    y = jnp.einsum('lbnc,ncd->lbnd', split, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
+    # Rounded to the dtype of x, multiplied in float32: XLA on CPU knows no batched product of bfloat16 with float32 sums.
+    y = jnp.einsum('lbnc,ncd->lbnd', split.astype(jnp.float32), kernel.astype(x.dtype).astype(jnp.float32))
     return y.reshape(x.shape) + param(f'{name}_bias', nn.initializers.zeros, (x.shape[-1],))[None, None]
 
 
