@@ -83,7 +83,8 @@ class _Corner(nn.Module):
 
     def _gru(self, x: jax.Array) -> jax.Array:
         projected = nn.Dense(3 * self.features, dtype=x.dtype, bias_init=chrono((0, 1, 0)), name='input')(x).astype(jnp.float32)
-        kernel = self.param('recurrent_kernel', _orthogonal_gates, (self.features, 3 * self.features))
+        # Not orthogonal as elsewhere: under vmap that is a batch of QR decompositions, in which XLA on CPU may lock up.
+        kernel = self.param('recurrent_kernel', nn.initializers.lecun_normal(), (self.features, 3 * self.features))
         bias = self.param('recurrent_bias', nn.initializers.zeros, (self.features,))
         inner = jnp.pad(bias, (2 * self.features, 0))
 
@@ -137,9 +138,3 @@ def unskew(x: jax.Array) -> jax.Array:
 def _open_gates(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> jax.Array:
     """Biases with which `1 - u - l` starts as the share 1 / (1 + chrono): the softmax has two equal gates that keep."""
     return chrono((0, 0, -1, 0))(key, shape, dtype).reshape(4, -1).at[:2].set(-jnp.log(2.0)).reshape(-1)
-
-
-def _orthogonal_gates(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
-    """One orthogonal matrix a gate (Saxe et al. 2014)."""
-    orthogonal, square = nn.initializers.orthogonal(), (shape[0], shape[0])
-    return jnp.concatenate([orthogonal(each, square, dtype) for each in jax.random.split(key, 3)], -1)
