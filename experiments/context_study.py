@@ -160,7 +160,7 @@ def draw(rows: list[dict], path: pathlib.Path):
             axes.set_xlim(0, 1)
         axes.set_title(f'{dataset}: test mIoU')
     panels[0].invert_yaxis()
-    panels[0].legend(loc='lower right', fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=len(colors) + 1)
     figure.savefig(path, dpi=110)
 
 
