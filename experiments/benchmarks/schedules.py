@@ -56,7 +56,7 @@ def measure(length: int, batch: int, channels: int, work: str, repeats: int) -> 
     copy, _ = compiled(lambda x: x + 1, b)
     seconds = take_turns({'copy': copy, **{name: program for name, (program, _) in programs.items()}}, repeats)
     copied = 2 * b.nbytes / seconds.pop('copy')
-    fastest, picked = min(seconds, key=seconds.get), _pick(length, batch * channels)
+    fastest, picked = min(seconds, key=seconds.get), _pick()
     rows = [dict(zip(COLUMNS, (
         length, batch, channels, work, name, round(1000 * seconds[name], 3), round(programs[name][1], 2),
         round(WORKS[work] * b.nbytes / seconds[name] / 1e9, 2), round(WORKS[work] * b.nbytes / seconds[name] / copied, 3),
