@@ -1,4 +1,4 @@
-"""Memory that stays with the process: on CPU, half of a training step may otherwise go to getting it back."""
+"""Memory that stays with the process: on CPU, getting it back from the system may otherwise take half of the time."""
 
 import ctypes
 
