@@ -90,10 +90,10 @@ class _Corner(nn.Module):
 
         def step(state: jax.Array, at: tuple[jax.Array, ...]) -> jax.Array:
             mean = (above(state) + state) / 2
-            after, = gru_step((mean,), at[0], mean @ kernel + inner[None, None])
-            return at[1] * after
+            after, = gru_step((mean,), at[:3], jnp.split(mean @ kernel + inner[None, None], 3, -1))
+            return at[3] * after
 
-        return scan_diagonals(step, (projected, jnp.ones((*x.shape[:3], 1))), self.features)
+        return scan_diagonals(step, (*jnp.split(projected, 3, -1), jnp.ones((*x.shape[:3], 1))), self.features)
 
 
 def scan_diagonals(step: Callable, inputs: tuple[jax.Array, ...], features: int) -> jax.Array:

@@ -1,7 +1,11 @@
-"""GRU, LSTM and MGU as pure functions, and their scan: all that does not depend on the state stays outside of it."""
+"""GRU, LSTM and MGU as pure functions, and their scan: all that does not depend on the state stays outside of it.
+
+The gates travel through the scan as arrays of their own: XLA on CPU does not vectorise a step that takes slices of what it
+reads from the scanned array, and a GRU step of 90 x 64 took 73 us instead of 19.
+"""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,44 +15,41 @@ from jax import lax
 from jaxseg.layers.dense import weight_gradient
 
 State = tuple[jax.Array, ...]
+Gates = Sequence[jax.Array]
 
 
-def gru_step(state: State, projected: jax.Array, from_state: jax.Array) -> State:
+def gru_step(state: State, projected: Gates, from_state: Gates) -> State:
     """Gated recurrent unit (Cho et al. 2014) with the reset after the product, as in cuDNN and PyTorch.
 
     `r, z = sigmoid(x_r + u_r), sigmoid(x_z + u_z)`; `n = tanh(x_n + r u_n)`; `h' = (1 - z) n + z h`, where `u = h U + b`.
 
     Args:
       state: (h,), (B, hidden).
-      projected: x W + b for the gates r, z, n: (B, 3 hidden).
-      from_state: u for the same gates: (B, 3 hidden).
+      projected: x W + b for the gates r, z, n: (B, hidden) each.
+      from_state: u for the same gates.
     """
-    h, = state
-    x_r, x_z, x_n = jnp.split(projected, 3, -1)
-    u_r, u_z, u_n = jnp.split(from_state, 3, -1)
+    (h,), (x_r, x_z, x_n), (u_r, u_z, u_n) = state, projected, from_state
     candidate = jnp.tanh(x_n + jax.nn.sigmoid(x_r + u_r) * u_n)
     return candidate + jax.nn.sigmoid(x_z + u_z) * (h - candidate),
 
 
-def lstm_step(state: State, projected: jax.Array, from_state: jax.Array) -> State:
+def lstm_step(state: State, projected: Gates, from_state: Gates) -> State:
     """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000) without peepholes.
 
     `i, f, g, o = x W + h U + b`; `c' = sigmoid(f) c + sigmoid(i) tanh(g)`; `h' = sigmoid(o) tanh(c')`. The state is (h, c).
     """
     _, c = state
-    i, f, g, o = jnp.split(projected + from_state, 4, -1)
+    i, f, g, o = (x + u for x, u in zip(projected, from_state, strict=True))
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-def mgu_step(state: State, projected: jax.Array, from_state: jax.Array) -> State:
+def mgu_step(state: State, projected: Gates, from_state: Gates) -> State:
     """Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420): one gate forgets and resets, after the product as in the GRU.
 
     `f = sigmoid(x_f + u_f)`; `n = tanh(x_n + f u_n)`; `h' = (1 - f) h + f n`, where `u = h U + b`.
     """
-    h, = state
-    x_f, x_n = jnp.split(projected, 2, -1)
-    u_f, u_n = jnp.split(from_state, 2, -1)
+    (h,), (x_f, x_n), (u_f, u_n) = state, projected, from_state
     forget = jax.nn.sigmoid(x_f + u_f)
     return h + forget * (jnp.tanh(x_n + forget * u_n) - h),
 
@@ -56,7 +57,7 @@ def mgu_step(state: State, projected: jax.Array, from_state: jax.Array) -> State
 class Cell(NamedTuple):
     """A step, the sign of every gate in `chrono`, and how many parts the state has and how many (last) gates a bias inside."""
 
-    step: Callable[[State, jax.Array, jax.Array], State]
+    step: Callable[[State, Gates, Gates], State]
     signs: tuple[int, ...]
     parts: int = 1
     inner_biases: int = 1
@@ -84,8 +85,11 @@ def scan_cell(step: Callable, project: Callable, kernel: jax.Array, bias: jax.Ar
     Returns:
       h of all steps, (L, B, hidden), and the last state.
     """
+    def gates(inputs):
+        return tuple(jnp.split(project(inputs), kernel.shape[1] // kernel.shape[0], -1))
+
     if not remat:
-        return _sweep(step, reverse, unroll, kernel, bias, start, project(inputs), valid)
+        return _sweep(step, reverse, unroll, kernel, bias, start, gates(inputs), valid)
     length = inputs.shape[0]
     valid = jnp.ones(inputs.shape[:2], bool) if valid is None else valid
     inputs, valid = (jnp.pad(x, [(0, -length % remat)] + [(0, 0)] * (x.ndim - 1)) for x in (inputs, valid))
@@ -93,7 +97,7 @@ def scan_cell(step: Callable, project: Callable, kernel: jax.Array, bias: jax.Ar
 
     @jax.checkpoint
     def chunk(state, at):
-        out, state = _sweep(step, reverse, unroll, kernel, bias, state, project(at[0]), at[1])
+        out, state = _sweep(step, reverse, unroll, kernel, bias, state, gates(at[0]), at[1])
         return state, out
 
     last, out = lax.scan(chunk, start, chunks, reverse=reverse)
@@ -108,10 +112,10 @@ def _sweep(step, reverse, unroll, kernel, bias, start, projected, valid):
 
 
 def _steps(step, reverse, unroll, kernel, bias, start, projected, valid):
-    """((states of all steps, their part of the gates), last state)."""
+    """((states of all steps, their part of every gate), last state)."""
 
     def body(state, at):
-        from_state = state[0] @ kernel + bias[None]
+        from_state = tuple(jnp.split(state[0] @ kernel + bias[None], len(projected), -1))
         new = _keep(step(state, at[0], from_state), state, at[1])
         return new, (new, from_state)
 
@@ -138,6 +142,7 @@ def _backward(step, reverse, unroll, kept, slopes):
         slope = (slope[0] + slope_h, *slope[1:])
         _, pull = jax.vjp(lambda *parts: _keep(step(*parts), parts[0], valid), state, projected, from_state)
         slope, d_projected, d_from_state = pull(slope)
+        d_from_state = jnp.concatenate(d_from_state, -1)
         return (slope[0] + d_from_state @ back, *slope[1:]), (d_projected, d_from_state)
 
     d_start, (d_projected, d_from_state) = lax.scan(
