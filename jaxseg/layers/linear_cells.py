@@ -18,7 +18,7 @@ from jaxseg.layers.chrono import chrono
 from jaxseg.layers.dense import product
 
 S6_STATES = 16  # per channel, as in Mamba
-S6_CHUNK = 64  # steps whose states are held at once
+S6_CHUNK = 16  # steps whose states are held at once
 RG_LRU_POWER = 8.0
 RING = (0.9, 0.999)  # decays at the start, RG-LRU and LRU
 
@@ -87,7 +87,7 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None, va
 
     `h' = exp(d A) h + d B x`; `y = C h + D x`; the step size d = softplus(...) and B, C come from x, and A = -exp(log A) starts at
     -1 ... -16. What d, B and C are made of has an RMS norm each, as in Jamba (Lieber et al. 2024, arXiv:2403.19887): otherwise
-    y grows as the cube of x, and two sweeps as its ninth power. The states are held for 64 steps at a time and computed
+    y grows as the cube of x, and two sweeps as its ninth power. The states are held for 16 steps at a time and computed
     anew in the backward pass. State: (B, features, 16).
     """
     u = _of_width(param, x, features)
@@ -108,7 +108,8 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None, va
         return h, jnp.einsum('lbds,lbs->lbd', states, out)
 
     start = jnp.zeros((x.shape[1], features, S6_STATES)) if state is None else state
-    length, size = x.shape[0], min(S6_CHUNK, x.shape[0])
+    length = x.shape[0]
+    size = math.ceil(length / math.ceil(length / S6_CHUNK))
     # The padding has step size 0: decay 1, input 0.
     parts = tuple(jnp.pad(part, ((0, -length % size), (0, 0), (0, 0))) for part in (step, step * u, into, out))
     parts = tuple(part.reshape(-1, size, *part.shape[1:]) for part in parts)
