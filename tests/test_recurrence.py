@@ -125,20 +125,22 @@ def test_an_unknown_schedule_is_named():
 
 # Cells
 
+# 37 steps are three chunks of S6, the last one padded.
+@pytest.mark.parametrize('length', [5, 37])
 @pytest.mark.parametrize('reverse', [False, True])
 @pytest.mark.parametrize('cell', CELLS)
-def test_every_cell_equals_its_loop(cell, reverse):
-    x, layer = random(2, 5, 4), Recurrence(6, cell, reverse)
+def test_every_cell_equals_its_loop(cell, reverse, length):
+    x, layer = random(2, length, 4), Recurrence(6, cell, reverse)
     params = random_variables(layer, x)['params']
     y, _ = run(layer, params, x)
-    assert y.shape == (2, 5, 6)
+    assert y.shape == (2, length, 6)
     np.testing.assert_allclose(y, recurrence.recur(cell, x, params, reverse=reverse), atol=1e-5)
 
 
 @pytest.mark.parametrize('reverse', [False, True])
-@pytest.mark.parametrize('cell', CELLS)
-def test_the_gradient_of_every_cell_equals_the_differences_of_its_loop(cell, reverse):
-    x, weights, layer = random(1, 3, 2), random(1, 3, 2, seed=1), Recurrence(2, cell, reverse)
+@pytest.mark.parametrize('cell, length', [*((cell, 3) for cell in CELLS), ('s6', 37)])
+def test_the_gradient_of_every_cell_equals_the_differences_of_its_loop(cell, length, reverse):
+    x, weights, layer = random(1, length, 2), random(1, length, 2, seed=1), Recurrence(2, cell, reverse)
     params = random_variables(layer, x)['params']
     gradient = jax.jit(jax.grad(lambda params, x: jnp.sum(layer.apply({'params': params}, x)[0] * weights), (0, 1)))(params, x)
     expected = central_differences(

@@ -17,7 +17,6 @@ from experiments.camvid import convolutional
 def get_config() -> ConfigDict:
     """The convolutional experiment with another context."""
     config = convolutional.get_config()
-    config.steps = 1000
     config.model.encoder.output_stride = 16
     config.model.context = [
         dict(type='self_attention.SelfAttention', features=192, heads=6, layers=2),

@@ -17,7 +17,6 @@ from experiments.camvid import convolutional
 def get_config() -> ConfigDict:
     """The convolutional experiment with another context."""
     config = convolutional.get_config()
-    config.steps = 1000
     config.model.encoder.output_stride = 16
     config.model.context = [dict(type='renet.ReNet', features=96, cell='gru')]
     config.model.decoder.widths = [64, 48, 32]
