@@ -6,9 +6,9 @@
 One map of 128 channels at 32x32, 45x60, 90x120 and 180x240: forward, forward and backward (gradients of parameters and input of the
 mean square), compile time, and the temporary memory that XLA's `memory_analysis` gives. Figures are medians. A size at
 which a layer, were it quadratic, would take longer than the limit or more than 12 GiB is left out and named. With PyTorch,
-`nn.GRU` and `nn.LSTM` do the work of the ReNet layers, and `scaled_dot_product_attention` that of `attend`, in turns with ours;
-`attend_dense` is the same with all scores at once. At the end stand the exponents of time and memory over the number of
-positions, from 45x60 to 180x240, and the ratios that the README gives. Close everything else first.
+`nn.GRU` and `nn.LSTM` do the work of the ReNet layers and of four GRUs, and `scaled_dot_product_attention` that of `attend`, in
+turns with ours; `attend_dense` is the same with all scores at once. At the end stand the exponents of time and memory over the
+number of positions, from 45x60 to 180x240, and the ratios that the README gives. Close everything else first.
 """
 
 import argparse
@@ -136,17 +136,26 @@ def ratios(rows: list[dict]) -> dict[str, float]:
     """What stands in the README, of forward+backward at 90x120 in float32, where it was measured."""
     cells = {(row['context'], row['library']): row for row in rows
              if row['work'] == WORKS[1] and row['dtype'] == 'float32' and int(row['height']) == 90}
+
+    def ours(name):
+        return name, 'jaxseg'
+
+    def theirs(name):
+        return name, 'torch'
+
     wanted = {
-        'time of four GRUs / four minGRUs': ('four_directions_gru', 'four_directions_mingru', 'jaxseg', 'milliseconds'),
-        'time of four GRUs / four RG-LRUs': ('four_directions_gru', 'four_directions_rglru', 'jaxseg', 'milliseconds'),
-        'time of ReNet GRU, jaxseg / torch': ('renet_gru', 'renet_gru', 'torch', 'milliseconds'),
-        'time of ReNet LSTM, jaxseg / torch': ('renet_lstm', 'renet_lstm', 'torch', 'milliseconds'),
-        'time of attention, jaxseg / torch': ('attend', 'attend', 'torch', 'milliseconds'),
-        'memory of attention by chunks / dense': ('attend', 'attend_dense', 'jaxseg', 'temporary_mib'),
+        'time of four GRUs / four minGRUs': (ours('four_directions_gru'), ours('four_directions_mingru')),
+        'time of four GRUs / four RG-LRUs': (ours('four_directions_gru'), ours('four_directions_rglru')),
+        'time of four GRUs, torch / four minGRUs': (theirs('four_directions_gru'), ours('four_directions_mingru')),
+        'time of four GRUs, jaxseg / torch': (ours('four_directions_gru'), theirs('four_directions_gru')),
+        'time of ReNet GRU, jaxseg / torch': (ours('renet_gru'), theirs('renet_gru')),
+        'time of ReNet LSTM, jaxseg / torch': (ours('renet_lstm'), theirs('renet_lstm')),
+        'time of attention, jaxseg / torch': (ours('attend'), theirs('attend')),
+        'memory of attention by chunks / dense': (ours('attend'), ours('attend_dense')),
     }
-    return {text: float(cells[one, 'jaxseg'][column]) / float(cells[other, library][column])
-            for text, (one, other, library, column) in wanted.items()
-            if (one, 'jaxseg') in cells and (other, library) in cells}
+    column = {text: 'temporary_mib' if text.startswith('memory') else 'milliseconds' for text in wanted}
+    return {text: float(cells[one][column[text]]) / float(cells[other][column[text]])
+            for text, (one, other) in wanted.items() if one in cells and other in cells}
 
 
 def draw(rows: list[dict], path: pathlib.Path):

@@ -1,4 +1,4 @@
-"""What PyTorch has of the context layers: ReNet from `nn.GRU` or `nn.LSTM`, and its fused attention."""
+"""What PyTorch has of the context layers: ReNet and four directions from `nn.GRU` or `nn.LSTM`, and its fused attention."""
 
 import os
 from collections.abc import Callable
@@ -22,6 +22,20 @@ class ReNet(torch.nn.Module):
         return self.columns(x.transpose(1, 2).reshape(b * w, h, c))[0].reshape(b, w, h, c).transpose(1, 2)
 
 
+class FourDirections(torch.nn.Module):
+    """Rows and columns of the same map, both directions, summed: (B, H, W, C) -> (B, H, W, C)."""
+
+    def __init__(self, kind: type, channels: int):
+        super().__init__()
+        self.rows, self.columns = (kind(channels, channels, batch_first=True, bidirectional=True) for _ in range(2))
+
+    def forward(self, x):
+        b, h, w, c = x.shape
+        rows = self.rows(x.reshape(b * h, w, c))[0].reshape(b, h, w, 2, c).sum(3)
+        columns = self.columns(x.transpose(1, 2).reshape(b * w, h, c))[0].reshape(b, w, h, 2, c).sum(3)
+        return rows + columns.transpose(1, 2)
+
+
 def attention(x, heads: int):
     """Dense attention of the map with itself."""
     b, h, w, c = x.shape
@@ -31,9 +45,11 @@ def attention(x, heads: int):
 
 def works(name: str, pixels: np.ndarray, *, heads: int) -> dict[str, Callable]:
     """`{work: function of nothing}`; empty for a layer that PyTorch does not have."""
-    kinds = {'renet_gru': torch.nn.GRU, 'renet_lstm': torch.nn.LSTM}
-    if name in kinds:
-        layer = ReNet(kinds[name], pixels.shape[-1])
+    layers = {'renet_gru': (ReNet, torch.nn.GRU), 'renet_lstm': (ReNet, torch.nn.LSTM),
+              'four_directions_gru': (FourDirections, torch.nn.GRU)}
+    if name in layers:
+        module, kind = layers[name]
+        layer = module(kind, pixels.shape[-1])
     elif name == 'attend':
         layer = lambda x: attention(x, heads)  # noqa: E731
     else:
