@@ -8,31 +8,12 @@ import numpy as np
 import pytest
 
 from jaxseg.context.attention_pooling import AttentionPooling, attention_pool
-from jaxseg.context.identity import Identity
 from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.errors import InputError
 from tests.references import attention, recurrence
 from tests.references.gradient import central_differences
-from tests.variables import random_variables
-
-LAYERS = {
-    'identity': Identity(), 'attention_pooling': AttentionPooling(), 'self_attention': SelfAttention(8, heads=2),
-    'gru': ReNet(4), 'lstm': ReNet(4, 'lstm'),
-}
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def forward(layer, variables, x):
-    return layer.apply(variables, x, train=False)
-
-
-def run(layer, variables, x) -> np.ndarray:
-    return np.asarray(forward(layer, variables, x))
+from tests.variables import random, random_variables, run
 
 
 def flip(params: dict, pattern: str) -> dict:
@@ -77,16 +58,6 @@ def test_every_output_of_renet_depends_on_every_pixel():
         x[pixel, i, j] += 1
     out = run(layer, random_variables(layer, x, train=False), x)
     assert np.abs(out[:-1] - out[-1:]).max(-1).min() > 1e-6
-
-
-@pytest.mark.parametrize('name', LAYERS)
-def test_a_picture_does_not_see_the_others_of_its_batch(name):
-    x, others = random(3, 2, 3, 8), random(3, 2, 3, 8, seed=1)
-    others[1] = x[1]
-    variables = random_variables(LAYERS[name], x, train=False)
-    a, b = (run(LAYERS[name], variables, pictures) for pictures in (x, others))
-    np.testing.assert_allclose(a[1], b[1], atol=1e-6)
-    assert np.abs(a[0] - b[0]).max() > 1e-2
 
 
 def test_attention_pooling_is_the_weighted_mean_of_its_formula():
@@ -156,16 +127,6 @@ def test_dropout_of_self_attention_works_in_training_only():
     one, other = (train(jax.random.key(i)) for i in (1, 2))
     assert np.abs(np.asarray(one - other)).max() > 1e-3
     np.testing.assert_array_equal(run(layer, variables, x), run(SelfAttention(8, heads=2), variables, x))
-
-
-@pytest.mark.parametrize('name', LAYERS)
-def test_a_context_keeps_height_width_and_dtype(name):
-    for dtype in (jnp.float32, jnp.bfloat16):
-        x = jax.ShapeDtypeStruct((2, 5, 3, 8), dtype)
-        out, variables = jax.eval_shape(
-            lambda x: LAYERS[name].init_with_output(jax.random.key(0), x, train=True), x)
-        assert (out.shape, out.dtype) == ((2, 5, 3, 8), dtype)
-        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
 
 
 def test_a_field_that_cannot_be_used_is_named():

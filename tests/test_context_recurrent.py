@@ -15,19 +15,7 @@ from jaxseg.errors import InputError
 from jaxseg.layers.merge import Merge, fold, unfold
 from tests.references import recurrence, spatial
 from tests.references.gradient import central_differences
-from tests.variables import random_variables
-
-LAYERS = {
-    'renet': (ReNet(3, 'mingru'), 6), 'renet_residual': (ReNet(3, patch=2, merge='residual'), 5),
-    'four_summed': (FourDirections(3, 'rglru'), 3), 'four_concatenated': (FourDirections(3, 'lru', combine='concat'), 12),
-    'snake': (Snake(3), 3), 'snake_two': (Snake(3, 's6', transposed=False, combine='concat', order='raster'), 6),
-    'linear': (Diagonal(3), 3), 'gru': (Diagonal(3, 'gru', combine='concat', patch=3), 12),
-    'gated': (Diagonal(3, merge='gated'), 5),
-}
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+from tests.variables import random, random_variables
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -212,26 +200,6 @@ def test_the_linear_diagonal_state_stays_between_its_inputs_however_large_the_ma
     largest = np.abs(value).max((1, 2, 3))
     assert (np.abs(out).max(0) <= largest * 1.0001).all()
     assert (np.abs(out).max(0) > 0.1 * largest).all()
-
-
-@pytest.mark.parametrize('name', LAYERS)
-def test_shape_and_dtype_are_those_that_are_promised(name):
-    layer, features = LAYERS[name]
-    for dtype in (jnp.float32, jnp.bfloat16):
-        for size in ((5, 3), (1, 1)):
-            x = jax.ShapeDtypeStruct((2, *size, 5), dtype)
-            out, variables = jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
-            assert (out.shape, out.dtype) == ((2, *size, features), dtype)
-            assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
-
-
-@pytest.mark.parametrize('name', ['renet_residual', 'snake', 'linear', 'gated'])
-def test_bfloat16_is_near_float32(name):
-    x, (layer, _) = random(2, 5, 4, 5), LAYERS[name]
-    params = made(layer, x)
-    expected = run(layer, params, x)
-    out = run(layer, params, x.astype(jnp.bfloat16)).astype(np.float32)
-    assert np.abs(out - expected).max() < 0.03 * np.abs(expected).max()
 
 
 def test_a_patch_and_a_merge_that_change_nothing_have_no_parameters():

@@ -8,11 +8,7 @@ import pytest
 
 from jaxseg.layers.convolutional_cell import ConvGRU, ConvLSTM
 from tests.references import spatial
-from tests.variables import random_variables
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+from tests.variables import random, random_variables
 
 
 def over_time(cell, **options):

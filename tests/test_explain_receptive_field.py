@@ -9,11 +9,7 @@ from jaxseg.context.four_directions import FourDirections
 from jaxseg.errors import InputError
 from jaxseg.explain.receptive_field import effective_receptive_field, radius, save_heatmap
 from jaxseg.layers.conv import convolve
-from tests.variables import random_variables
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+from tests.variables import random, random_variables
 
 
 def same(images, kernel):

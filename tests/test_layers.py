@@ -14,10 +14,7 @@ from jaxseg.layers.norm import DATA_AXIS, Norm
 from jaxseg.layers.position import sine_2d
 from jaxseg.layers.resize import adaptive_average_pool, enlarge, pad_to_multiple, reduce, upsample_nearest
 from tests.references import convolutional
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+from tests.variables import random
 
 
 def slow_convolution(x, kernel, margin, stride, dilation, groups):

@@ -13,12 +13,9 @@ from jaxseg.layers.attention import DENSE_SCORES, attend
 from jaxseg.layers.position import LearnedPosition, relative_bias, rotate_2d
 from tests.references import attention
 from tests.references.gradient import central_differences
+from tests.variables import random
 
 CHUNKS = dict(method='chunked', query_chunk=4, key_chunk=3)
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def tokens(n: int, m: int, d: int = 4) -> tuple[np.ndarray, ...]:

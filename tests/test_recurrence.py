@@ -15,11 +15,7 @@ from jaxseg.layers.nonlinear_cells import NONLINEAR
 from jaxseg.layers.recurrence import CELLS, Recurrence
 from tests.references import recurrence
 from tests.references.gradient import central_differences
-from tests.variables import random_variables
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+from tests.variables import random, random_variables
 
 
 def decays(*shape: int) -> np.ndarray:

@@ -16,13 +16,9 @@ from jaxseg.layers.linear_recurrence import linear_recurrence
 from jaxseg.layers.linear_recurrence_kernel import BLOCK, STEPS, _masked, pallas_recurrence
 from jaxseg.layers.recurrence import Recurrence
 from tests.references import recurrence
-from tests.variables import random_variables
+from tests.variables import random, random_variables
 
 in_python = functools.partial(pallas_recurrence, interpret=True)
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def decays(*shape: int) -> np.ndarray:

@@ -1,7 +1,24 @@
-"""Variables for a module without compiling its initialisation: random, biases and running statistics too."""
+"""Random arrays, a layer applied, and variables of a module without compiling its initialisation."""
+
+import functools
 
 import jax
 import numpy as np
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normal numbers, float32, the same in every call."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def run(layer, variables: dict, x) -> np.ndarray:
+    """What a context layer makes of x outside of training."""
+    return np.asarray(_apply(layer, variables, x))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(layer, variables, x):
+    return layer.apply(variables, x, train=False)
 
 
 def random_variables(module, *args, **options) -> dict:

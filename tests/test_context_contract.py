@@ -1,0 +1,73 @@
+"""What every context layer must keep: any height and width, the dtype, float32 parameters, pictures apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.context.aspp import ASPP
+from jaxseg.context.attention_pooling import AttentionPooling
+from jaxseg.context.axial import Axial
+from jaxseg.context.criss_cross import CrissCross
+from jaxseg.context.diagonal import Diagonal
+from jaxseg.context.four_directions import FourDirections
+from jaxseg.context.identity import Identity
+from jaxseg.context.large_kernel import LargeKernel
+from jaxseg.context.linear_attention import LinearAttention
+from jaxseg.context.ocr import OCR
+from jaxseg.context.pyramid_pooling import PyramidPooling
+from jaxseg.context.renet import ReNet
+from jaxseg.context.self_attention import SelfAttention
+from jaxseg.context.snake import Snake
+from jaxseg.context.windowed import Windowed
+from tests.variables import random, random_variables, run
+
+# With the channels that come out; None: those that go in.
+LAYERS = {
+    'identity': (Identity(), None),
+    'renet': (ReNet(3, 'mingru'), 6), 'renet_lstm': (ReNet(3, 'lstm'), 6),
+    'renet_residual': (ReNet(3, patch=2, merge='residual'), None),
+    'four_summed': (FourDirections(3, 'rglru'), 3), 'four_concatenated': (FourDirections(3, 'lru', combine='concat'), 12),
+    'snake': (Snake(3), 3), 'snake_two': (Snake(3, 's6', transposed=False, combine='concat', order='raster'), 6),
+    'diagonal': (Diagonal(3), 3), 'diagonal_gru': (Diagonal(3, 'gru', combine='concat', patch=3), 12),
+    'diagonal_gated': (Diagonal(3, merge='gated'), None),
+    'attention_pooling': (AttentionPooling(), None), 'self_attention': (SelfAttention(8, heads=2), 8),
+    'relative': (SelfAttention(8, heads=2, position='relative'), 8),
+    'learned': (SelfAttention(8, heads=2, position='learned', size=(4, 5)), 8),
+    'rope': (Axial(8, heads=2, position='rope'), 8), 'windowed': (Windowed(8, heads=2, window=2), 8),
+    'linear_attention': (LinearAttention(8, heads=2), 8), 'criss_cross': (CrissCross(8), 8),
+    'aspp': (ASPP(4, rates=(1, 3)), 4), 'pyramid_pooling': (PyramidPooling(4, bins=(1, 2, 3)), 4),
+    'ocr': (OCR(4, classes=3), 4), 'large_kernel': (LargeKernel(4, kernel=5, dilation=2), 4),
+}
+every_layer = pytest.mark.parametrize('name', LAYERS)
+
+
+@every_layer
+def test_a_context_keeps_any_height_and_width_and_the_dtype(name):
+    layer, features = LAYERS[name]
+    for size in ((1, 1), (1, 9), (9, 1), (5, 7)):
+        for channels, dtype in ((8, jnp.float32), (5, jnp.bfloat16), (2, jnp.bfloat16)):
+            x = jax.ShapeDtypeStruct((2, *size, channels), dtype)
+            out, variables = jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
+            assert (out.shape, out.dtype) == ((2, *size, features or channels), dtype)
+            assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
+
+
+@every_layer
+def test_bfloat16_is_near_float32(name):
+    x, (layer, _) = random(1, 5, 3, 8), LAYERS[name]
+    variables = random_variables(layer, x, train=False)
+    expected, narrow = (run(layer, variables, x.astype(dtype)).astype(np.float32) for dtype in (jnp.float32, jnp.bfloat16))
+    # 8 bits of mantissa through a few sums.
+    assert np.abs(narrow - expected).max() < 0.03 * np.abs(expected).max()
+
+
+@every_layer
+def test_a_picture_does_not_see_the_others_of_its_batch(name):
+    x, others = random(3, 4, 3, 8), random(3, 4, 3, 8, seed=1)
+    others[1] = x[1]
+    layer, _ = LAYERS[name]
+    variables = random_variables(layer, x, train=False)
+    one, other = (run(layer, variables, pictures) for pictures in (x, others))
+    np.testing.assert_allclose(one[1], other[1], atol=1e-6)
+    assert np.abs(one[0] - other[0]).max() > 1e-2
