@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxseg.commands import main
 from jaxseg.commands.predict import find_images
+from jaxseg.commands.train import run
 from jaxseg.commands.workdir import command, open_workdir
 from jaxseg.errors import InputError
 from jaxseg.training.checkpoint import Checkpoints
@@ -239,3 +240,25 @@ def test_commands_can_be_pasted(tmp_path):
     assert shlex.split(line) == ['jaxseg', 'train', '--config=a b.py', "--workdir=it's"]
     with pytest.raises(InputError, match="train first: jaxseg train --config=FILE --workdir='.*/a b'$"):
         open_workdir(tmp_path / 'a b')
+
+
+def test_data_that_mean_something_else_are_neither_scored_nor_trained_on(copied, capfd):
+    path = copied / 'dataset.json'
+    path.write_text(path.read_text().replace('"background"', '"nothing"', 1))
+    refused(['evaluate', f'--workdir={copied}', '--split=test'], ['dataset.json', "'nothing'", "'background'"], capfd)
+    refused(['train', f'--workdir={copied}'], ["'nothing'", 'another --workdir'], capfd)
+
+
+def test_pictures_of_some_images_do_not_replace_those_of_the_split(copied):
+    for more in ([], ['--match=test_000001']):
+        assert main(['evaluate', f'--workdir={copied}', '--split=test', '--pictures=1', *more]) == 0
+    assert {'test.png', 'test_test_000001.png'} <= {path.name for path in (copied / 'predictions').iterdir()}
+
+
+def test_a_script_gets_the_errors_of_the_command_line(copied, tmp_path):
+    config = open_workdir(copied).config
+    with pytest.raises(InputError, match='steps'):
+        run(**{**config, 'steps': 1e4}, workdir=tmp_path / 'new')
+    with pytest.raises(InputError, match='optimizer.clip: 0'):
+        run(**{**config, 'optimizer': {**config['optimizer'], 'clip': 0}}, workdir=tmp_path / 'new')
+    assert not (tmp_path / 'new').exists()

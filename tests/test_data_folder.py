@@ -102,6 +102,9 @@ def test_splits_by_inner_folders_lists_and_fractions(tmp_path):
     (tmp_path / 'flat' / 'train.txt').write_text('s3\ns1.png\n\n')
     assert [len(folder(tmp_path / 'inner').source(split)) for split in ('train', 'val')] == [7, 3]
     assert [sample['name'] for sample in folder(tmp_path / 'flat').source('train')] == ['s3', 's1']
+    for before, after in (('', '/'), ('./', '')):  # as the shell completes it
+        spelled = folder(tmp_path / 'flat', images=f'{before}images{after}', masks=f'{before}masks{after}')
+        assert [sample['name'] for sample in spelled.source('train')] == ['s3', 's1']
     splits = {'train': 0.5, 'val': 0.3, 'test': 0.2}
     names = [[sample['name'] for sample in folder(tmp_path / 'flat', splits=splits).source(split)] for split in splits]
     assert [len(each) for each in names] == [5, 3, 2]

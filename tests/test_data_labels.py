@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxseg.data import folder as folder_module
+from jaxseg.data.decode import read_image, read_mask, size_of
 from jaxseg.data.labels import Labels
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
@@ -128,3 +129,16 @@ def test_a_jpeg_is_no_mask_whatever_it_is_called_and_whatever_it_holds(tmp_path,
         monkeypatch.setattr(folder_module, 'DECODED', decoded)
         message = problem(tmp_path)
         assert f'{name}: a mask must not be a JPEG' in message and 'export the masks as PNG' in message
+
+
+def test_the_size_of_a_png_is_read_from_its_header_and_only_images_are_turned(tmp_path):
+    path, exif = tmp_path / 'a.png', Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 50)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    # The pixels are cut off: whoever decoded them would fail.
+    path.write_bytes(path.read_bytes()[:200])
+    assert size_of(path) == size_of(path, mask=True) == (30, 50)
+    Image.fromarray(pixels).save(path, exif=exif)
+    assert size_of(path) == read_image(path, 1).shape[:2] == (50, 30)
+    assert size_of(path, mask=True) == read_mask(path).shape == (30, 50)

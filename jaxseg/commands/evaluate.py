@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from jaxseg.build import build
-from jaxseg.commands.workdir import Workdir, check_folder, open_workdir
+from jaxseg.commands.workdir import Workdir, check_folder, check_same_data, open_workdir
 from jaxseg.data.pictures import contact_sheet, overlay
 from jaxseg.data.pipeline import eval_batches
 from jaxseg.data.spec import DatasetSpec, Source
@@ -37,7 +37,9 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     check_folder(run.path, '--workdir')
     if arguments.pictures < 0:
         raise InputError(f'--pictures={arguments.pictures} is negative; give 0 or more')
-    source = verified(build('data', run.config['data']), arguments.split)
+    dataset = build('data', run.config['data'])
+    check_same_data(run.path, dataset.spec, 'classes', 'ignore_index')
+    source = verified(dataset, arguments.split)
     if arguments.match:
         source = Matching(source, arguments.match)
         if not len(source):
@@ -49,12 +51,12 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
         confusion_counts, classes=len(run.spec.classes)))
     confusion = score(jax.jit(eval_step), variables, source=source, spec=run.spec, batch_size=batch_size)
     print(confusion.table())
-    name = f'evaluation_{arguments.split}' + (f'_{arguments.match}' if arguments.match else '')
+    scored = arguments.split + (f'_{arguments.match}' if arguments.match else '')
     result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step, 'images': len(source),
               **confusion.json()}
-    path = run.path / f'{name}.json'
+    path = run.path / f'evaluation_{scored}.json'
     path.write_text(json.dumps(result, indent=1) + '\n')
-    pictures = write_pictures(run, variables, source, arguments.split, arguments.pictures)
+    pictures = write_pictures(run, variables, source, scored, arguments.pictures)
     print(f'checkpoint {step}, {len(source)} images of {arguments.split!r}: {path}' +
           (f', pictures (image, truth, prediction): {pictures}' if arguments.pictures else ''))
 
@@ -77,7 +79,7 @@ def score(eval_step: Callable, variables: Any, *, source: Source, spec: DatasetS
     return confusion
 
 
-def write_pictures(run: Workdir, variables: Any, source: Source, split: str, count: int) -> pathlib.Path:
+def write_pictures(run: Workdir, variables: Any, source: Source, scored: str, count: int) -> pathlib.Path:
     """Writes image, truth and prediction side by side, spread evenly over the source, and all of them on one sheet."""
     folder = run.path / 'predictions'
     folder.mkdir(exist_ok=True)
@@ -88,9 +90,9 @@ def write_pictures(run: Workdir, variables: Any, source: Source, split: str, cou
         masks = (np.full_like(sample['mask'], run.spec.ignore_index), sample['mask'], predict(sample['image']))
         rows.append(np.concatenate([overlay(sample['image'], mask, run.spec) for mask in masks], axis=1))
         names.append(pathlib.PurePath(sample['name']).name)
-        Image.fromarray(rows[-1]).save(folder / f'{split}_{names[-1]}.png')
+        Image.fromarray(rows[-1]).save(folder / f'{scored}_{names[-1]}.png')
     if rows:
-        contact_sheet(rows, names, run.spec, columns=2).save(folder / f'{split}.png')
+        contact_sheet(rows, names, run.spec, columns=2).save(folder / f'{scored}.png')
     return folder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxseg.build import build, check_call
 from jaxseg.commands import config as configs
-from jaxseg.commands.workdir import read_config
+from jaxseg.commands.workdir import check_folder, read_config
 from jaxseg.data.inspection import listing_problems, look_through
 from jaxseg.data.pictures import as_rgb, contact_sheet, overlay
 from jaxseg.data.pipeline import train_batches
@@ -52,10 +52,8 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, output: str) -> l
     """
     dataset, folder = build('data', data), pathlib.Path(output)
     augmentation = build('transforms', transforms)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'--output={output}: no folder can be made there ({error.strerror}); give another') from None
+    check_folder(folder, '--output')
+    folder.mkdir(parents=True, exist_ok=True)
     problems = [problem for split in dict.fromkeys(('train', 'val', *dataset.spec.splits))
                 for problem in inspect_split(dataset, split)]
     if not problems:

@@ -13,7 +13,7 @@ import jax
 from jaxseg.build import build, build_losses, check_call
 from jaxseg.commands import config as configs
 from jaxseg.commands.evaluate import score, verified
-from jaxseg.commands.workdir import check_folder, check_same_run, command, read_config, write_description
+from jaxseg.commands.workdir import check_folder, check_same_data, check_same_run, command, read_config, write_description
 from jaxseg.data.device_transforms import normalize
 from jaxseg.data.pipeline import train_batches
 from jaxseg.data.spec import DatasetSpec, Source
@@ -69,11 +69,13 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
       FloatingPointError: a loss is not finite.
     """
     config = _with_absolute_paths(configs.plain({name: value for name, value in locals().items() if name != 'workdir'}))
+    check_call(run, {**config, 'workdir': str(workdir)}, 'config')
     _check_ranges(config)
     directory = pathlib.Path(workdir)
     check_folder(directory, '--workdir')
     check_same_run(directory, config)
     plan = _plan(config)
+    check_same_data(directory, plan.spec, 'classes', 'ignore_index', 'mean', 'std')
     with contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints:
         first = checkpoints.latest() or 0
         batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms, seed=seed,

@@ -137,6 +137,18 @@ def check_same_run(workdir: pathlib.Path, config: Mapping[str, Any]):
                          f'another --workdir, or go on with that run: {command("train", workdir=workdir)}')
 
 
+def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, *fields: str):
+    """Raises InputError if the data's description differs in `fields` from what the run in `workdir` was trained with."""
+    path = workdir / 'dataset.json'
+    if not path.is_file():
+        return
+    trained = DatasetSpec.load(path)
+    for field in fields:
+        if getattr(trained, field) != getattr(spec, field):
+            raise InputError(f'{path} says {field} {getattr(trained, field)!r}, which the run was trained with, and the data say '
+                             f'{getattr(spec, field)!r}; give the data of the run, or train on these in another --workdir')
+
+
 def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predictor:
     """The trained model of a work directory as a function of images.
 

@@ -68,7 +68,11 @@ def size_of(file: pathlib.Path, *, mask: bool = False) -> tuple[int, int]:
         if mask:
             _refuse_jpeg(image, file, '')
         width, height = image.size
-        rotated = image.getexif().get(0x0112, 1) >= 5
+        try:
+            # Not image.getexif(): that of a PNG decodes the pixels in search of it. A mask is never turned.
+            rotated = not mask and Image.Image.getexif(image).get(0x0112, 1) >= 5
+        except (OSError, SyntaxError, ValueError) as error:
+            raise _broken(file, '', error) from None
     return (width, height) if rotated else (height, width)
 
 

@@ -26,7 +26,7 @@ def split_names(root: pathlib.Path, images: str, suffix: str, fractions: Mapping
     if fractions:
         return list(fractions)
     order = {'train': 0, 'val': 1, 'test': 2}
-    found = ([path.parent.name for path in root.glob(f'*/{images}') if path.is_dir()]
+    found = ([path.relative_to(root).parts[0] for path in root.glob(f'*/{images}') if path.is_dir()]
              or [path.name for path in (root / images).glob('*') if path.is_dir() and not path.name.startswith('.')])
     if not found:
         stems = _stems(root / images, suffix)[0].keys() if (root / images).is_dir() else set()
@@ -53,7 +53,7 @@ def find_pairs(root: pathlib.Path, split: str, *, folders: tuple[str, str], suff
         files.append(listed)
         problems += doubled
     images, masks = files
-    flat = places[0].name == folders[0] and places[0].parent == root
+    flat = places[0] == root / folders[0]  # paths, for 'images/' and './images' are the same folder
     chosen = _chosen(root, split, sorted(images.keys() | masks.keys()), fractions, seed, flat=flat)
     missing = [name for name in chosen if name not in images and name not in masks]
     without_mask = [name for name in chosen if name in images and name not in masks]

@@ -43,4 +43,7 @@ def _rate(learning_rate: float, schedule: Callable) -> Callable:
 
 
 def _clipping(clip: float | None) -> list[optax.GradientTransformation]:
+    if clip is not None and not clip > 0:
+        raise InputError(f'optimizer.clip: {clip} would leave no gradient or turn it round; give the largest norm, or None for '
+                         f'no clipping')
     return [] if clip is None else [optax.clip_by_global_norm(clip)]
