@@ -142,3 +142,10 @@ def test_the_size_of_a_png_is_read_from_its_header_and_only_images_are_turned(tm
     Image.fromarray(pixels).save(path, exif=exif)
     assert size_of(path) == read_image(path, 1).shape[:2] == (50, 30)
     assert size_of(path, mask=True) == read_mask(path).shape == (30, 50)
+
+
+def test_an_image_that_is_too_large_is_not_called_truncated(tmp_path, monkeypatch):
+    Image.fromarray(MASK).save(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1)
+    with pytest.raises(InputError, match='a.png: too large to be decoded at once .*; cut it into tiles'):
+        size_of(tmp_path / 'a.png')

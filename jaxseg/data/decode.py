@@ -81,7 +81,9 @@ def _open(file: pathlib.Path | bytes, name: str) -> Image.Image:
         return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
     except FileNotFoundError:
         raise InputError(f'{file}: no such file') from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise InputError(f'{_shown(file, name)}: too large to be decoded at once ({error}); cut it into tiles') from None
+    except (UnidentifiedImageError, OSError) as error:
         raise _broken(file, name, error) from None
 
 

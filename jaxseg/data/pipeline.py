@@ -1,5 +1,6 @@
 """Batches: an endless shuffled stream for training, every sample once for evaluation."""
 
+import collections
 import concurrent.futures
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -97,11 +98,15 @@ def pad_image(image: np.ndarray) -> np.ndarray:
 
 
 def _in_order(source: Source, spec: DatasetSpec, ahead: int) -> Iterator[Batch]:
-    """All samples, padded, decoded in two threads `ahead` at a time, so that a large set does not fill the memory."""
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for first in range(0, len(source), ahead):
-            yield from pool.map(lambda index: _padded(_read(source, index, spec), spec),
-                                range(first, min(first + ahead, len(source))))
+    """All samples, padded, decoded in threads, never more than `ahead` of them: a large set does not fill the memory."""
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for index in range(len(source)):
+            waiting.append(pool.submit(lambda index: _padded(_read(source, index, spec), spec), index))
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _read(source: Source, index: int, spec: DatasetSpec) -> Batch:
