@@ -134,14 +134,14 @@ def exponents(rows: list[dict]) -> dict[tuple[str, str], tuple[float, float]]:
 
 def ratios(rows: list[dict]) -> dict[str, float]:
     """What stands in the README, of forward+backward at 90x120 in float32, where it was measured."""
-    cells = {(row['context'], row['library']): row for row in rows
+    cells = {(row['context'], row['library'], column): row[column] for row in rows for column in ('milliseconds', 'temporary_mib')
              if row['work'] == WORKS[1] and row['dtype'] == 'float32' and int(row['height']) == 90}
 
-    def ours(name):
-        return name, 'jaxseg'
+    def ours(name, column='milliseconds'):
+        return name, 'jaxseg', column
 
     def theirs(name):
-        return name, 'torch'
+        return name, 'torch', 'milliseconds'
 
     wanted = {
         'time of four GRUs / four minGRUs': (ours('four_directions_gru'), ours('four_directions_mingru')),
@@ -151,11 +151,10 @@ def ratios(rows: list[dict]) -> dict[str, float]:
         'time of ReNet GRU, jaxseg / torch': (ours('renet_gru'), theirs('renet_gru')),
         'time of ReNet LSTM, jaxseg / torch': (ours('renet_lstm'), theirs('renet_lstm')),
         'time of attention, jaxseg / torch': (ours('attend'), theirs('attend')),
-        'memory of attention by chunks / dense': (ours('attend'), ours('attend_dense')),
+        'memory of attention by chunks / dense': (ours('attend', 'temporary_mib'), ours('attend_dense', 'temporary_mib')),
     }
-    column = {text: 'temporary_mib' if text.startswith('memory') else 'milliseconds' for text in wanted}
-    return {text: float(cells[one][column[text]]) / float(cells[other][column[text]])
-            for text, (one, other) in wanted.items() if one in cells and other in cells}
+    return {text: float(cells[one]) / float(cells[other]) for text, (one, other) in wanted.items()
+            if one in cells and other in cells}
 
 
 def draw(rows: list[dict], path: pathlib.Path):

@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     if arguments.pictures < 0:
         raise InputError(f'--pictures={arguments.pictures} is negative; give 0 or more')
     dataset = build('data', run.config['data'])
-    check_same_data(run.path, dataset.spec, 'classes', 'ignore_index')
+    check_same_data(run.path, run.spec, dataset.spec, 'classes', 'ignore_index')
     source = verified(dataset, arguments.split)
     if arguments.match:
         source = Matching(source, arguments.match)

@@ -13,7 +13,15 @@ import jax
 from jaxseg.build import build, build_losses, check_call
 from jaxseg.commands import config as configs
 from jaxseg.commands.evaluate import score, verified
-from jaxseg.commands.workdir import check_folder, check_same_data, check_same_run, command, read_config, write_description
+from jaxseg.commands.workdir import (
+    check_folder,
+    check_same_data,
+    check_same_run,
+    command,
+    described,
+    read_config,
+    write_description,
+)
 from jaxseg.data.device_transforms import normalize
 from jaxseg.data.pipeline import train_batches
 from jaxseg.data.spec import DatasetSpec, Source
@@ -75,7 +83,7 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
     check_folder(directory, '--workdir')
     check_same_run(directory, config)
     plan = _plan(config)
-    check_same_data(directory, plan.spec, 'classes', 'ignore_index', 'mean', 'std')
+    check_same_data(directory, described(directory, plan.spec), plan.spec, 'classes', 'ignore_index', 'mean', 'std')
     with contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints:
         first = checkpoints.latest() or 0
         batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms, seed=seed,

@@ -137,16 +137,21 @@ def check_same_run(workdir: pathlib.Path, config: Mapping[str, Any]):
                          f'another --workdir, or go on with that run: {command("train", workdir=workdir)}')
 
 
-def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, *fields: str):
-    """Raises InputError if the data's description differs in `fields` from what the run in `workdir` was trained with."""
-    path = workdir / 'dataset.json'
-    if not path.is_file():
-        return
-    trained = DatasetSpec.load(path)
+def described(workdir: pathlib.Path, default: DatasetSpec) -> DatasetSpec:
+    """The data that a run was trained on; `default` where dataset.json is missing or damaged, for training writes it anew."""
+    try:
+        return DatasetSpec.load(workdir / 'dataset.json')
+    except InputError:
+        return default
+
+
+def check_same_data(workdir: pathlib.Path, trained: DatasetSpec, spec: DatasetSpec, *fields: str):
+    """Raises InputError if the data's description differs in `fields` from `trained`, which the run in `workdir` began with."""
     for field in fields:
         if getattr(trained, field) != getattr(spec, field):
-            raise InputError(f'{path} says {field} {getattr(trained, field)!r}, which the run was trained with, and the data say '
-                             f'{getattr(spec, field)!r}; give the data of the run, or train on these in another --workdir')
+            raise InputError(f'{workdir / "dataset.json"} says {field} {getattr(trained, field)!r}, which the run began with, '
+                             f'and the data say {getattr(spec, field)!r}; give the data of the run, or train on these in another '
+                             f'--workdir')
 
 
 def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predictor:
