@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxseg.data.folder import Folder
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
 CAMVID = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'camvid'
@@ -140,7 +141,7 @@ def test_suffixes_of_stems_pair(tmp_path):
 def problem(tmp_path, split='train', **fields) -> str:
     """The error of making, verifying and checking a source; check and verify must agree."""
     with pytest.raises(InputError) as error:
-        folder(tmp_path, **fields).source(split).verify()
+        folder(tmp_path, **fields).source(split).check_files()
     assert '\n' not in str(error.value)
     return str(error.value)
 
@@ -214,36 +215,57 @@ def test_options_that_do_not_exist_are_named(tmp_path):
         folder(tmp_path, classes=None).source('train')
 
 
-@pytest.mark.parametrize('text, words', [
-    ('[1, 2]', 'dataset.json: holds a list, expected names and values'),
-    ('{"classes": ', 'dataset.json: not JSON'),
-    ({'name': 5}, '5: the name is no string'),
-    ({'classes': 'cell'}, "classes 'cell' is no list of names"),
-    ({'classes': [1, 2]}, r'classes \[1, 2\] is no list of names'),
-    ({'ignore_index': '255'}, "ignore_index '255' is no integer"),
-    ({'colors': 'red'}, "colors 'red' is no list"),
-    ({'colors': [1, 2, 3]}, 'colors: 1 is no colour; give .red, green, blue.'),
-    ({'colors': ['red', 'green', 'blue']}, "colors: 'red' is no colour"),
-    ({'colors': [RED, GREEN, [0, 0, 256]]}, r'colors: \[0, 0, 256\] is no colour'),
-    ({'mean': [123.7, 116.3, 103.5]}, r'mean \[123.7, 116.3, 103.5\] is no list of numbers from 0 to 1'),
-    ({'mean': 0.5}, 'mean 0.5 is no list'),
-    ({'mean': ['a', 'b', 'c']}, 'mean .* is no list of numbers'),
-    ({'std': [0, 0, 0]}, r'std \[0, 0, 0\] is no list of numbers'),
-    ({'mean': [0.5], 'std': [0.5]}, 'dataset.json: 1 values in mean and std, but data.channels is 3'),
-    ({'ignore_color': 'black'}, "ignore_color: 'black' is no colour"),
+@pytest.mark.parametrize('text, key, value', [
+    ('[1, 2]', 'dataset.json: holds a list', ''), ('{"classes": ', 'dataset.json: not JSON', ''),
+    ({'name': 5}, '.name', '5'), ({'classes': 'cell'}, '.classes', "'cell'"), ({'classes': [1, 2]}, '.classes', '[1, 2]'),
+    ({'classes': ['x', 'y', 'x']}, 'classes', "'x' occurs twice"),
+    ({'ignore_index': '255'}, '.ignore_index', "'255'"), ({'ignore_index': -1}, '.ignore_index', '-1'),
+    ({'ignore_index': 65536}, '.ignore_index', '65536'), ({'ignore_index': 1}, 'ignore_index', "the class 'y'"),
+    ({'colors': 'red'}, '.colors', "'red'"), ({'colors': [1, 2, 3]}, '.colors', '1 is no color'),
+    ({'colors': ['red', 'green', 'blue']}, '.colors', "'red' is no color"),
+    ({'colors': [RED, GREEN, [0, 0, 256]]}, '.colors', '[0, 0, 256] is no color'),
+    ({'colors': [RED, GREEN]}, '2 colours', '3 classes'), ({'colors': [RED, GREEN, RED]}, 'colors', '(255, 0, 0) occurs twice'),
+    ({'mean': [123.7, 116.3, 103.5]}, '.mean', '[123.7, 116.3, 103.5]'), ({'mean': 0.5}, '.mean', '0.5'),
+    ({'mean': ['a', 'b', 'c']}, '.mean', "['a', 'b', 'c']"), ({'std': [0, 0, 0]}, '.std', '[0, 0, 0]'),
+    ({'mean': [0.5, 0.5]}, '2 means', '3 standard deviations'),
+    ({'mean': [0.5], 'std': [0.5]}, 'data.channels is 3', '1 values'),
+    ({'ignore_color': 'black'}, 'ignore_color', "'black' is no color"),
 ])
-def test_a_dataset_json_that_cannot_be_used_is_refused(tmp_path, text, words):
+def test_a_dataset_json_that_cannot_be_used_is_refused(tmp_path, text, key, value):
     write(tmp_path, image=picture(), mask=MASK)
     given = text if isinstance(text, str) else json.dumps({'classes': ['x', 'y', 'z'], **text})
     (tmp_path / 'dataset.json').write_text(given)
-    with pytest.raises(InputError, match=words) as error:
+    with pytest.raises(InputError) as error:
         Folder(str(tmp_path)).source('train')
-    assert '\n' not in str(error.value)
+    message = str(error.value)
+    assert '\n' not in message and key in message and value in message
+
+
+@pytest.mark.parametrize('fields, key', [
+    ({'value_range': [255, 0]}, 'value_range'), ({'value_range': [0, float('inf')]}, 'value_range'),
+    ({'value_range': [0]}, 'value_range'), ({'overlapping': 1}, 'overlapping'),
+    ({'overlapping': True, 'ignore_index': 1}, 'ignore_index'), ({'mean': [], 'std': []}, '0 means')])
+def test_a_description_that_cannot_be_is_refused(fields, key):
+    with pytest.raises(InputError, match=key):
+        DatasetSpec('toys', ('a',), **fields)
+
+
+def test_the_fill_is_the_mean_in_pixel_values():
+    spec = DatasetSpec('toys', ('a', 'b'), mean=(0.5, 0.25), std=(1.0, 1.0), ignore_index=9, value_range=(-1000, 3000))
+    assert spec.fill == ((1000.0, 0.0), 9, (-1000.0, 3000.0))
+
+
+def test_a_description_is_written_whole_and_in_utf_8(tmp_path):
+    spec = DatasetSpec('straße', ('Himmel', '空'), overlapping=True, value_range=(0, 65535))
+    spec.save(tmp_path / 'dataset.json')
+    assert DatasetSpec.load(tmp_path / 'dataset.json') == spec
+    assert '空' in (tmp_path / 'dataset.json').read_bytes().decode('utf-8')
+    assert [path.name for path in tmp_path.iterdir()] == ['dataset.json']
 
 
 def test_a_name_for_the_classes_on_the_command_line_is_not_taken_apart(tmp_path):
     write(tmp_path, image=picture(), mask=MASK)
-    with pytest.raises(InputError, match="classes 'cell' is no list"):
+    with pytest.raises(InputError, match="classes: .*'cell'"):
         folder(tmp_path, classes='cell', colors=None).source('train')
 
 

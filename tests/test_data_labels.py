@@ -73,7 +73,7 @@ def test_255_beside_a_1_and_in_more_classes_is_void_as_ever(tmp_path):
     ({'label_map': {'a': 1}}, "label_map: {'a': 1} does not send"),
     ({'label_map': {7: 9}}, 'label_map: 7 becomes 9; .* 3 classes 0..2 or void 255'),
     ({'label_map': {-1: 0}}, 'label_map: -1 becomes 0; it sends values from 0 on'),
-    ({'ignore_color': [1, 2]}, r'ignore_color: \[1, 2\] is no colour'),
+    ({'ignore_color': [1, 2]}, r'ignore_color: \[1, 2\] is no color'),
 ])
 def test_options_that_cannot_be_used_are_refused_before_a_file_is_read(tmp_path, labels, words):
     write(tmp_path, image=picture(), mask=MASK)

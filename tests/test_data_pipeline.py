@@ -231,5 +231,5 @@ def test_a_description_survives_its_file(tmp_path):
         (tmp_path / 'dataset.json').write_text(text)
         with pytest.raises(InputError, match=f'dataset.json: {words}'):
             DatasetSpec.load(tmp_path / 'dataset.json')
-    with pytest.raises(InputError, match='none.json: cannot be read .*; restore it'):
+    with pytest.raises(InputError, match='none.json: cannot be read .*; restore the file'):
         DatasetSpec.load(tmp_path / 'none.json')

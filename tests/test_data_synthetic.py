@@ -72,7 +72,7 @@ def test_a_void_label_that_masks_cannot_hold_is_refused():
     with pytest.raises(InputError, match='ignore_index 300 does not fit'):
         next(eval_batches(Even(0), spec=spec(ignore_index=300), batch_size=2))
     for never in (-1, 65536):
-        with pytest.raises(InputError, match=f'ignore_index {never} fits into no mask file'):
+        with pytest.raises(InputError, match=f'ignore_index: {never} is out of range'):
             spec(ignore_index=never)
 
 

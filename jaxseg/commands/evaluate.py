@@ -64,8 +64,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
 def verified(dataset: Any, split: str) -> Source:
     """A split of a data set, its files checked as far as the source can do it before they are needed."""
     source = dataset.source(split)
-    if hasattr(source, 'verify'):
-        source.verify()
+    if hasattr(source, 'check_files'):
+        source.check_files()
     return source
 
 

@@ -1,14 +1,38 @@
-"""What happens to images on the device: they travel as integers, a quarter of the bytes of float32."""
+"""Transforms of a batch on the device: images travel there as integers, a quarter of the bytes of float32."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 
+@dataclasses.dataclass(frozen=True)
+class Normalize:
+    """Pixel values to float32 around zero: `((x - low) / (high - low) - mean) / std` for each channel.
+
+    A callable `(batch, key) -> batch` for the preprocess step; `key` (for random transforms, None in evaluation) is not
+    used. `batch['image']` is (B, H, W, C) of any integer or floating-point type.
+
+    Attributes:
+      mean, std: one a channel, of pixel values after `value_range` was mapped to 0-1.
+      value_range: (low, high), the pixel values that are mapped to 0 and 1.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    value_range: tuple[float, float] = (0.0, 255.0)
+
+    def __call__(self, batch: Mapping[str, Any], key: jax.Array | None = None) -> dict[str, Any]:
+        low, high = self.value_range
+        mean, std = (jnp.array(values, jnp.float32).reshape(1, 1, 1, -1) for values in (self.mean, self.std))
+        # One multiplication and one addition a pixel, after `low` was taken off exactly.
+        image = (batch['image'].astype(jnp.float32) - low) * (1 / ((high - low) * std)) - mean / std
+        return {**batch, 'image': image}
+
+
 def normalize(images: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
-    """`(x / largest - mean) / std` in float32: (B, H, W, C), `largest` being that of the integer type (255 or 65535)."""
-    scale = [1 / (jnp.iinfo(images.dtype).max * deviation) for deviation in std]
-    shift = [-m / deviation for m, deviation in zip(mean, std, strict=True)]
-    row = (1, 1, 1, -1)
-    return images.astype(jnp.float32) * jnp.array(scale).reshape(row) + jnp.array(shift).reshape(row)
+    """`Normalize` for images whose value range is that of their integer type."""
+    largest = float(jnp.iinfo(images.dtype).max)
+    return Normalize(tuple(mean), tuple(std), (0.0, largest))({'image': images})['image']

@@ -132,6 +132,11 @@ class FolderSource:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stem of every pair, in order."""
+        return tuple(pair.name for pair in self.pairs)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample.
 
@@ -158,7 +163,7 @@ class FolderSource:
             problems.append(_sizes(pair, shapes['image'], shapes['mask']))
         return problems
 
-    def verify(self):
+    def check_files(self):
         """Reads the headers of all pairs and decodes them all, or a seeded sample of 2,000.
 
         Raises:

@@ -165,7 +165,7 @@ class _Sample(grain.transforms.RandomMap):
     def random_map(self, index: int, rng: np.random.Generator) -> Batch:
         sample = _read(self._source, index, self._spec)
         image, mask = sample['image'], sample['mask']
-        fill = self._spec.fill(np.iinfo(image.dtype).max)
+        fill = self._spec.fill
         for transform in self._transforms:
             image, mask = transform(image, mask, rng=rng, fill=fill)
         return {'image': np.ascontiguousarray(image), **_labels(mask, self._spec), 'name': sample['name']}

@@ -1,25 +1,34 @@
-"""What a data set is to the rest of the house: its description, and random access to its samples."""
+"""The description of a data set, and the interface of random access to its samples."""
 
+import collections
 import dataclasses
 import json
-import numbers
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from jaxseg.errors import InputError
+from jaxseg.fields import Probability, Range, check_fields, check_value
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+Color = tuple[Annotated[int, Range(0, 255)], Annotated[int, Range(0, 255)], Annotated[int, Range(0, 255)]]
+Deviation = Annotated[float, Range(above=0, high=1)]
 
 
 class Source(Protocol):
     """Random access to the samples of one split.
 
-    `source[i]` is `{'image': uint8 or uint16 (H, W, C), 'mask': uint8 or uint16 (H, W), 'name': str}`; the mask holds
-    class indices, or the `ignore_index` of the data set's `DatasetSpec` where nothing is known.
+    `source[i]` is `{'image': (H, W, C) uint8, uint16 or float32, 'mask': (H, W) integer, 'name': str}`. The mask holds
+    class indices, or the `ignore_index` of the `DatasetSpec` for void. Of a data set with overlapping masks it is
+    (H, W, classes) and holds 0, 1 or the `ignore_index`.
+
+    A source may also have `names`, the name of every sample in order (otherwise samples are decoded to learn them);
+    `check_files()`, which raises InputError where a file cannot be used; `check(i)`, all problems of sample i; and
+    `sizes()`, the set of (height, width) of its images.
     """
 
     def __len__(self) -> int: ...
@@ -28,75 +37,87 @@ class Source(Protocol):
 
 
 class Fill(NamedTuple):
-    """What a transform writes where the picture ends: one value a channel, and the void label."""
+    """What transforms need to know of a data set: the value of new pixels for each channel, the void label and the
+    values that stand for black and white."""
 
     image: tuple[float, ...]
     mask: int
+    value_range: tuple[float, float] = (0.0, 255.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """Class names, palette (RGB, 0-255), void label, channel mean and standard deviation (of values in 0-1), splits.
+    """Description of a data set, saved as dataset.json.
+
+    Attributes:
+      name: of the data set, used in messages.
+      classes: class names in the order of their indices.
+      colors: red, green and blue (0 to 255) of each class; by default the palette of PASCAL VOC.
+      ignore_index: the void label of the masks.
+      mean, std: channel means and standard deviations of pixel values after `value_range` was mapped to 0-1.
+      splits: names of the splits.
+      value_range: the pixel values that become 0 and 1 before `mean` and `std` are applied, one pair for the whole
+        data set: (0, 255) for 8-bit images, (0, 65535) for 16-bit ones.
+      overlapping: each class has a 0/1 mask of its own, and these may overlap (multilabel segmentation).
 
     Raises:
-      InputError: a field of another kind or out of range, as a hand-written dataset.json may hold it.
+      InputError: a field has a wrong type or is out of range, or two fields contradict each other.
     """
 
     name: str
     classes: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...] = ()
-    ignore_index: int = 255
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    colors: Sequence[Color] = ()
+    ignore_index: Annotated[int, Range(0, 65535)] = 255
+    mean: tuple[Probability, ...] = IMAGENET_MEAN
+    std: tuple[Deviation, ...] = IMAGENET_STD
     splits: tuple[str, ...] = ('train', 'val', 'test')
+    value_range: tuple[float, float] = (0.0, 255.0)
+    overlapping: bool = False
 
     def __post_init__(self):
-        if not isinstance(self.name, str):
-            raise InputError(f'data set {self.name!r}: the name is no string; mend it in dataset.json')
-        for key, names in (('classes', self.classes), ('splits', self.splits)):
-            if not _is_list(names) or not all(isinstance(name, str) for name in names):
-                raise InputError(f'data set {self.name!r}: {key} {names!r} is no list of names; give one, such as '
-                                 f"['background', 'cell'] for data.classes")
-            object.__setattr__(self, key, tuple(names))
+        where = f'data set {self.name!r}'
+        if isinstance(self.colors, (list, tuple)):
+            colors = tuple(as_color(color, f'{where}.colors') for color in self.colors)
+            object.__setattr__(self, 'colors', colors)
+        check_fields(self, where)
+        for field in dataclasses.fields(self):
+            if isinstance(getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+        _check_unique(f'{where}: classes', self.classes)
         if not self.classes:
-            raise InputError(f'data set {self.name!r} names no classes; give `classes`, or a dataset.json with them')
-        if not _is_integer(self.ignore_index):
-            raise InputError(f'data set {self.name!r}: ignore_index {self.ignore_index!r} is no integer; give the void label '
-                             f'of the masks, such as 255')
-        if 0 <= self.ignore_index < len(self.classes):
-            raise InputError(f'data set {self.name!r}: ignore_index {self.ignore_index} is also the class '
-                             f'{self.classes[self.ignore_index]!r}; give a value outside 0..{len(self.classes) - 1}')
-        if not 0 <= self.ignore_index <= 65535:
-            raise InputError(f'data set {self.name!r}: ignore_index {self.ignore_index} fits into no mask file; '
-                             f'give a value between {len(self.classes)} and 255, or 65535 for masks of 16 bits')
-        for key, values in (('mean', self.mean), ('std', self.std)):
-            if not _is_list(values) or not all(_is_share(value) and (value > 0 or key == 'mean') for value in values):
-                raise InputError(f'data set {self.name!r}: {key} {values!r} is no list of numbers from 0 to 1 (std above 0), '
-                                 f'one a channel; divide those of images of 0-255 by 255')
-            object.__setattr__(self, key, tuple(values))
-        if len(self.mean) != len(self.std):
-            raise InputError(f'data set {self.name!r}: {len(self.mean)} means but {len(self.std)} standard deviations; '
-                             f'give one of each for every image channel')
-        if not _is_list(self.colors):
-            raise InputError(f'data set {self.name!r}: colors {self.colors!r} is no list; give one [red, green, blue] a class')
-        colors = tuple(as_color(color, f'data set {self.name!r}: colors') for color in self.colors)
-        object.__setattr__(self, 'colors', colors or distinct_colors(len(self.classes)))
+            raise InputError(f'{where} names no classes; give `classes`, or a dataset.json with them')
+        object.__setattr__(self, 'colors', self.colors or distinct_colors(len(self.classes)))
+        object.__setattr__(self, 'value_range', tuple(map(float, self.value_range)))
         if len(self.colors) != len(self.classes):
-            raise InputError(f'data set {self.name!r}: {len(self.colors)} colours for {len(self.classes)} classes; '
-                             f'give one for each')
+            raise InputError(f'{where}: {len(self.colors)} colours for {len(self.classes)} classes; give one for each')
+        _check_unique(f'{where}: colors', self.colors)
+        labels = 2 if self.overlapping else len(self.classes)
+        if self.ignore_index < labels:
+            meaning = 'a value of the 0/1 masks' if self.overlapping else f'the class {self.classes[self.ignore_index]!r}'
+            raise InputError(f'{where}: ignore_index {self.ignore_index} is also {meaning}; give a value of at least '
+                             f'{labels}')
+        if not self.mean or len(self.mean) != len(self.std):
+            raise InputError(f'{where}: {len(self.mean)} means but {len(self.std)} standard deviations; give one of each '
+                             f'for every image channel')
+        if self.value_range[0] >= self.value_range[1]:
+            raise InputError(f'{where}: value_range {list(self.value_range)} is empty; give [low, high] with low below high')
 
     @property
     def channels(self) -> int:
         """Number of image channels."""
         return len(self.mean)
 
-    def fill(self, largest: int) -> Fill:
-        """The mean colour (images whose largest value is `largest`) and the void label."""
-        return Fill(tuple(largest * value for value in self.mean), self.ignore_index)
+    @property
+    def fill(self) -> Fill:
+        """The mean color in pixel values, the void label and the value range."""
+        low, high = self.value_range
+        return Fill(tuple(low + (high - low) * value for value in self.mean), self.ignore_index, self.value_range)
 
     def save(self, path: pathlib.Path):
-        """Writes the description as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + '\n')
+        """Writes the description as JSON; a reader sees the old file or the new one, never a part."""
+        partial = path.with_name(f'{path.name}.partial')
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: pathlib.Path) -> 'DatasetSpec':
@@ -108,8 +129,8 @@ class DatasetSpec:
         values = read_json(path)
         fields = {field.name for field in dataclasses.fields(cls)}
         if values.keys() != fields:
-            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected {", ".join(sorted(fields))}; mend or '
-                             f'restore it')
+            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected {", ".join(sorted(fields))}; fix '
+                             f'or restore the file')
         return cls(**values)
 
 
@@ -120,40 +141,37 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
       InputError: the file is missing, no JSON, or no object.
     """
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding='utf-8-sig'))
     except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror}); restore it') from None
+        raise InputError(f'{path}: cannot be read ({error.strerror}); restore the file') from None
     except ValueError as error:
-        raise InputError(f'{path}: not JSON ({error}); mend or restore it') from None
+        raise InputError(f'{path}: not JSON ({error}); fix or restore the file') from None
     if not isinstance(values, dict):
-        raise InputError(f'{path}: holds a {type(values).__name__}, expected names and values in braces; mend or restore it')
+        raise InputError(f'{path}: holds a {type(values).__name__}, expected names and values in braces; fix or restore '
+                         f'the file')
     return values
 
 
-def as_color(value: Any, where: str) -> tuple[int, int, int]:
+def as_color(value: Any, where: str) -> Color:
     """Red, green and blue, three integers of 0 to 255.
 
     Raises:
       InputError: it is something else.
     """
-    if not _is_list(value) or len(value) != 3 or not all(_is_integer(part) and 0 <= part <= 255 for part in value):
-        raise InputError(f'{where}: {value!r} is no colour; give [red, green, blue], integers 0 to 255')
+    try:
+        check_value(where, value, Color)
+    except InputError:
+        raise InputError(f'{where}: {value!r} is no color; give [red, green, blue], integers 0 to 255') from None
     return tuple(value)
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+def _check_unique(where: str, values: Sequence):
+    twice = [value for value, count in collections.Counter(values).items() if count > 1]
+    if twice:
+        raise InputError(f'{where}: {twice[0]!r} occurs twice; give each class one of its own')
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+def distinct_colors(count: int) -> tuple[Color, ...]:
     """The palette of PASCAL VOC: the bits of the index spread over the high bits of red, green and blue."""
     index = np.arange(count)
     color = np.zeros((count, 3), int)

@@ -190,6 +190,11 @@ class DrawnSource:
     def __len__(self) -> int:
         return self.samples
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of every sample, in order."""
+        return tuple(f'{self.split}_{index:06d}' for index in range(self.samples))
+
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < self.samples:
             raise IndexError(index)

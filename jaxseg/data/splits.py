@@ -1,0 +1,85 @@
+"""Splits and their identity: which samples a split holds, chosen by their names alone."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from jaxseg.data.spec import Source
+from jaxseg.errors import InputError
+from jaxseg.fields import Probability, check_value
+
+_FIRST = ('train', 'val', 'test')
+
+
+def split_order(name: str) -> tuple[int, str]:
+    """Sort key of split names: train, val, test, then the others alphabetically."""
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
+
+
+def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | None:
+    """The split of one sample, None where the fractions leave it out.
+
+    SHA-256 of seed and name gives a number in [0, 1), which falls into the interval of one split; the intervals follow
+    each other in the order of `split_order`. So neither other samples nor the order of `fractions` matter: an image
+    that is added or removed moves no other one to another split.
+    """
+    digest = hashlib.sha256(f'{seed}:{name}'.encode()).digest()
+    # 53 bits: as many as a float holds exactly, so that the number is below 1.
+    number, end = (int.from_bytes(digest[:8], 'big') >> 11) / 2 ** 53, 0.0
+    for split in sorted(fractions, key=split_order):
+        end += fractions[split]
+        # Shares such as 0.7 + 0.2 + 0.1 add up to a little less than 1.
+        if number < end or end > 1 - 1e-9:
+            return split
+    return None
+
+
+def check_fractions(fractions: Mapping[str, float]):
+    """Raises InputError unless the shares are from 0 to 1 and add up to at most 1."""
+    check_value('data.splits', fractions, Mapping[str, Probability])
+    total = sum(fractions.values())
+    if total > 1 + 1e-9:
+        raise InputError(f'data.splits: the fractions {dict(fractions)} add up to {total:g}; give shares of at most 1')
+
+
+def sample_names(source: Source) -> tuple[str, ...]:
+    """The name of every sample; they are decoded only where the source cannot tell without."""
+    if hasattr(source, 'names'):
+        return tuple(source.names)
+    return tuple(source[index]['name'] for index in range(len(source)))
+
+
+def split_identity(source: Source) -> dict[str, Any]:
+    """What a work directory keeps of a split: `count`, the sorted `names`, and the `sha256` of these, one name a line."""
+    names = sorted(sample_names(source))
+    digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()
+    return {'count': len(names), 'sha256': digest, 'names': names}
+
+
+def check_source(dataset: Any, split: str) -> Source:
+    """A split of a data set, after its files were checked as far as the source can do that in advance.
+
+    Raises:
+      InputError: the split is unknown or empty, or one of its files cannot be used.
+    """
+    source = dataset.source(split)
+    if not len(source):
+        raise InputError(f'data set {dataset.spec.name!r}: split {split!r} is empty; give it at least one sample')
+    if hasattr(source, 'check_files'):
+        source.check_files()
+    return source
+
+
+class FilteredSource:
+    """The samples of a source whose names begin with a prefix."""
+
+    def __init__(self, source: Source, prefix: str):
+        self._source = source
+        chosen = [(i, name) for i, name in enumerate(sample_names(source)) if name.startswith(prefix)]
+        self._indices, self.names = [i for i, _ in chosen], tuple(name for _, name in chosen)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Mapping:
+        return self._source[self._indices[index]]
