@@ -51,8 +51,8 @@ RECIPES = {'corner': FAST, 'corner_slow': dict(steps=1200, batch_size=16, learni
            'camvid': dict(steps=500, batch_size=8, learning_rate=4e-3)}
 COLUMNS = ('dataset', 'context', 'family', 'miou', 'local_ceiling', 'parameters', 'train_seconds', 'radius', 'milliseconds',
            'temporary_mib')
-SHOWN = ('identity', 'large_kernel', 'renet_gru', 'four_directions_mingru', 'diagonal_linear', 'self_attention', 'criss_cross',
-         'windowed')
+SHOWN = ('identity', 'large_kernel_attention', 'renet_gru', 'four_way_rnn_mingru', 'mdrnn_linear', 'self_attention', 'criss_cross',
+         'window_attention')
 
 
 def config_of(entry: dict, dataset: str, data: dict) -> dict:
@@ -61,7 +61,7 @@ def config_of(entry: dict, dataset: str, data: dict) -> dict:
     return dict(
         seed=0, steps=recipe['steps'], batch_size=recipe['batch_size'], data=data,
         transforms=[dict(type='transforms.RandomFlip')] if dataset == 'camvid' else [],
-        model=dict(type='segmenter.Segmenter', encoder=dict(type='plain.ConvPool', widths=[32], stem_stride=2),
+        model=dict(type='segmenter.Segmenter', encoder=dict(type='vgg_like.VGGLike', widths=[32], stem_stride=2),
                    context=[entry], decoder=dict(type='unet.UNet', widths=[32])),
         losses=dict(cross_entropy=dict(type='cross_entropy.cross_entropy')),
         optimizer=dict(type='optimizer.adamw', learning_rate=recipe['learning_rate'], weight_decay=1e-4, clip=1.0),

@@ -13,7 +13,7 @@ from jaxseg.errors import InputError
 def test_a_nested_entry_becomes_the_part_with_its_parts():
     model = build('model', dict(
         type='segmenter.Segmenter',
-        encoder=dict(type='plain.ConvPool', widths=[4, 8], depth=1),
+        encoder=dict(type='vgg_like.VGGLike', widths=[4, 8], depth=1),
         context=[dict(type='identity.Identity'), dict(type='renet.ReNet', features=4)],
         decoder=dict(type='unet.UNet', widths=[4])), classes=3)
     assert model.classes == 3
@@ -27,11 +27,11 @@ def test_a_part_may_live_in_the_users_own_code():
 
 @pytest.mark.parametrize('key, entry, words', [
     ('encoder', dict(type='resnet.Resnet', depth=18), ['encoder', "'resnet.Resnet'", "did you mean 'resnet.ResNet'",
-                                                       'plain.ConvPool']),
+                                                       'vgg_like.VGGLike']),
     ('encoder', dict(type='resnt.ResNet', depth=18), ['jaxseg/encoders/resnt.py', "did you mean 'resnet.ResNet'"]),
     ('encoder', dict(type='resnet.ResNet', dpth=18), ['encoder.dpth', "did you mean 'depth'", 'output_stride']),
-    ('encoder', dict(type='plain.ConvPool', depth='two'), ['encoder.depth', 'expected int', "'two'"]),
-    ('encoder', dict(type='plain.ConvPool', depth=True), ['encoder.depth', 'expected int', 'True']),
+    ('encoder', dict(type='vgg_like.VGGLike', depth='two'), ['encoder.depth', 'expected int', "'two'"]),
+    ('encoder', dict(type='vgg_like.VGGLike', depth=True), ['encoder.depth', 'expected int', 'True']),
     ('encoder', 'resnet.ResNet', ['encoder', 'expected an entry with a type']),
     ('encoder', dict(type='no_such_package.module:Net'), ['no_such_package', 'PYTHONPATH']),
     ('encoder', dict(type='fractions:Fractoin'), ['fractions', "did you mean 'Fraction'"]),
@@ -60,7 +60,7 @@ class Holder:
 
 
 def with_context(*context: dict, **fields) -> dict:
-    return dict(type='segmenter.Segmenter', encoder=dict(type='plain.ConvPool', widths=[4]), context=list(context),
+    return dict(type='segmenter.Segmenter', encoder=dict(type='vgg_like.VGGLike', widths=[4]), context=list(context),
                 decoder=dict(type='fcn.FCN'), **fields)
 
 
@@ -160,7 +160,7 @@ def test_other_annotations_are_the_affair_of_the_part(hint):
 def test_only_what_can_be_such_a_part_is_proposed():
     words = {'data': ('folder.Folder', 'decode.read_image'), 'schedule': ('schedule.poly', 'report.Report'),
              'optimizer': ('optimizer.sgd', 'optimizer.decayed'), 'losses': ('dice.dice', 'weighted.WeightedSum'),
-             'transforms': ('transforms.Resize', 'transforms.resize_pair'), 'encoder': ('plain.ConvPool', 'resnet.BasicBlock'),
+             'transforms': ('transforms.Resize', 'transforms.resize_pair'), 'encoder': ('vgg_like.VGGLike', 'resnet.BasicBlock'),
              'context': ('renet.ReNet', 'ocr.region_features')}
     for key in ROOMS:
         with pytest.raises(InputError, match='known: [a-z]') as error:

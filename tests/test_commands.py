@@ -146,7 +146,7 @@ def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
 @pytest.mark.parametrize('arguments, words', [
     (['--config.stepz=3'], ["config.stepz: run has no field 'stepz'", "did you mean 'steps'"]),
     (['--config.model.encoder.dephth=3'], ['model.encoder.dephth', "did you mean 'depth'"]),
-    (['--config.model.encoder.type=plain.ConvPol'], ["did you mean 'plain.ConvPool'", 'resnet.ResNet']),
+    (['--config.model.encoder.type=vgg_like.VGGLik'], ["did you mean 'vgg_like.VGGLike'", 'resnet.ResNet']),
     (['--config.model.encoder.depth=three'], ['--config.model.encoder.depth=three: expected int']),
     (['--config.model.encoder.norm=layer'], ["norm: 'layer' is unknown; known: batch, group"]),
     (['--config.model.decoder.widths=[8,8,8]'], ['3 widths (8, 8, 8) go beyond stride 1']),

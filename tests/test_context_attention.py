@@ -11,7 +11,7 @@ from jaxseg.context.axial import Axial
 from jaxseg.context.criss_cross import CrissCross
 from jaxseg.context.linear_attention import LinearAttention
 from jaxseg.context.self_attention import SelfAttention
-from jaxseg.context.windowed import Windowed
+from jaxseg.context.window_attention import WindowAttention
 from jaxseg.errors import InputError
 from tests.references import attention
 from tests.references.gradient import central_differences
@@ -62,10 +62,10 @@ DENSE = [
     (Axial(8, heads=2, position='none'), (3, 4), sees_its_line, 2),
     (Axial(8, heads=2, position='relative'), (3, 4), sees_its_line, 2),
     (Axial(8, heads=2, position='rope', layers=2), (1, 4), sees_its_line, 4),
-    (Windowed(8, heads=2, position='none', window=2), (5, 4), sees_its_window, 2),
-    (Windowed(8, heads=2, window=3), (5, 7), sees_its_window, 2),
-    (Windowed(8, heads=2, window=4, position='rope'), (1, 9), sees_its_window, 2),
-    (Windowed(8, heads=2), (3, 2), sees_its_window, 2),
+    (WindowAttention(8, heads=2, position='none', window=2), (5, 4), sees_its_window, 2),
+    (WindowAttention(8, heads=2, window=3), (5, 7), sees_its_window, 2),
+    (WindowAttention(8, heads=2, window=4, position='rope'), (1, 9), sees_its_window, 2),
+    (WindowAttention(8, heads=2), (3, 2), sees_its_window, 2),
 ]
 
 
@@ -101,7 +101,7 @@ def test_criss_cross_begins_as_the_identity_and_learns_its_gamma_first():
 
 
 @pytest.mark.parametrize('layer, sees, blocks', [
-    (Axial(4, heads=1, position='none'), sees_its_line, 2), (Windowed(4, heads=1, window=2, position='none'), sees_its_window, 2),
+    (Axial(4, heads=1, position='none'), sees_its_line, 2), (WindowAttention(4, heads=1, window=2, position='none'), sees_its_window, 2),
     (CrissCross(4), None, 0), (LinearAttention(4, heads=1, position='none'), None, 0)], ids=lambda case: type(case).__name__)
 def test_the_gradient_of_a_layer_equals_the_differences_of_its_reference(layer, sees, blocks):
     x, weights = random(1, 2, 3, 4), random(1, 2, 3, 4, seed=1)
@@ -122,7 +122,7 @@ def test_the_gradient_of_a_layer_equals_the_differences_of_its_reference(layer, 
 
 
 LAYERS = [SelfAttention(8, heads=2, position='relative'), SelfAttention(8, heads=2, position='learned', size=(4, 5)),
-          Axial(8, heads=2, position='rope'), Windowed(8, heads=2, window=2), LinearAttention(8, heads=2), CrissCross(8)]
+          Axial(8, heads=2, position='rope'), WindowAttention(8, heads=2, window=2), LinearAttention(8, heads=2), CrissCross(8)]
 
 
 def test_parameters_trained_at_one_size_serve_another():

@@ -9,17 +9,17 @@ from jaxseg.context.aspp import ASPP
 from jaxseg.context.attention_pooling import AttentionPooling
 from jaxseg.context.axial import Axial
 from jaxseg.context.criss_cross import CrissCross
-from jaxseg.context.diagonal import Diagonal
-from jaxseg.context.four_directions import FourDirections
+from jaxseg.context.flattened_scan import FlattenedScan
+from jaxseg.context.four_way_rnn import FourWayRNN
 from jaxseg.context.identity import Identity
-from jaxseg.context.large_kernel import LargeKernel
+from jaxseg.context.large_kernel_attention import LargeKernelAttention
 from jaxseg.context.linear_attention import LinearAttention
+from jaxseg.context.mdrnn import MDRNN2D
 from jaxseg.context.ocr import OCR
 from jaxseg.context.pyramid_pooling import PyramidPooling
 from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
-from jaxseg.context.snake import Snake
-from jaxseg.context.windowed import Windowed
+from jaxseg.context.window_attention import WindowAttention
 from tests.variables import random, random_variables, run
 
 # With the channels that come out; None: those that go in.
@@ -27,17 +27,17 @@ LAYERS = {
     'identity': (Identity(), None),
     'renet': (ReNet(3, 'mingru'), 6), 'renet_lstm': (ReNet(3, 'lstm'), 6),
     'renet_residual': (ReNet(3, patch=2, merge='residual'), None),
-    'four_summed': (FourDirections(3, 'rglru'), 3), 'four_concatenated': (FourDirections(3, 'lru', combine='concat'), 12),
-    'snake': (Snake(3), 3), 'snake_two': (Snake(3, 's6', transposed=False, combine='concat', order='raster'), 6),
-    'diagonal': (Diagonal(3), 3), 'diagonal_gru': (Diagonal(3, 'gru', combine='concat', patch=3), 12),
-    'diagonal_gated': (Diagonal(3, merge='gated'), None),
+    'four_summed': (FourWayRNN(3, 'rglru'), 3), 'four_concatenated': (FourWayRNN(3, 'lru', combine='concat'), 12),
+    'flattened_scan': (FlattenedScan(3), 3), 'flattened_scan_two': (FlattenedScan(3, 's6', transposed=False, combine='concat', order='raster'), 6),
+    'mdrnn': (MDRNN2D(3), 3), 'mdrnn_gru': (MDRNN2D(3, 'gru', combine='concat', patch=3), 12),
+    'mdrnn_gated': (MDRNN2D(3, merge='gated'), None),
     'attention_pooling': (AttentionPooling(), None), 'self_attention': (SelfAttention(8, heads=2), 8),
     'relative': (SelfAttention(8, heads=2, position='relative'), 8),
     'learned': (SelfAttention(8, heads=2, position='learned', size=(4, 5)), 8),
-    'rope': (Axial(8, heads=2, position='rope'), 8), 'windowed': (Windowed(8, heads=2, window=2), 8),
+    'rope': (Axial(8, heads=2, position='rope'), 8), 'window_attention': (WindowAttention(8, heads=2, window=2), 8),
     'linear_attention': (LinearAttention(8, heads=2), 8), 'criss_cross': (CrissCross(8), 8),
     'aspp': (ASPP(4, rates=(1, 3)), 4), 'pyramid_pooling': (PyramidPooling(4, bins=(1, 2, 3)), 4),
-    'ocr': (OCR(4, classes=3), 4), 'large_kernel': (LargeKernel(4, kernel=5, dilation=2), 4),
+    'ocr': (OCR(4, classes=3), 4), 'large_kernel_attention': (LargeKernelAttention(4, kernel=5, dilation=2), 4),
 }
 every_layer = pytest.mark.parametrize('name', LAYERS)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.context.aspp import ASPP
-from jaxseg.context.large_kernel import LargeKernel
+from jaxseg.context.large_kernel_attention import LargeKernelAttention
 from jaxseg.context.ocr import OCR, region_features
 from jaxseg.context.pyramid_pooling import PyramidPooling
 from jaxseg.errors import InputError
@@ -21,7 +21,7 @@ LAYERS = {
     'aspp': (ASPP(4, rates=(1, 3)), functools.partial(convolutional.aspp, rates=(1, 3))),
     'pyramid_pooling': (PyramidPooling(4, bins=(1, 2, 3)), functools.partial(convolutional.pyramid_pooling, bins=(1, 2, 3))),
     'ocr': (OCR(4, classes=3), lambda x, variables: convolutional.ocr(x, variables)[0]),
-    'large_kernel': (LargeKernel(4, kernel=5, dilation=2), functools.partial(convolutional.large_kernel, dilation=2)),
+    'large_kernel_attention': (LargeKernelAttention(4, kernel=5, dilation=2), functools.partial(convolutional.large_kernel_attention, dilation=2)),
 }
 every_layer = pytest.mark.parametrize('name', LAYERS)
 
@@ -81,7 +81,7 @@ def test_every_position_of_a_global_layer_depends_on_every_pixel(layer):
 
 @pytest.mark.parametrize('kernel, dilation, reach', [(5, 2, 3), (3, 3, 2), (5, 1, 2)])
 def test_large_kernel_sees_its_reach_in_both_directions_and_no_further(kernel, dilation, reach):
-    x, layer = random(1, 5, 9, 4), LargeKernel(4, kernel, dilation)
+    x, layer = random(1, 5, 9, 4), LargeKernelAttention(4, kernel, dilation)
     changes = influence(layer, alive(layer, x, train=False), x)
     places = np.array(list(np.ndindex(5, 9)))
     distance = np.abs(places[:, None] - places[None]).max(-1).reshape(45, 5, 9)
@@ -90,7 +90,7 @@ def test_large_kernel_sees_its_reach_in_both_directions_and_no_further(kernel, d
 
 
 def test_the_default_large_kernel_sees_11_positions_each_way():
-    x, layer = random(1, 1, 24, 2), LargeKernel(2)
+    x, layer = random(1, 1, 24, 2), LargeKernelAttention(2)
     changes = influence(layer, alive(layer, x, train=False), x)[:, 0]
     assert changes[0, 11] > 1e-6 and changes[0, 12] == 0
 
@@ -178,7 +178,7 @@ def test_group_norm_does_not_normalise_the_mean_of_a_picture_away():
 
 def test_large_kernel_begins_with_attention_as_large_as_its_input():
     # Kernels scaled by all channels, as for a full convolution, would make it 64 times smaller at 128 channels.
-    x, layer = random(1, 24, 24, 128), LargeKernel(128)
+    x, layer = random(1, 24, 24, 128), LargeKernelAttention(128)
     params = jax.jit(lambda: layer.init(jax.random.key(0), x, train=False))()['params']
     for name in ('near', 'far'):
         kernel = np.asarray(params[name]['kernel'])
@@ -191,7 +191,7 @@ def test_a_field_that_cannot_be_used_is_named():
             (ASPP(4, rates=(6, 0)), r'aspp.ASPP: rates \(6, 0\) must be 1 or more'),
             (PyramidPooling(4, bins=()), r'pyramid_pooling.PyramidPooling: bins \(\)'),
             (PyramidPooling(4, bins=(0, 2)), r'bins \(0, 2\); give one or more, each at least 1'),
-            (LargeKernel(4, kernel=24), 'large_kernel.LargeKernel: kernel 24 over dilation 3.*odd'),
-            (LargeKernel(4, dilation=0), 'kernel 21 over dilation 0'), (OCR(4, classes=3, norm='layer'), "'layer' is unknown")):
+            (LargeKernelAttention(4, kernel=24), 'large_kernel_attention.LargeKernelAttention: kernel 24 over dilation 3.*odd'),
+            (LargeKernelAttention(4, dilation=0), 'kernel 21 over dilation 0'), (OCR(4, classes=3, norm='layer'), "'layer' is unknown")):
         with pytest.raises(InputError, match=message):
             layer.init(jax.random.key(0), x, train=True)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.context.diagonal import Diagonal, skew, unskew
-from jaxseg.context.four_directions import FourDirections
+from jaxseg.context.flattened_scan import FlattenedScan, turn
+from jaxseg.context.four_way_rnn import FourWayRNN
+from jaxseg.context.mdrnn import MDRNN2D, skew, unskew
 from jaxseg.context.renet import ReNet
-from jaxseg.context.snake import Snake, turn
 from jaxseg.errors import InputError
 from jaxseg.layers.merge import Merge, fold, unfold
 from tests.references import recurrence, spatial
@@ -45,36 +45,36 @@ def test_renet_equals_the_loop_with_every_cell(cell):
 
 
 @pytest.mark.parametrize('cell, combine', [('gru', 'sum'), ('rglru', 'concat')])
-def test_four_directions_equal_the_loop_over_lines_and_positions(cell, combine):
-    x, layer = random(2, 3, 4, 5), FourDirections(3, cell, combine)
+def test_four_way_rnn_equals_the_loop_over_lines_and_positions(cell, combine):
+    x, layer = random(2, 3, 4, 5), FourWayRNN(3, cell, combine)
     params = made(layer, x)
-    np.testing.assert_allclose(run(layer, params, x), joined(spatial.four_directions(cell, x, params), combine), atol=1e-5)
+    np.testing.assert_allclose(run(layer, params, x), joined(spatial.four_way_rnn(cell, x, params), combine), atol=1e-5)
 
 
 @pytest.mark.parametrize('cell, order, transposed', [('mingru', 'snake', True), ('gru', 'raster', True), ('lru', 'snake', False)])
-def test_snake_equals_the_loop_along_its_path(cell, order, transposed):
-    x, layer = random(2, 3, 4, 5), Snake(3, cell, order, transposed, 'concat')
+def test_flattened_scan_equals_the_loop_along_its_path(cell, order, transposed):
+    x, layer = random(2, 3, 4, 5), FlattenedScan(3, cell, order, transposed, 'concat')
     params = made(layer, x)
-    expected = joined(spatial.snake(cell, x, params, order=order, transposed=transposed), 'concat')
+    expected = joined(spatial.flattened_scan(cell, x, params, order=order, transposed=transposed), 'concat')
     np.testing.assert_allclose(run(layer, params, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('cell', ['linear', 'gru'])
 @pytest.mark.parametrize('height, width', [(3, 4), (5, 2), (1, 3), (1, 1)])
 def test_the_diagonal_scan_equals_the_double_loop_over_rows_and_columns(cell, height, width):
-    x, layer = random(2, height, width, 5), Diagonal(3, cell, 'concat')
+    x, layer = random(2, height, width, 5), MDRNN2D(3, cell, 'concat')
     params = made(layer, x)
-    expected = joined(spatial.diagonal(cell, x, params['corners']), 'concat')
+    expected = joined(spatial.mdrnn(cell, x, params['corners']), 'concat')
     np.testing.assert_allclose(run(layer, params, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('cell', ['linear', 'gru'])
 def test_the_gradient_of_the_diagonal_scan_equals_the_differences_of_the_double_loop(cell):
-    x, weights, layer = random(1, 3, 2, 2), random(1, 3, 2, 2, seed=1), Diagonal(2, cell)
+    x, weights, layer = random(1, 3, 2, 2), random(1, 3, 2, 2, seed=1), MDRNN2D(2, cell)
     params = made(layer, x)
     gradient = jax.jit(jax.grad(lambda params, x: jnp.sum(layer.apply({'params': params}, x, train=False) * weights), (0, 1)))
     expected = central_differences(
-        lambda params, x: np.sum(sum(spatial.diagonal(cell, x, params['corners'])) * weights), params, x)
+        lambda params, x: np.sum(sum(spatial.mdrnn(cell, x, params['corners'])) * weights), params, x)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), gradient(params, x), expected)
 
 
@@ -125,7 +125,7 @@ def test_the_diagonals_of_a_map_of_six():
 
 def test_a_linear_corner_with_equal_gates_counts_paths():
     # One third each, v = 9 at (0, 0) only: h[i, j] = 3 * binomial(i + j, i) / 3 ** (i + j).
-    x, layer = np.zeros((1, 3, 3, 1), np.float32), Diagonal(1, combine='concat')
+    x, layer = np.zeros((1, 3, 3, 1), np.float32), MDRNN2D(1, combine='concat')
     x[0, 0, 0] = 9
     params = jax.tree.map(np.zeros_like, made(layer, x))
     params['corners']['input']['kernel'][0, 0, 3] = 1
@@ -146,14 +146,14 @@ def sees(layer, height: int, width: int) -> np.ndarray:
     return np.abs(out[:-1] - out[-1:]).max(-1) > 1e-6
 
 
-@pytest.mark.parametrize('layer', [ReNet(2, 'mingru'), Snake(2), Snake(2, order='raster', transposed=False), Diagonal(2),
-                                   Diagonal(2, 'gru'), ReNet(2, patch=2, merge='gated')], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize('layer', [ReNet(2, 'mingru'), FlattenedScan(2), FlattenedScan(2, order='raster', transposed=False), MDRNN2D(2),
+                                   MDRNN2D(2, 'gru'), ReNet(2, patch=2, merge='gated')], ids=lambda layer: type(layer).__name__)
 def test_every_output_depends_on_every_pixel(layer):
     assert sees(layer, 3, 4).all()
 
 
 def test_one_layer_of_four_directions_sees_its_row_and_its_column_only():
-    seen = sees(FourDirections(2), 3, 4)
+    seen = sees(FourWayRNN(2), 3, 4)
     for pixel, (i, j) in enumerate(np.ndindex(3, 4)):
         cross = np.zeros((3, 4), bool)
         cross[i, :] = cross[:, j] = True
@@ -161,7 +161,7 @@ def test_one_layer_of_four_directions_sees_its_row_and_its_column_only():
 
 
 def test_a_flipped_picture_exchanges_two_of_four_directions():
-    x, layer = random(1, 3, 4, 3), FourDirections(2, 'mingru')
+    x, layer = random(1, 3, 4, 3), FourWayRNN(2, 'mingru')
     params = made(layer, x)
     mirrored = {**params, 'right': params['left'], 'left': params['right']}
     np.testing.assert_allclose(run(layer, mirrored, x[:, :, ::-1])[:, :, ::-1], run(layer, params, x), atol=1e-5)
@@ -171,7 +171,7 @@ def test_a_flipped_picture_exchanges_two_of_four_directions():
 
 @pytest.mark.parametrize('cell', ['linear', 'gru'])
 def test_a_flipped_picture_exchanges_the_corners(cell):
-    x, layer = random(1, 3, 4, 3), Diagonal(2, cell)
+    x, layer = random(1, 3, 4, 3), MDRNN2D(2, cell)
     params = made(layer, x)
     for axes, corners in (((1,), [1, 0, 3, 2]), ((2,), [2, 3, 0, 1]), ((1, 2), [3, 2, 1, 0])):
         exchanged = jax.tree.map(lambda leaf, corners=corners: leaf[np.array(corners)], params)
@@ -182,7 +182,7 @@ def test_a_flipped_picture_exchanges_the_corners(cell):
 @pytest.mark.parametrize('order', ['raster', 'snake'])
 def test_half_a_turn_of_the_picture_exchanges_the_ways_of_the_snake(order):
     # With odd sides the path turned by 180 degrees is the path backward.
-    x, layer = random(1, 3, 5, 3), Snake(2, order=order)
+    x, layer = random(1, 3, 5, 3), FlattenedScan(2, order=order)
     params = made(layer, x)
     exchanged = {f'{lines}_{way}': params[f'{lines}_{other}'] for lines in ('rows', 'columns')
                  for way, other in (('forward', 'backward'), ('backward', 'forward'))}
@@ -192,7 +192,7 @@ def test_half_a_turn_of_the_picture_exchanges_the_ways_of_the_snake(order):
 # Numbers, shapes, memory
 
 def test_the_linear_diagonal_state_stays_between_its_inputs_however_large_the_map():
-    x, layer = 100 * random(1, 40, 30, 2), Diagonal(2, combine='concat')
+    x, layer = 100 * random(1, 40, 30, 2), MDRNN2D(2, combine='concat')
     params = made(layer, x)
     weights = params['corners']['input']
     value = np.stack([x @ kernel + bias for kernel, bias in zip(weights['kernel'], weights['bias'], strict=True)])[..., 6:]
@@ -205,11 +205,11 @@ def test_the_linear_diagonal_state_stays_between_its_inputs_however_large_the_ma
 def test_a_patch_and_a_merge_that_change_nothing_have_no_parameters():
     x = random(1, 2, 3, 4)
     assert set(made(ReNet(2), x)) == {'rows0_forward', 'rows0_backward', 'columns0_forward', 'columns0_backward'}
-    assert set(made(FourDirections(2), x)) == {'right', 'left', 'down', 'up'}
+    assert set(made(FourWayRNN(2), x)) == {'right', 'left', 'down', 'up'}
     assert Merge().apply({}, x, x) is x
 
 
-@pytest.mark.parametrize('layer', [ReNet, FourDirections, Snake])
+@pytest.mark.parametrize('layer', [ReNet, FourWayRNN, FlattenedScan])
 def test_checkpoints_change_no_number_and_reach_the_cell(layer):
     x = random(2, 3, 4, 3)
     params = made(layer(2, 'gru'), x)
@@ -220,7 +220,7 @@ def test_checkpoints_change_no_number_and_reach_the_cell(layer):
 
 def test_memory_of_the_diagonal_scan_is_linear_in_the_number_of_positions_whatever_the_shape():
     def temporary(height, width):
-        layer, x = Diagonal(8), jax.ShapeDtypeStruct((1, height, width, 8), jnp.float32)
+        layer, x = MDRNN2D(8), jax.ShapeDtypeStruct((1, height, width, 8), jnp.float32)
         params = jax.eval_shape(lambda x: layer.init(jax.random.key(0), x, train=True), x)
         loss = jax.grad(lambda params, x: layer.apply(params, x, train=True).sum())
         return jax.jit(loss).lower(params, x).compile().memory_analysis().temp_size_in_bytes
@@ -233,10 +233,10 @@ def test_memory_of_the_diagonal_scan_is_linear_in_the_number_of_positions_whatev
 @pytest.mark.parametrize('layer, message', [
     (ReNet(2, merge='add'), "merge: 'add' is unknown; known: replace, residual, gated"),
     (ReNet(2, patch=0), 'patch: 0 is below 1'),
-    (FourDirections(2, combine='mean'), "combine: 'mean' is unknown; known: sum, concat"),
-    (FourDirections(2, 'rnn'), "'rnn' is unknown; known: gru, lstm"),
-    (Snake(2, order='spiral'), "order: 'spiral' is unknown; known: snake, raster"),
-    (Diagonal(2, 'lstm'), "cell: 'lstm' is unknown; known: linear, gru"),
+    (FourWayRNN(2, combine='mean'), "combine: 'mean' is unknown; known: sum, concat"),
+    (FourWayRNN(2, 'rnn'), "'rnn' is unknown; known: gru, lstm"),
+    (FlattenedScan(2, order='spiral'), "order: 'spiral' is unknown; known: snake, raster"),
+    (MDRNN2D(2, 'lstm'), "cell: 'lstm' is unknown; known: linear, gru"),
 ], ids=lambda value: value if isinstance(value, str) else type(value).__name__)
 def test_a_field_that_cannot_be_used_is_named(layer, message):
     with pytest.raises(InputError, match=message):

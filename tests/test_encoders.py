@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from jaxseg.encoders.plain import ConvPool
 from jaxseg.encoders.resnet import ResNet
+from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
 from jaxseg.layers import conv
 
@@ -76,7 +76,7 @@ def test_group_norm_and_width_are_fields_of_a_resnet():
 
 @pytest.mark.parametrize('stem_stride', [1, 2, 4])
 def test_conv_pool_gives_every_stage_before_its_pooling_and_the_last_one_pooled(stem_stride):
-    encoder = ConvPool((4, 8, 16), depth=1, stem_stride=stem_stride)
+    encoder = VGGLike((4, 8, 16), depth=1, stem_stride=stem_stride)
     features, _ = shapes(encoder)
     expected = [(stem_stride, 4), (2 * stem_stride, 8), (4 * stem_stride, 16), (8 * stem_stride, 16)]
     assert [(stride, feature.shape[-1]) for stride, feature in features.items()] == expected
@@ -86,13 +86,13 @@ def test_conv_pool_gives_every_stage_before_its_pooling_and_the_last_one_pooled(
 
 
 def test_conv_pool_has_depth_convolutions_a_stage():
-    _, variables = shapes(ConvPool((4, 8), depth=3), channels=5)
+    _, variables = shapes(VGGLike((4, 8), depth=3), channels=5)
     weights = 9 * (5 * 4 + 2 * 4 * 4 + 4 * 8 + 2 * 8 * 8)
     assert count(variables['params']) == weights + 2 * 3 * (4 + 8)
 
 
 def test_the_last_map_of_conv_pool_is_the_maximum_of_two_by_two():
-    encoder, x = ConvPool((3, 4), depth=1), np.random.default_rng(0).normal(size=(1, 8, 12, 2)).astype(np.float32)
+    encoder, x = VGGLike((3, 4), depth=1), np.random.default_rng(0).normal(size=(1, 8, 12, 2)).astype(np.float32)
     features, _ = jax.jit(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True))(x)
     np.testing.assert_array_equal(features[4], np.asarray(features[2]).reshape(1, 2, 2, 3, 2, 4).max((2, 4)))
     assert float(features[2].min()) == 0
@@ -102,9 +102,9 @@ def test_the_last_map_of_conv_pool_is_the_maximum_of_two_by_two():
     (ResNet(20), 'depth 20.*18, 34, 50, 101, 152'),
     (ResNet(18, output_stride=4), 'output_stride 4.*8, 16 or 32'),
     (ResNet(18, norm='instance'), "'instance'.*batch, group"),
-    (ConvPool((4,), stem_stride=3), 'stem_stride 3.*1, 2 or 4'),
-    (ConvPool((4,), depth=0), 'depth 0.*at least 1'),
-    (ConvPool(()), r'widths \(\).*names a stage'),
+    (VGGLike((4,), stem_stride=3), 'stem_stride 3.*1, 2 or 4'),
+    (VGGLike((4,), depth=0), 'depth 0.*at least 1'),
+    (VGGLike(()), r'widths \(\).*names a stage'),
 ])
 def test_a_field_outside_its_range_is_named(encoder, words):
     with pytest.raises(InputError, match=words):

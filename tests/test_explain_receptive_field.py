@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.context.four_directions import FourDirections
+from jaxseg.context.four_way_rnn import FourWayRNN
 from jaxseg.errors import InputError
 from jaxseg.explain.receptive_field import effective_receptive_field, radius, save_heatmap
 from jaxseg.layers.conv import convolve
@@ -42,7 +42,7 @@ def test_the_mean_is_over_pictures_channels_and_classes():
 
 
 def test_four_directions_see_the_own_row_and_column_and_nothing_else():
-    layer, x = FourDirections(3, 'mingru'), random(2, 5, 6, 2)
+    layer, x = FourWayRNN(3, 'mingru'), random(2, 5, 6, 2)
     variables = random_variables(layer, x, train=False)
     field = np.asarray(effective_receptive_field(lambda images: layer.apply(variables, images, train=False), x, (1, 4)))
     cross = np.zeros((5, 6), bool)

@@ -12,7 +12,7 @@ from jaxseg.errors import InputError
 from jaxseg.layers.conv import Conv, convolve
 from jaxseg.layers.norm import DATA_AXIS, Norm
 from jaxseg.layers.position import sine_2d
-from jaxseg.layers.resize import adaptive_average_pool, enlarge, pad_to_multiple, reduce, upsample_nearest
+from jaxseg.layers.resize import adaptive_average_pool, downsample, pad_to_multiple, resize_bilinear, upsample_nearest
 from tests.references import convolutional
 from tests.variables import random
 
@@ -140,10 +140,10 @@ def test_nearest_upsampling_repeats_pixels_and_sums_gradients():
 
 def test_enlarging_is_bilinear_with_half_pixel_centres_and_a_clamped_border():
     x = np.array([0.0, 4.0, 8.0], np.float32)[None, :, None, None]
-    out = enlarge(x, (6, 1), (2, 1))[0, :, 0, 0]
+    out = resize_bilinear(x, (6, 1), (2, 1))[0, :, 0, 0]
     np.testing.assert_allclose(out, [0, 1, 3, 5, 7, 8], atol=1e-6)
-    np.testing.assert_allclose(enlarge(x, (4, 1), (2, 1))[0, :, 0, 0], out[:4], atol=1e-6)
-    assert enlarge(x, (3, 1), (1, 1)) is x
+    np.testing.assert_allclose(resize_bilinear(x, (4, 1), (2, 1))[0, :, 0, 0], out[:4], atol=1e-6)
+    assert resize_bilinear(x, (3, 1), (1, 1)) is x
 
 
 def test_padding_repeats_the_border_at_the_bottom_and_the_right():
@@ -154,12 +154,12 @@ def test_padding_repeats_the_border_at_the_bottom_and_the_right():
 
 def test_reducing_to_half_keeps_the_mean_and_rounds_sides_up():
     x = np.full((1, 7, 10, 1), 3, np.float32)
-    out = reduce(x, 0.5)
+    out = downsample(x, 0.5)
     assert out.shape == (1, 4, 5, 1)
     np.testing.assert_allclose(out, 3, rtol=1e-6)
-    assert reduce(x, 1.0) is x
-    with pytest.raises(InputError, match='resolution: 1.5'):
-        reduce(x, 1.5)
+    assert downsample(x, 1.0) is x
+    with pytest.raises(InputError, match='input_scale: 1.5'):
+        downsample(x, 1.5)
 
 
 def test_adaptive_pooling_has_the_cells_of_torch():

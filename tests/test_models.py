@@ -18,8 +18,8 @@ from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.decoders.fcn import FCN
 from jaxseg.decoders.unet import UNet
-from jaxseg.encoders.plain import ConvPool
 from jaxseg.encoders.resnet import ResNet
+from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
 from jaxseg.layers.norm import DATA_AXIS
 from jaxseg.models.segmenter import Segmenter
@@ -29,7 +29,7 @@ from tests.variables import random_variables
 
 CLASSES = 5
 ENCODERS = {
-    'plain': ConvPool((4, 8, 8), depth=1), 'stem4': ConvPool((4, 8), depth=1, stem_stride=4),
+    'plain': VGGLike((4, 8, 8), depth=1), 'stem4': VGGLike((4, 8), depth=1, stem_stride=4),
     'resnet': ResNet(18, width=4), 'dilated': ResNet(18, width=4, output_stride=8, norm='group'),
 }
 CONTEXTS = {
@@ -45,7 +45,7 @@ def images(batch: int, height: int, width: int, channels: int) -> np.ndarray:
 
 
 def small(context: str = 'identity', **fields) -> Segmenter:
-    return Segmenter(ConvPool((4, 8), depth=1), CONTEXTS[context], UNet((4,)), CLASSES, **fields)
+    return Segmenter(VGGLike((4, 8), depth=1), CONTEXTS[context], UNet((4,)), CLASSES, **fields)
 
 
 def shapes(model, *shape: int, train: bool = True):
@@ -111,7 +111,7 @@ def test_a_picture_that_needs_no_padding_equals_the_crop_of_the_padded_one():
 
 
 def test_coarse_logits_are_enlarged_between_pixel_centres_and_cropped():
-    model, x = Segmenter(ConvPool((4,), depth=1), Identity(), FCN((4,)), CLASSES), images(1, 7, 6, 3)
+    model, x = Segmenter(VGGLike((4,), depth=1), Identity(), FCN((4,)), CLASSES), images(1, 7, 6, 3)
     variables = random_variables(model, x, train=True)
     even = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), 'edge')
     logits = run(model, variables, x)
@@ -121,12 +121,12 @@ def test_coarse_logits_are_enlarged_between_pixel_centres_and_cropped():
     np.testing.assert_allclose(corner[1] - corner[0], (corner[2] - corner[0]) / 3, atol=1e-5)
 
 
-@pytest.mark.parametrize('resolution', [0.5, 0.7])
-def test_a_reduced_resolution_still_gives_logits_of_every_pixel(resolution):
-    logits, _ = shapes(small(resolution=resolution), 2, 101, 131, 3)
+@pytest.mark.parametrize('input_scale', [0.5, 0.7])
+def test_a_reduced_input_scale_still_gives_logits_of_every_pixel(input_scale):
+    logits, _ = shapes(small(input_scale=input_scale), 2, 101, 131, 3)
     assert logits.shape == (2, 101, 131, CLASSES)
-    with pytest.raises(InputError, match='resolution'):
-        shapes(small(resolution=0.0), 1, 32, 32, 3)
+    with pytest.raises(InputError, match='input_scale'):
+        shapes(small(input_scale=0.0), 1, 32, 32, 3)
 
 
 def test_the_auxiliary_head_gives_logits_in_training_only():
@@ -159,7 +159,7 @@ def test_what_a_context_layer_sows_is_brought_to_image_size_like_the_logits_them
             return features[max(features)]
 
     x = images(2, 21, 30, 3)
-    model = Segmenter(ConvPool((4, 8), depth=1), (Identity(), Sowing()), Coarsest(), CLASSES, resolution=0.7)
+    model = Segmenter(VGGLike((4, 8), depth=1), (Identity(), Sowing()), Coarsest(), CLASSES, input_scale=0.7)
     variables = random_variables(model, x, train=True)
     head = np.zeros((3, 3, 8, CLASSES), np.float32)
     head[1, 1, :CLASSES] = np.eye(CLASSES)
@@ -193,7 +193,7 @@ def test_regions_are_sown_in_training_only_and_only_where_somebody_asks():
 
 def test_the_loss_of_a_step_has_the_term_of_the_regions():
     batch = {'image': images(2, 21, 30, 3), 'label': np.zeros((2, 21, 30), np.int32), 'valid': np.ones((2, 21, 30), bool)}
-    model = Segmenter(ConvPool((4,), depth=1), OCR(4, CLASSES), FCN((4,)), CLASSES, auxiliary_weight=0.3)
+    model = Segmenter(VGGLike((4,), depth=1), OCR(4, CLASSES), FCN((4,)), CLASSES, auxiliary_weight=0.3)
     variables = random_variables(model, batch['image'], train=True)
     losses, rule = build_losses(dict(cross_entropy=dict(type='cross_entropy.cross_entropy'))), optax.sgd(0.1)
     step = make_train_step(model=model, losses=losses, optimizer=rule, schedule=lambda i: 0.1, normalize=lambda x: x, seed=0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import InputError
-from jaxseg.layers.dense import product
+from jaxseg.layers.dense import matmul_f32
 from jaxseg.layers.linear_cells import LINEAR, softplus
 from jaxseg.layers.linear_recurrence import SCHEDULES, linear_recurrence
 from jaxseg.layers.nonlinear_cells import NONLINEAR
@@ -268,11 +268,11 @@ def test_what_cannot_be_asked_of_a_cell_is_refused():
             jax.eval_shape(Recurrence(4, **options).init, jax.random.key(0), x)
 
 
-def test_the_product_has_the_gradients_of_a_product():
+def test_matmul_f32_has_the_gradients_of_a_matrix_product():
     x, kernel, weights = random(2, 3, 4), random(4, 5, seed=1), random(2, 3, 5, seed=2)
     for dtype, tolerance in ((np.float32, 1e-6), (jnp.bfloat16, 2e-2)):
         found, plain = (jax.grad(lambda x, kernel, f=f: jnp.sum(f(x, kernel) * weights), (0, 1))(x.astype(dtype), kernel)
-                        for f in (product, lambda x, kernel: x.astype(np.float32) @ kernel))
+                        for f in (matmul_f32, lambda x, kernel: x.astype(np.float32) @ kernel))
         for one, other in zip(found, plain, strict=True):
             assert one.dtype == other.dtype
             np.testing.assert_allclose(one.astype(np.float32), other.astype(np.float32), rtol=tolerance, atol=tolerance)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.layers.chrono import REACH
+from jaxseg.layers.chrono_bias_init import REACH
 from jaxseg.layers.linear_cells import LINEAR
 from jaxseg.layers.recurrence import Recurrence
 

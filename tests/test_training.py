@@ -25,7 +25,7 @@ LOSSES = dict(cross_entropy=dict(type='cross_entropy.cross_entropy'), dice=dict(
 
 def small_model(**fields) -> nn.Module:
     return build('model', dict(
-        type='segmenter.Segmenter', encoder=dict(type='plain.ConvPool', widths=[4, 8], depth=1),
+        type='segmenter.Segmenter', encoder=dict(type='vgg_like.VGGLike', widths=[4, 8], depth=1),
         context=dict(type='identity.Identity'), decoder=dict(type='unet.UNet', widths=[4]), **fields), classes=3)
 
 

@@ -144,10 +144,10 @@ def ratios(rows: list[dict]) -> dict[str, float]:
         return name, 'torch', 'milliseconds'
 
     wanted = {
-        'time of four GRUs / four minGRUs': (ours('four_directions_gru'), ours('four_directions_mingru')),
-        'time of four GRUs / four RG-LRUs': (ours('four_directions_gru'), ours('four_directions_rglru')),
-        'time of four GRUs, torch / four minGRUs': (theirs('four_directions_gru'), ours('four_directions_mingru')),
-        'time of four GRUs, jaxseg / torch': (ours('four_directions_gru'), theirs('four_directions_gru')),
+        'time of four GRUs / four minGRUs': (ours('four_way_rnn_gru'), ours('four_way_rnn_mingru')),
+        'time of four GRUs / four RG-LRUs': (ours('four_way_rnn_gru'), ours('four_way_rnn_rglru')),
+        'time of four GRUs, torch / four minGRUs': (theirs('four_way_rnn_gru'), ours('four_way_rnn_mingru')),
+        'time of four GRUs, jaxseg / torch': (ours('four_way_rnn_gru'), theirs('four_way_rnn_gru')),
         'time of ReNet GRU, jaxseg / torch': (ours('renet_gru'), theirs('renet_gru')),
         'time of ReNet LSTM, jaxseg / torch': (ours('renet_lstm'), theirs('renet_lstm')),
         'time of attention, jaxseg / torch': (ours('attend'), theirs('attend')),

@@ -22,7 +22,7 @@ class ReNet(torch.nn.Module):
         return self.columns(x.transpose(1, 2).reshape(b * w, h, c))[0].reshape(b, w, h, c).transpose(1, 2)
 
 
-class FourDirections(torch.nn.Module):
+class FourWayRNN(torch.nn.Module):
     """Rows and columns of the same map, both directions, summed: (B, H, W, C) -> (B, H, W, C)."""
 
     def __init__(self, kind: type, channels: int):
@@ -46,7 +46,7 @@ def attention(x, heads: int):
 def works(name: str, pixels: np.ndarray, *, heads: int) -> dict[str, Callable]:
     """`{work: function of nothing}`; empty for a layer that PyTorch does not have."""
     layers = {'renet_gru': (ReNet, torch.nn.GRU), 'renet_lstm': (ReNet, torch.nn.LSTM),
-              'four_directions_gru': (FourDirections, torch.nn.GRU)}
+              'four_way_rnn_gru': (FourWayRNN, torch.nn.GRU)}
     if name in layers:
         module, kind = layers[name]
         layer = module(kind, pixels.shape[-1])

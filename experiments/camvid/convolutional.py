@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
             encoder=dict(type='resnet.ResNet', depth=18, width=32),
             context=[dict(type='identity.Identity')],
             decoder=dict(type='unet.UNet', widths=[128, 64, 48, 32]),
-            resolution=0.5,
+            input_scale=0.5,
         ),
         losses=dict(
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0,

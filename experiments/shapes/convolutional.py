@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
         ],
         model=dict(
             type='segmenter.Segmenter',
-            encoder=dict(type='plain.ConvPool', widths=[16, 32, 64, 128], depth=2, stem_stride=2),
+            encoder=dict(type='vgg_like.VGGLike', widths=[16, 32, 64, 128], depth=2, stem_stride=2),
             context=[dict(type='identity.Identity')],
             decoder=dict(type='unet.UNet', widths=[96, 64, 32, 16]),
         ),

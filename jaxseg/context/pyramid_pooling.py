@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxseg.errors import InputError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Norm
-from jaxseg.layers.resize import adaptive_average_pool, enlarge
+from jaxseg.layers.resize import adaptive_average_pool, resize_bilinear
 
 
 class PyramidPooling(nn.Module):
@@ -35,6 +35,6 @@ class PyramidPooling(nn.Module):
             y = Conv(width, 1, bias=n == 1, name=f'bin{n}_conv')(adaptive_average_pool(x, (n, n)))
             if n > 1:
                 y = Norm(self.norm, name=f'bin{n}_norm')(y, train=train)
-            levels.append(enlarge(nn.relu(y), size, (size[0] / n, size[1] / n)))
+            levels.append(resize_bilinear(nn.relu(y), size, (size[0] / n, size[1] / n)))
         y = Conv(self.features, name='project_conv')(jnp.concatenate(levels, -1))
         return nn.relu(Norm(self.norm, name='project_norm')(y, train=train))

@@ -6,7 +6,7 @@ from jax import lax
 
 
 @jax.custom_vjp
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def matmul_f32(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`x W` in the dtype of `x`, summed up in float32: (..., C), (C, features) -> (..., features) float32.
 
     The gradient of the kernel is `x^T dy` with the leading axes as one. Derived from `x @ W` it would be `(dy^T x)^T`, for
@@ -17,7 +17,7 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _forward(x: jax.Array, kernel: jax.Array):
-    return product(x, kernel), (x, kernel)
+    return matmul_f32(x, kernel), (x, kernel)
 
 
 def _backward(kept, slope: jax.Array):
@@ -33,4 +33,4 @@ def weight_gradient(x: jax.Array, slope: jax.Array) -> jax.Array:
     return lax.dot_general(x, slope, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
 
 
-product.defvjp(_forward, _backward)
+matmul_f32.defvjp(_forward, _backward)

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.layers.chrono import chrono
-from jaxseg.layers.dense import product
+from jaxseg.layers.chrono_bias_init import chrono_bias_init
+from jaxseg.layers.dense import matmul_f32
 
 S6_STATES = 16  # per channel, as in Mamba
 S6_CHUNK = 16  # steps whose states are held at once
@@ -26,7 +26,7 @@ RING = (0.9, 0.999)  # decays at the start, RG-LRU and LRU
 def dense(param: Callable, name: str, x: jax.Array, features: int, bias: Callable | None = nn.initializers.zeros) -> jax.Array:
     """`x W + b` in the dtype of `x`, summed up in float32: (..., C) -> (..., features) float32."""
     kernel = param(f'{name}_kernel', nn.initializers.lecun_normal(), (x.shape[-1], features))
-    y = product(x, kernel)
+    y = matmul_f32(x, kernel)
     if bias is None:
         return y
     return y + param(f'{name}_bias', bias, (features,)).reshape((1,) * (y.ndim - 1) + (features,))
@@ -52,7 +52,7 @@ def min_gru(param: Callable, x: jax.Array, features: int, state: jax.Array | Non
 
     `g(v)` is `v + 1/2` for positive v and `sigmoid(v)` below, as in the paper's log-space form.
     """
-    k, v = jnp.split(dense(param, 'input', x, 2 * features, bias=chrono((-1, 0))), 2, -1)
+    k, v = jnp.split(dense(param, 'input', x, 2 * features, bias=chrono_bias_init((-1, 0))), 2, -1)
     keep = jax.nn.sigmoid(-k)
     return recur(*_masked(keep, (1 - keep) * _positive(v), valid), state)
 
@@ -60,7 +60,7 @@ def min_gru(param: Callable, x: jax.Array, features: int, state: jax.Array | Non
 def min_lstm(param: Callable, x: jax.Array, features: int, state: jax.Array | None, valid: jax.Array | None,
              recur: Callable) -> tuple[jax.Array, jax.Array]:
     """minLSTM (Feng et al. 2024, arXiv:2410.01201): `h' = (f h + i g(v)) / (f + i)`, f and i sigmoids of x alone."""
-    f, i, v = jnp.split(dense(param, 'input', x, 3 * features, bias=chrono((1, -1, 0))), 3, -1)
+    f, i, v = jnp.split(dense(param, 'input', x, 3 * features, bias=chrono_bias_init((1, -1, 0))), 3, -1)
     # f / (f + i) = sigmoid(log f - log i), with log sigmoid(u) = -softplus(-u): nothing overflows, nothing is divided.
     difference = softplus(-i) - softplus(-f)
     return recur(*_masked(jax.nn.sigmoid(difference), jax.nn.sigmoid(-difference) * _positive(v), valid), state)

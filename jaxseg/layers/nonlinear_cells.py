@@ -55,7 +55,7 @@ def mgu_step(state: State, projected: Gates, from_state: Gates) -> State:
 
 
 class Cell(NamedTuple):
-    """A step, the sign of every gate in `chrono`, and how many parts the state has and how many (last) gates a bias inside."""
+    """A step, the sign of every gate in `chrono_bias_init`, and how many parts the state has and how many (last) gates a bias inside."""
 
     step: Callable[[State, Gates, Gates], State]
     signs: tuple[int, ...]

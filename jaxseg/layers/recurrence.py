@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import InputError
-from jaxseg.layers.chrono import chrono
-from jaxseg.layers.dense import product
+from jaxseg.layers.chrono_bias_init import chrono_bias_init
+from jaxseg.layers.dense import matmul_f32
 from jaxseg.layers.linear_cells import LINEAR
 from jaxseg.layers.linear_recurrence import linear_recurrence
 from jaxseg.layers.nonlinear_cells import NONLINEAR, Cell, scan_cell
@@ -58,7 +58,7 @@ class Recurrence(nn.Module):
         gates = len(cell.signs)
         hidden, width = self.features, gates * self.features
         input_kernel = self.param('input_kernel', nn.initializers.lecun_normal(), (x.shape[-1], width))
-        input_bias = self.param('input_bias', chrono(cell.signs), (width,))
+        input_bias = self.param('input_bias', chrono_bias_init(cell.signs), (width,))
         kernel = self.param('recurrent_kernel', _orthogonal_gates(gates), (hidden, width))
         bias = jnp.zeros(width)
         if cell.inner_biases:
@@ -66,7 +66,7 @@ class Recurrence(nn.Module):
             bias = jnp.pad(inner, (width - inner.size, 0))
 
         def project(x):
-            return product(x, input_kernel) + input_bias[None, None]
+            return matmul_f32(x, input_kernel) + input_bias[None, None]
 
         if state is None:
             state = (jnp.zeros((x.shape[1], hidden)),) * cell.parts

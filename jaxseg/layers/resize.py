@@ -11,7 +11,7 @@ from jax import lax
 from jaxseg.errors import InputError
 
 
-def enlarge(x: jax.Array, size: tuple[int, int], scale: Sequence[float]) -> jax.Array:
+def resize_bilinear(x: jax.Array, size: tuple[int, int], scale: Sequence[float]) -> jax.Array:
     """The upper left `size` of `x` enlarged `scale` times: (B, H, W, C) -> (B, *size, C).
 
     Bilinear with half-pixel centres, as torch's `align_corners=False`; height and width may have scales of their own.
@@ -36,14 +36,14 @@ def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode='edge') if bottom or right else x
 
 
-def reduce(x: jax.Array, factor: float) -> jax.Array:
+def downsample(x: jax.Array, factor: float) -> jax.Array:
     """Smaller by `factor` in (0, 1], without aliasing: (B, H, W, C) -> (B, H * factor, W * factor, C), rounded up.
 
     Raises:
       InputError: a factor outside (0, 1].
     """
     if not 0 < factor <= 1:
-        raise InputError(f'model.resolution: {factor} is not in (0, 1]')
+        raise InputError(f'model.input_scale: {factor} is not in (0, 1]')
     if factor == 1:
         return x
     height, width = (math.ceil(side * factor) for side in x.shape[1:3])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxseg.errors import InputError
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.resize import enlarge, pad_to_multiple, reduce
+from jaxseg.layers.resize import downsample, pad_to_multiple, resize_bilinear
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -18,7 +18,7 @@ class Segmenter(nn.Module):
     (one layer, or several in turn) works on the coarsest features. The compute dtype is that of the features: images
     are cast to `dtype` once and every layer follows; parameters, norm statistics and logits are float32.
 
-    `resolution` below 1 lets the parts see the images reduced by this factor (0.5: a quarter of the work); loss and
+    `input_scale` below 1 lets the parts see the images reduced by this factor (0.5: a quarter of the work); loss and
     score are still those of the image's own pixels.
 
     `auxiliary` is a second decoder on the encoder's own features (Zhao et al. 2017, PSPNet). It runs in training only:
@@ -33,14 +33,14 @@ class Segmenter(nn.Module):
     auxiliary: nn.Module | None = None
     auxiliary_weight: float = 0.4
     dropout: float = 0.0
-    resolution: float = 1.0
+    input_scale: float = 1.0
     dtype: str = 'float32'
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         if self.dtype not in DTYPES:
             raise InputError(f'model.dtype: {self.dtype!r} is unknown; known: {", ".join(DTYPES)}')
-        seen = reduce(images.astype(self.dtype), self.resolution)
+        seen = downsample(images.astype(self.dtype), self.input_scale)
         padded = pad_to_multiple(seen, self.encoder.stride)
         features = self.encoder(padded, train=train)
         coarsest = max(features)
@@ -68,4 +68,4 @@ def _at_size(images: jax.Array, seen: jax.Array, padded: jax.Array, logits: jax.
     """Logits of the padded picture as those of the images: enlarged and cropped in one step, float32."""
     # One decoder pixel covers padded/logits pixels of what the parts saw, and each of those images/seen image pixels.
     scale = [padded.shape[axis] / logits.shape[axis] * images.shape[axis] / seen.shape[axis] for axis in (1, 2)]
-    return enlarge(logits.astype(jnp.float32), images.shape[1:3], scale)
+    return resize_bilinear(logits.astype(jnp.float32), images.shape[1:3], scale)

@@ -93,7 +93,7 @@ def ocr(x: np.ndarray, variables: dict) -> tuple[np.ndarray, np.ndarray]:
     return block(np.concatenate([block(heard, variables, 'give_back'), pixels], -1), variables, 'project'), coarse
 
 
-def large_kernel(x: np.ndarray, variables: dict, dilation: int) -> np.ndarray:
+def large_kernel_attention(x: np.ndarray, variables: dict, dilation: int) -> np.ndarray:
     """(B, H, W, C) -> (B, H, W, features)."""
     def point(x: np.ndarray, name: str) -> np.ndarray:
         params = variables['params'][name]

@@ -8,7 +8,7 @@ from tests.references.recurrence import recur, sigmoid
 CORNERS = ((), (1,), (2,), (1, 2))
 
 
-def four_directions(cell: str, x: np.ndarray, params: dict) -> list[np.ndarray]:
+def four_way_rnn(cell: str, x: np.ndarray, params: dict) -> list[np.ndarray]:
     """What is read to the right, to the left, down and up: four times (B, H, W, hidden)."""
     rows = [np.stack([recur(cell, x[:, i], params[name], reverse=reverse) for i in range(x.shape[1])], 1)
             for name, reverse in (('right', False), ('left', True))]
@@ -28,7 +28,7 @@ def path(height: int, width: int, order: str, *, by_columns: bool = False) -> li
     return visited
 
 
-def snake(cell: str, x: np.ndarray, params: dict, *, order: str, transposed: bool = True) -> list[np.ndarray]:
+def flattened_scan(cell: str, x: np.ndarray, params: dict, *, order: str, transposed: bool = True) -> list[np.ndarray]:
     """What each reading of the line gives: two or four times (B, H, W, hidden)."""
     parts = []
     for name in ('rows', 'columns') if transposed else ('rows',):
@@ -43,7 +43,7 @@ def snake(cell: str, x: np.ndarray, params: dict, *, order: str, transposed: boo
     return parts
 
 
-def diagonal(cell: str, x: np.ndarray, params: dict) -> list[np.ndarray]:
+def mdrnn(cell: str, x: np.ndarray, params: dict) -> list[np.ndarray]:
     """The two-dimensional recurrence from each corner: four times (B, H, W, hidden). Parameters have a leading axis of 4."""
     step = {'linear': linear_step, 'gru': gru_step}[cell]
     parts = []

@@ -7,7 +7,7 @@ from jaxseg.layers.merge import Merge, combine, fold
 from jaxseg.layers.recurrence import Recurrence
 
 
-class FourDirections(nn.Module):
+class FourWayRNN(nn.Module):
     """Recurrences in four directions over the same input (ION, Bell et al. 2016, arXiv:1512.04143).
 
     (B, H, W, C) -> (B, H, W, features) summed, (B, H, W, 4 features) concatenated, or C channels where `merge` adds to

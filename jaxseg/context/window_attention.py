@@ -10,7 +10,7 @@ from jaxseg.layers.attention import LOW, attend
 from jaxseg.layers.transformer import Transformer
 
 
-class Windowed(Transformer):
+class WindowAttention(Transformer):
     """Swin's attention (Liu et al. 2021, arXiv:2103.14030): (B, H, W, C) -> (B, H, W, features), linear in H * W.
 
     A position attends to its window of `window` x `window` positions; in the second block of a layer the windows lie half

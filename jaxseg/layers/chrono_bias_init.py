@@ -9,7 +9,7 @@ import jax.numpy as jnp
 REACH = 32
 
 
-def chrono(signs: Sequence[int]) -> Callable:
+def chrono_bias_init(signs: Sequence[int]) -> Callable:
     """An initialiser for the biases of several gates: `sign log(u)` with u uniform in 1 ... `REACH` - 1 for every channel.
 
     Tallec & Ollivier 2018 (arXiv:1804.11188). A gate with bias log(u) keeps u / (1 + u) of the state: its lifetimes spread over

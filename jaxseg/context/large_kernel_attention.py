@@ -8,7 +8,7 @@ from jaxseg.layers.conv import Conv, convolve
 from jaxseg.layers.norm import Norm
 
 
-class LargeKernel(nn.Module):
+class LargeKernelAttention(nn.Module):
     """The attention of VAN (Guo et al. 2022, arXiv:2202.09741): (B, H, W, C) -> (B, H, W, features).
 
     `x + W_o (a * g)` with `g = gelu(W_i norm(x))` and `a` what a `kernel` x `kernel` depthwise convolution makes of g, taken
@@ -29,7 +29,8 @@ class LargeKernel(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if min(self.kernel, self.dilation) < 1 or -(-self.kernel // self.dilation) % 2 == 0:
-            raise InputError(f'context large_kernel.LargeKernel: kernel {self.kernel} over dilation {self.dilation}; both are at '
+            raise InputError(f'context large_kernel_attention.LargeKernelAttention: kernel {self.kernel} '
+                             f'over dilation {self.dilation}; both are at '
                              'least 1, and the quotient, rounded up, is odd, as in 21 over 3')
         if x.shape[-1] != self.features:
             x = Conv(self.features, 1, bias=True, name='project')(x)

@@ -8,7 +8,7 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Norm
 
 
-class ConvPool(nn.Module):
+class VGGLike(nn.Module):
     """Stages of 3x3 convolutions, norm and ReLU, each ended by 2x2 max pooling (Simonyan & Zisserman 2015, VGG).
 
     (B, H, W, C) -> `{stride: features}`: what each stage has before its pooling, at `stem_stride`, 2 `stem_stride`,
@@ -29,7 +29,7 @@ class ConvPool(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> dict[int, jax.Array]:
         if self.stem_stride not in (1, 2, 4) or self.depth < 1 or not self.widths:
-            raise InputError(f'encoder plain.ConvPool: stem_stride {self.stem_stride}, depth {self.depth}, widths '
+            raise InputError(f'encoder vgg_like.VGGLike: stem_stride {self.stem_stride}, depth {self.depth}, widths '
                              f'{self.widths}; stem_stride is 1, 2 or 4, depth at least 1, and widths names a stage')
         features = {}
         for stage, width in enumerate(self.widths):

@@ -17,7 +17,7 @@ def turn(x: jax.Array) -> jax.Array:
     return jnp.where(odd[None, :, None, None], x[:, :, ::-1], x)
 
 
-class Snake(nn.Module):
+class FlattenedScan(nn.Module):
     """Scans over the flattened map (Vim, Zhu et al. 2024, arXiv:2401.09417; VMamba, Liu et al. 2024, arXiv:2401.10166).
 
     (B, H, W, C) -> (B, H, W, features) summed, (B, H, W, 2 features) or, `transposed`, (B, H, W, 4 features)

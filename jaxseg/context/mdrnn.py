@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.errors import InputError
-from jaxseg.layers.chrono import chrono
+from jaxseg.layers.chrono_bias_init import chrono_bias_init
 from jaxseg.layers.merge import Merge, combine, fold
 from jaxseg.layers.nonlinear_cells import gru_step
 
 CELLS = ('linear', 'gru')
 
 
-class Diagonal(nn.Module):
+class MDRNN2D(nn.Module):
     """Multi-dimensional recurrence from four corners (Graves et al. 2007, arXiv:0705.2011).
 
     (B, H, W, C) -> (B, H, W, features) summed, (B, H, W, 4 features) concatenated, or C channels where `merge` adds to
@@ -82,7 +82,7 @@ class _Corner(nn.Module):
         return scan_diagonals(step, (up, left, gates[..., 2, :] * value), self.features)
 
     def _gru(self, x: jax.Array) -> jax.Array:
-        projected = nn.Dense(3 * self.features, dtype=x.dtype, bias_init=chrono((0, 1, 0)), name='input')(x).astype(jnp.float32)
+        projected = nn.Dense(3 * self.features, dtype=x.dtype, bias_init=chrono_bias_init((0, 1, 0)), name='input')(x).astype(jnp.float32)
         # Not orthogonal as elsewhere: under vmap that is a batch of QR decompositions, in which XLA on CPU may lock up.
         kernel = self.param('recurrent_kernel', nn.initializers.lecun_normal(), (self.features, 3 * self.features))
         bias = self.param('recurrent_bias', nn.initializers.zeros, (self.features,))
@@ -136,5 +136,5 @@ def unskew(x: jax.Array) -> jax.Array:
 
 
 def _open_gates(key: jax.Array, shape: tuple[int], dtype=jnp.float32) -> jax.Array:
-    """Biases with which `1 - u - l` starts as the share 1 / (1 + chrono): the softmax has two equal gates that keep."""
-    return chrono((0, 0, -1, 0))(key, shape, dtype).reshape(4, -1).at[:2].set(-jnp.log(2.0)).reshape(-1)
+    """Biases with which `1 - u - l` starts as the share 1 / (1 + u): the softmax has two equal gates that keep."""
+    return chrono_bias_init((0, 0, -1, 0))(key, shape, dtype).reshape(4, -1).at[:2].set(-jnp.log(2.0)).reshape(-1)
