@@ -1,16 +1,20 @@
-"""Soft Dice loss."""
+"""Soft Dice loss of softmax probabilities."""
 
 import jax
 import jax.numpy as jnp
 
+from jaxseg.fields import NonNegative
+from jaxseg.losses.pixels import soft_dice, softmax_inputs
 
-def dice(logits: jax.Array, labels: jax.Array, valid: jax.Array, *, smooth: float = 1.0
+
+def dice(logits: jax.Array, labels: jax.Array, valid: jax.Array, *, smooth: NonNegative = 1.0
          ) -> tuple[jax.Array, jax.Array]:
-    """`1 - mean_c (2 sum_i p_ic y_ic + s) / (sum_i p_ic + sum_i y_ic + s)` of every image (Milletari et al. 2016, V-Net).
+    """`1 - mean_c (2 sum_i p_ic y_ic + s) / (sum_i p_ic + sum_i y_ic + s)` of every image.
 
-    The mean is over the classes that occur in the image's labels; sums are over its valid pixels. Dice does not add up
-    over pixels, so one image is the unit: sum over the images, and the number of images with a valid pixel. So the
-    result does not depend on how a batch is split.
+    After Milletari et al. 2016 (V-Net). The mean is over the classes that occur in the image's
+    labels, the sums over its valid pixels. Dice is no sum over pixels, so the unit is one image:
+    the sum over the images, and the number of images with a valid pixel. The result does not
+    depend on how images are batched.
 
     Args:
       logits: (B, ..., classes).
@@ -18,20 +22,20 @@ def dice(logits: jax.Array, labels: jax.Array, valid: jax.Array, *, smooth: floa
       valid: (B, ...) bool.
       smooth: s, in pixels.
 
+    Raises:
+      InputError: labels of a wrong shape.
+
     >>> import jax.numpy as jnp
-    >>> total, count = dice(jnp.zeros((1, 4, 2)), jnp.array([[0, 0, 1, 1]]), jnp.ones((1, 4), bool), smooth=0.0)
+    >>> labels, valid = jnp.array([[0, 0, 1, 1]]), jnp.ones((1, 4), bool)
+    >>> total, count = dice(jnp.zeros((1, 4, 2)), labels, valid, smooth=0.0)
     >>> float(total / count)  # 1 - 2 * 1 / (2 + 2)
     0.5
     """
+    logits, one_hot = softmax_inputs('dice', logits, labels, valid)
     batch, classes = logits.shape[0], logits.shape[-1]
-    valid = valid.reshape(batch, -1, 1)
-    hot = (labels.reshape(batch, -1, 1) == jnp.arange(classes)[None, None]) & valid
-    # Zeroed before the softmax too: an infinite logit under void would give 0 * NaN in the gradient.
-    logits = jnp.where(valid, logits.reshape(batch, -1, classes).astype(jnp.float32), 0)
-    probability = jnp.where(valid, jax.nn.softmax(logits, -1), 0)
-    common, truth = (probability * hot).sum(1), hot.sum(1, dtype=jnp.float32)
-    score = (2 * common + smooth) / jnp.maximum(probability.sum(1) + truth + smooth, 1e-12)
-    present = truth > 0
-    known = present.any(1)
-    mean = jnp.where(present, 1 - score, 0).sum(1) / jnp.maximum(present.sum(1), 1)
-    return jnp.where(known, mean, 0).sum(), known.sum(dtype=jnp.float32)
+    probabilities = jnp.where(valid[..., None], jax.nn.softmax(logits, -1), 0)
+    one_hot = one_hot.reshape(batch, -1, classes)
+    losses = soft_dice(probabilities.reshape(one_hot.shape), one_hot, smooth)
+    occurs = one_hot.any(1)
+    image_losses = jnp.where(occurs, losses, 0).sum(1) / jnp.maximum(occurs.sum(1), 1)
+    return image_losses.sum(), occurs.any(1).sum(dtype=jnp.float32)
