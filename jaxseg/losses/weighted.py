@@ -51,8 +51,8 @@ class WeightedSum:
         for name, part in parts.items():
             if not isinstance(part, tuple) or [jnp.shape(x) for x in part] != [(), ()]:
                 shapes = jax.tree.map(jnp.shape, part)
-                raise InputError(f'losses.{name}: the loss returned {shapes}; expected two scalars, '
-                                 f'(sum, count)')
+                raise InputError(f'losses.{name}: the loss returned {shapes}; expected two '
+                                 f'scalars, (sum, count)')
         return parts
 
     def total(self, parts: Parts) -> jax.Array:

@@ -1,1 +1,1 @@
-"""Metrics: (sum, count) states, merged over batches and devices, computed once."""
+"""Metrics: states on the host, merged over batches and processes; scores are computed once."""

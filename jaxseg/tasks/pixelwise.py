@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +21,6 @@ class Pixelwise:
       auxiliary_weight: the weight of the losses of each auxiliary output.
     """
 
-    path: ClassVar[str]  # the `type` of the task in a config, for messages
-
     classes: tuple[str, ...]
     terms: WeightedSum
     overlapping: bool
@@ -42,7 +39,8 @@ class Pixelwise:
 
         Args:
           outputs: `logits` (B, H, W, classes) and possibly `auxiliary`, a tuple of such.
-          batch: `label` int32 and `valid` bool, as the losses take them.
+          batch: `label` int32 and `valid` bool, (B, H, W) or (B, H, W, classes) as the losses take
+            them.
         """
         label, valid = batch['label'], batch['valid']
         parts = dict(self.terms(outputs['logits'], label, valid))
@@ -58,14 +56,16 @@ class Pixelwise:
         the counts of all microbatches first; `total` of each microbatch's sums with these counts
         then adds up to the total of the whole batch, and so does its gradient.
         """
-        raise NotImplementedError
+        label, valid = batch['label'], batch['valid']
+        logits = jnp.zeros((*label.shape[:3], self.channels))
+        return {name: count for name, (_, count) in self.terms(logits, label, valid).items()}
 
     def total(self, parts: Parts) -> jax.Array:
         """`sum_k w_k (S_k + auxiliary_weight sum_i S_k^aux_i) / N_k`, 0 for a term with N_k 0."""
         combined = {name: parts[name] for name in self.terms.terms}
         for key, (value, _) in parts.items():
             output, _, name = key.partition('/')
-            if key not in combined and output.startswith('auxiliary'):
+            if output.startswith('auxiliary'):  # which no term's own name does
                 total, count = combined[name]
                 combined[name] = total + self.auxiliary_weight * value, count
         return self.terms.total(combined)
@@ -73,7 +73,3 @@ class Pixelwise:
     def metrics(self, parts: Parts) -> dict[str, jax.Array]:
         """The mean of every loss of the main output."""
         return self.terms.means({name: parts[name] for name in self.terms.terms})
-
-    def _counts(self, label: jax.Array, valid: jax.Array, pixels: tuple[int, ...]) -> dict:
-        logits = jnp.zeros((*pixels, self.channels))
-        return {name: count for name, (_, count) in self.terms(logits, label, valid).items()}
