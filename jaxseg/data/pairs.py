@@ -1,126 +1,248 @@
-"""Which image belongs to which mask, and to which split."""
+"""Which image belongs to which masks, and to which split."""
 
+import collections
+import dataclasses
+import filecmp
+import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxseg.data.decode import IMAGE_SUFFIXES
+from jaxseg.data.listing import explain_near_misses, list_folders, list_images, read_list, resolve_entry
+from jaxseg.data.splits import STANDARD_SPLITS, assign_split, split_order
 from jaxseg.errors import InputError
 
 
 class Pair(NamedTuple):
-    """An image file, its mask file and the stem that they share."""
+    """An image file, its mask file (overlapping masks: one a class, None where the class is absent) and their stem."""
 
     image: pathlib.Path
-    mask: pathlib.Path
+    masks: tuple[pathlib.Path | None, ...]
     name: str
 
 
-def split_names(root: pathlib.Path, images: str, suffix: str, fractions: Mapping[str, float] | None) -> list[str]:
-    """The splits that a folder has: by fractions, by subfolders on either level, or by list files.
+class Listed(NamedTuple):
+    """The pairs of a split in the order of their stems (of a list: in its order), all that is wrong with the listing,
+    and the counts of what was left out, by kind."""
 
-    A text file is a list if it is called like a split, or names an image (whose stem ends with `suffix`): others are notes.
+    pairs: tuple[Pair, ...]
+    problems: tuple[str, ...]
+    skipped: collections.Counter
+
+
+class _Files(NamedTuple):
+    """The files of one folder by stem, and two files of one stem as problems."""
+
+    by_stem: dict[str, pathlib.Path]
+    problems: list[str]
+    skipped: collections.Counter
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The files of a folder of images and masks. Each folder is listed once, when it is first needed.
+
+    Attributes:
+      root: the folder.
+      images, masks: names of the folders of images and masks.
+      suffixes: what is taken off the stems of images and of masks before they are paired.
+      fractions, seed: shares of the splits, for `splits.assign_split`.
+      classes: with overlapping masks the names of the classes, whose folders hold their masks; otherwise None.
+      absent: an image without a mask of some class does not show that class; otherwise this is a problem.
     """
-    if fractions:
-        return list(fractions)
-    order = {'train': 0, 'val': 1, 'test': 2}
-    found = ([path.relative_to(root).parts[0] for path in root.glob(f'*/{images}') if path.is_dir()]
-             or [path.name for path in (root / images).glob('*') if path.is_dir() and not path.name.startswith('.')])
-    if not found:
-        stems = _stems(root / images, suffix)[0].keys() if (root / images).is_dir() else set()
-        found = [path.stem for path in root.glob('*.txt') if path.stem in order or stems & set(_listed(path))]
-    return sorted(found, key=lambda name: (order.get(name, 3), name))
+
+    root: pathlib.Path
+    images: str = 'images'
+    masks: str = 'masks'
+    suffixes: tuple[str, str] = ('', '')
+    fractions: Mapping[str, float] | None = None
+    seed: int = 0
+    classes: tuple[str, ...] | None = None
+    absent: bool = False
+
+    def __post_init__(self):
+        for key in ('images', 'masks'):
+            name = pathlib.PurePath(getattr(self, key))
+            if not name.parts or name.is_absolute() or '..' in name.parts:
+                raise InputError(f'data.{key}: {getattr(self, key)!r} is no folder inside {self.root}; give its name, '
+                                 f'such as {key!r}')
+
+    @functools.cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits: by fractions, by subfolders on either level, or by list files.
+
+        A text file is a list if it is called train, val or test, or if it names an image; others are notes.
+        """
+        if self.fractions:
+            return tuple(sorted(self.fractions, key=split_order))
+        found = {'outer': self._outer, 'inner': self._inner}.get(self._layout)
+        if found is None:
+            found = [name for name, path in self._text_files.items() if name in STANDARD_SPLITS or self._is_list(path)]
+        return tuple(sorted(found, key=split_order))
+
+    def split(self, split: str) -> Listed:
+        """The files of one split.
+
+        Raises:
+          InputError: an unknown split, or a folder that does not exist.
+        """
+        if split not in self.splits:
+            raise InputError(
+                f'{self.root}: no split {split!r}; known: {", ".join(self.splits) or "none"}; add '
+                f'{self._place(split, self.images, "outer")}, {self._place(split, self.images, "inner")} or '
+                f'{self.root / split}.txt, in the layout of the other splits, or keep all files in '
+                f'{self.root / self.images} and give fractions in data.splits')
+        images = self._files(self._existing(split, 'images'), self.suffixes[0])
+        masks, mask_problems, skipped = self._masks(self._existing(split, 'masks'), images.by_stem)
+        stems, problems = self._chosen(split, sorted(images.by_stem.keys() | masks.keys()))
+        pairs = tuple(Pair(images.by_stem[name], masks[name], name) for name in stems
+                      if name in images.by_stem and name in masks and (self.absent or None not in masks[name]))
+        problems += [*images.problems, *mask_problems, *self._unpaired(split, stems, images.by_stem, masks),
+                     *self._shared(split)]
+        if not pairs and not problems:
+            problems = [f'{self.root}: split {split!r} is empty, {self._why_empty(split, images.by_stem)}']
+        return Listed(pairs, tuple(problems), images.skipped + skipped)
+
+    @functools.cached_property
+    def _outer(self) -> list[str]:
+        return [name for name in list_folders(self.root) if (self.root / name / self.images).is_dir()]
+
+    @functools.cached_property
+    def _inner(self) -> list[str]:
+        return list_folders(self.root / self.images)
+
+    @functools.cached_property
+    def _layout(self) -> str:
+        if self.fractions:
+            return 'flat'
+        return 'outer' if self._outer else 'inner' if self._inner else 'flat'
+
+    @functools.cached_property
+    def _text_files(self) -> dict[str, pathlib.Path]:
+        return {path.stem: path for path in sorted(self.root.iterdir())
+                if path.suffix.lower() == '.txt' and path.is_file() and not path.name.startswith('.')}
+
+    def _is_list(self, path: pathlib.Path) -> bool:
+        folder = self.root / self.images
+        stems = self._files(folder, self.suffixes[0]).by_stem if folder.is_dir() else {}
+        try:
+            return any(resolve_entry(line, stems, self.suffixes) in stems for line in read_list(path))
+        except InputError:  # Text of another encoding is a note.
+            return False
+
+    def _place(self, split: str, folder: str, layout: str) -> pathlib.Path:
+        return {'outer': self.root / split / folder, 'inner': self.root / folder / split,
+                'flat': self.root / folder}[layout]
+
+    def _existing(self, split: str, key: str) -> pathlib.Path:
+        place = self._place(split, getattr(self, key), self._layout)
+        if not place.is_dir():
+            raise InputError(f'{place}: no such folder; add it, or set data.{key} to the name of the folder')
+        return place
+
+    @functools.cached_property
+    def _known_files(self) -> dict[tuple[pathlib.Path, str], _Files]:
+        return {}
+
+    def _files(self, folder: pathlib.Path, suffix: str) -> _Files:
+        if (folder, suffix) not in self._known_files:
+            self._known_files[folder, suffix] = _files_by_stem(folder, suffix)
+        return self._known_files[folder, suffix]
+
+    def _masks(self, place: pathlib.Path, images: Mapping[str, pathlib.Path]
+               ) -> tuple[dict[str, tuple[pathlib.Path | None, ...]], list[str], collections.Counter]:
+        """The masks of every stem, None for a class that has no file of it; problems; what was left out."""
+        if self.classes is None or (len(self.classes) == 1 and not (place / self.classes[0]).is_dir()):
+            folders = [place]
+        else:
+            folders = [place / name for name in self.classes]
+        lost = [folder for folder in folders if not folder.is_dir()]
+        if lost:
+            raise InputError(f'{lost[0]}: no such folder; with overlapping masks each class has a folder of its own in '
+                             f'{place}, add it or correct data.classes')
+        found = [self._files(folder, self.suffixes[1]) for folder in folders]
+        stems = set(images if self.absent else ()).union(*(files.by_stem for files in found))
+        masks = {stem: tuple(files.by_stem.get(stem) for files in found) for stem in stems}
+        problems = [problem for files in found for problem in files.problems]
+        return masks, problems, sum((files.skipped for files in found), collections.Counter())
+
+    def _chosen(self, split: str, stems: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The stems of a split, and what is wrong with its list."""
+        if self.fractions:
+            return [stem for stem in stems if assign_split(stem, self.fractions, self.seed) == split], []
+        if self._layout != 'flat':
+            return list(stems), []
+        known, path = set(stems), self._text_files[split]
+        listed = [resolve_entry(line, known, self.suffixes) for line in read_list(path)]
+        twice = [stem for stem, count in collections.Counter(listed).items() if count > 1]
+        return list(dict.fromkeys(listed)), self._problem(twice, 'stems are named twice', path, (), 'keep one of each')
+
+    def _unpaired(self, split: str, stems: Sequence[str], images: Mapping, masks: Mapping) -> list[str]:
+        """Images without masks, the reverse, and names without either."""
+        remedy = 'add or remove the files (stems must be equal; data.naming sets image_suffix and mask_suffix)'
+        places = [self._existing(split, key) for key in ('images', 'masks')]
+        without_mask = [name for name in stems if name in images and name not in masks]
+        without_image = [name for name in stems if name in masks and name not in images]
+        missing = [name for name in stems if name not in images and name not in masks]
+        problems = [*self._problem(without_mask, 'images have no mask', places[1], masks, remedy),
+                    *self._problem(without_image, 'masks have no image', places[0], images, remedy),
+                    *self._problem(missing, f'stems of {split}.txt have neither image nor mask', places[0], images, remedy)]
+        remedy = "add them, or set data.missing_masks='absent' if no file means that the class does not occur"
+        for index, name in enumerate(() if self.absent else self.classes or ()):
+            partly = [stem for stem in stems if stem in masks and masks[stem][index] is None]
+            problems += self._problem(partly, f'images have no mask of class {name!r}', places[1], (), remedy)
+        return problems
+
+    def _shared(self, split: str) -> list[str]:
+        """The stems that train, val and test share: in lists any, in folders those whose image files are equal.
+
+        Numbered files (1.png in each split) are common, and no harm while the images differ.
+        """
+        others = [name for name in self.splits if name != split and name in STANDARD_SPLITS]
+        if self.fractions or split not in STANDARD_SPLITS:
+            return []
+        own, problems = self._images_of(split), []
+        for other in others:
+            files = self._images_of(other)
+            same = [stem for stem in own if stem in files
+                    and (self._layout == 'flat' or filecmp.cmp(own[stem], files[stem], shallow=False))]
+            problems += self._problem(same, f'images of {split!r} are also in {other!r},', self.root, (),
+                                      'keep each in one split')
+        return problems
+
+    def _images_of(self, split: str) -> dict[str, pathlib.Path]:
+        place = self._place(split, self.images, self._layout)
+        files = self._files(place, self.suffixes[0]).by_stem if place.is_dir() else {}
+        return {stem: files[stem] for stem in self._chosen(split, sorted(files))[0] if stem in files}
+
+    def _problem(self, names: Sequence[str], what: str, where: pathlib.Path, others: Iterable[str], remedy: str
+                 ) -> list[str]:
+        if not names:
+            return []
+        shown = ', '.join(names[:5]) + (', ...' if names[5:] else '')
+        near = explain_near_misses(names, list(others)) if others else ''
+        return [f'{self.root}: {len(names)} {what} in {where}: {shown}{near}; {remedy}']
+
+    def _why_empty(self, split: str, images: Mapping) -> str:
+        if images and self.fractions:
+            return (f'the share {self.fractions[split]:g} of {len(images)} images holds none; give it more in data.splits, '
+                    f'another data.split_seed, or more images')
+        if images:
+            return f'{split}.txt names no image; write one stem a line'
+        return (f'no image file in {self._existing(split, "images")}; known types: {", ".join(sorted(IMAGE_SUFFIXES))}')
 
 
-def find_pairs(root: pathlib.Path, split: str, *, folders: tuple[str, str], suffixes: tuple[str, str],
-               fractions: Mapping[str, float] | None, seed: int) -> tuple[list[Pair], list[str]]:
-    """The pairs of a split in the order of their stems, and what is wrong with the listing.
-
-    Raises:
-      InputError: an unknown split, or a folder that does not exist.
-    """
-    known = split_names(root, folders[0], suffixes[0], fractions)
-    if split not in known:
-        raise InputError(f'{root}: no split {split!r}; known: {", ".join(known) or "none"}; add {root}/{split}/{folders[0]}, '
-                         f'{root}/{folders[0]}/{split} or {root}/{split}.txt, in the layout of the other splits, or keep all '
-                         f'files in {root}/{folders[0]} and give fractions in data.splits')
-    places = [_place(root, split, folder) for folder in folders]
-    files, problems = [], []
-    for place, suffix in zip(places, suffixes, strict=True):
-        listed, doubled = _stems(place, suffix)
-        files.append(listed)
-        problems += doubled
-    images, masks = files
-    flat = places[0] == root / folders[0]  # paths, for 'images/' and './images' are the same folder
-    chosen = _chosen(root, split, sorted(images.keys() | masks.keys()), fractions, seed, flat=flat)
-    missing = [name for name in chosen if name not in images and name not in masks]
-    without_mask = [name for name in chosen if name in images and name not in masks]
-    without_image = [name for name in chosen if name in masks and name not in images]
-    for names, what, where in ((without_mask, 'images have no mask', places[1]),
-                               (without_image, 'masks have no image', places[0]),
-                               (missing, f'stems of {split}.txt have neither image nor mask', places[0])):
-        if names:
-            problems.append(f'{root}: {len(names)} {what} in {where}: {", ".join(names[:5])}'
-                            f'{", ..." if names[5:] else ""}; add or remove the files (stems must be equal; data.naming '
-                            f'sets image_suffix and mask_suffix)')
-    pairs = [Pair(images[name], masks[name], name) for name in chosen if name in images and name in masks]
-    if not pairs and not problems:
-        why = f'no image file in {places[0]}; known types: {", ".join(sorted(IMAGE_SUFFIXES))}'
-        if images and fractions:
-            why = (f'the share {fractions[split]:g} of {len(images)} images rounds to none; give it more in data.splits, or '
-                   f'add images')
-        elif images:
-            why = f'{split}.txt names no image; write one stem a line'
-        problems.append(f'{root}: split {split!r} is empty, {why}')
-    return pairs, problems
-
-
-def _place(root: pathlib.Path, split: str, folder: str) -> pathlib.Path:
-    for place in (root / split / folder, root / folder / split, root / folder):
-        if place.is_dir():
-            return place
-    raise InputError(f'{root / split / folder}: no such folder (nor {root / folder / split} or {root / folder}); '
-                     f'set data.images and data.masks to the names of the folders')
-
-
-def _stems(folder: pathlib.Path, suffix: str) -> tuple[dict[str, pathlib.Path], list[str]]:
-    """Files by their stem without `suffix`, and stems that two files share."""
+def _files_by_stem(folder: pathlib.Path, suffix: str) -> _Files:
     files: dict[str, pathlib.Path] = {}
-    doubled = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.stem.endswith(suffix) or path.name.startswith('.'):
+    paths, skipped = list_images(folder)
+    problems = []
+    for path in paths:
+        if not path.stem.endswith(suffix):
+            skipped[f'without {suffix}'] += 1
             continue
         stem = path.stem.removesuffix(suffix)
         if stem in files:
-            doubled.append(f'{path}: {files[stem].name} has the same stem; keep one of them')
+            problems.append(f'{path}: {files[stem].name} has the same stem; keep one of them')
         files[stem] = path
-    return files, doubled
-
-
-def _chosen(root: pathlib.Path, split: str, stems: Sequence[str], fractions: Mapping[str, float] | None, seed: int, *,
-            flat: bool) -> list[str]:
-    if fractions:
-        return _fraction(split, stems, fractions, seed)
-    if not flat:
-        return list(stems)
-    return _listed(root / f'{split}.txt')
-
-
-def _listed(listing: pathlib.Path) -> list[str]:
-    """The stems that a list file names, which may be written with the suffixes of their files."""
-    lines = [line.strip() for line in listing.read_text(errors='replace').splitlines() if line.strip()]
-    return [pathlib.PurePath(line).stem if pathlib.PurePath(line).suffix.lower() in IMAGE_SUFFIXES else line
-            for line in lines]
-
-
-def _fraction(split: str, stems: Sequence[str], fractions: Mapping[str, float], seed: int) -> list[str]:
-    """The share of `split` of the stems in a seeded order; shares follow each other, so that they never overlap."""
-    total = sum(fractions.values())
-    if min(fractions.values()) < 0 or total > 1 + 1e-9:
-        raise InputError(f'data.splits: the fractions {dict(fractions)} add up to {total:g}; give shares of at most 1')
-    order = np.random.default_rng(seed).permutation(len(stems))
-    ends = np.round(np.cumsum([0, *fractions.values()]) * len(stems)).astype(int)
-    place = list(fractions).index(split)
-    return [stems[index] for index in sorted(order[ends[place]:ends[place + 1]])]
+    return _Files(files, problems, skipped)

@@ -1,6 +1,7 @@
 """Splits and their identity: which samples a split holds, chosen by their names alone."""
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,12 +9,12 @@ from jaxseg.data.spec import Source
 from jaxseg.errors import InputError
 from jaxseg.fields import Probability, check_value
 
-_FIRST = ('train', 'val', 'test')
+STANDARD_SPLITS = ('train', 'val', 'test')
 
 
 def split_order(name: str) -> tuple[int, str]:
     """Sort key of split names: train, val, test, then the others alphabetically."""
-    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
+    return (STANDARD_SPLITS.index(name) if name in STANDARD_SPLITS else len(STANDARD_SPLITS), name)
 
 
 def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | None:
@@ -23,7 +24,7 @@ def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | 
     each other in the order of `split_order`. So neither other samples nor the order of `fractions` matter: an image
     that is added or removed moves no other one to another split.
     """
-    digest = hashlib.sha256(f'{seed}:{name}'.encode()).digest()
+    digest = hashlib.sha256(_bytes(f'{seed}:{name}')).digest()
     # 53 bits: as many as a float holds exactly, so that the number is below 1.
     number, end = (int.from_bytes(digest[:8], 'big') >> 11) / 2 ** 53, 0.0
     for split in sorted(fractions, key=split_order):
@@ -51,8 +52,8 @@ def sample_names(source: Source) -> tuple[str, ...]:
 
 def split_identity(source: Source) -> dict[str, Any]:
     """What a work directory keeps of a split: `count`, the sorted `names`, and the `sha256` of these, one name a line."""
-    names = sorted(sample_names(source))
-    digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()
+    names = sorted(unicodedata.normalize('NFC', name) for name in sample_names(source))
+    digest = hashlib.sha256(_bytes('\n'.join(names))).hexdigest()
     return {'count': len(names), 'sha256': digest, 'names': names}
 
 
@@ -83,3 +84,8 @@ class FilteredSource:
 
     def __getitem__(self, index: int) -> Mapping:
         return self._source[self._indices[index]]
+
+
+def _bytes(name: str) -> bytes:
+    """UTF-8 of the composed form, so that a copy by macOS, which decomposes names, has the same splits."""
+    return unicodedata.normalize('NFC', name).encode('utf-8', 'surrogateescape')

@@ -1,0 +1,117 @@
+"""Which files of a folder are images, the same in training and prediction, and what list files name."""
+
+import collections
+import os
+import pathlib
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+
+from jaxseg.data.decode import IMAGE_SUFFIXES
+from jaxseg.errors import InputError
+
+# Of Synology, macOS, Windows and Linux; names that begin with a dot are hidden in any case.
+_SYSTEM = {'@eadir', '#recycle', '__macosx', '$recycle.bin', 'system volume information', 'thumbs.db', 'desktop.ini',
+           'lost+found'}
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden, or made by an operating system rather than by the user."""
+    return name.startswith('.') or name.lower() in _SYSTEM
+
+
+def list_images(folder: pathlib.Path, *, recursive: bool = False) -> tuple[list[pathlib.Path], collections.Counter]:
+    """The image files of a folder (`recursive`: and of its subfolders) in order, and what was left out, counted by kind.
+
+    An image is a file with a suffix of `decode.IMAGE_SUFFIXES` in upper or lower case that is not hidden. Links are
+    followed.
+
+    Raises:
+      InputError: the folder cannot be listed.
+    """
+    files, skipped, waiting, seen = [], collections.Counter(), [folder], set()
+    while waiting:
+        current = waiting.pop()
+        for entry in _entries(current):
+            kind = _kind(entry)
+            if kind == 'image':
+                files.append(current / entry.name)
+            elif kind == 'folder' and recursive:
+                waiting.append(current / entry.name)
+            else:
+                skipped[kind] += 1
+        # A link to a folder above would otherwise never end.
+        seen.add(current.resolve())
+        waiting = [path for path in waiting if path.resolve() not in seen]
+    return sorted(files), skipped
+
+
+def list_folders(folder: pathlib.Path) -> list[str]:
+    """The names of the subfolders in order, without those of `is_system`; none where there is no such folder."""
+    return [entry.name for entry in _entries(folder) if _kind(entry) == 'folder'] if folder.is_dir() else []
+
+
+def describe_skipped(skipped: Mapping[str, int]) -> str:
+    """What was left out as text, empty if nothing was: `3 left out: 2 .txt, 1 hidden`."""
+    counts = sorted(((count, kind) for kind, count in skipped.items() if count), key=lambda each: (-each[0], each[1]))
+    shown = ', '.join(f'{count} {kind}' for count, kind in counts)
+    return f'{sum(skipped.values())} left out: {shown}' if counts else ''
+
+
+def read_list(path: pathlib.Path) -> list[str]:
+    """The lines of a list file that are not empty.
+
+    Raises:
+      InputError: the file is not UTF-8 text.
+    """
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: cannot be read as UTF-8 text ({error}); save the list as UTF-8') from None
+    # Not splitlines(): it also splits at characters that names may hold.
+    return [line.strip() for line in text.split('\n') if line.strip()]
+
+
+def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) -> str:
+    """The stem that a line of a list means: it may be written with folders, the file's suffix and one of `suffixes`."""
+    if line in stems:
+        return line
+    name = pathlib.PureWindowsPath(line).name  # Understands both / and \.
+    stem = pathlib.PurePath(name).stem if pathlib.PurePath(name).suffix.lower() in IMAGE_SUFFIXES else name
+    candidates = [name, stem, *(stem.removesuffix(suffix) for suffix in suffixes)]
+    return next((candidate for candidate in candidates if candidate in stems), stem)
+
+
+def explain_near_misses(names: Collection[str], others: Collection[str]) -> str:
+    """Names whose characters look equal but are not: as text for a message, empty where there are none."""
+    forms = {_plain(name): name for name in others}
+    near = [name for name in names if _plain(name) in forms and forms[_plain(name)] != name]
+    if not near:
+        return ''
+    name, other = near[0], forms[_plain(near[0])]
+    unicode = unicodedata.normalize('NFC', name) == unicodedata.normalize('NFC', other)
+    why = 'Unicode form (NFC and NFD, as macOS writes it)' if unicode else 'upper and lower case'
+    return f'; {len(near)} of them, such as {name!a} and {other!a}, differ only in {why}: rename one of each'
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize('NFC', name).casefold()
+
+
+def _entries(folder: pathlib.Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f'{folder}: cannot be listed ({error.strerror}); give a folder that can be read') from None
+
+
+def _kind(entry: os.DirEntry) -> str:
+    """`image`, `folder`, or the kind under which an entry is counted as left out."""
+    if is_system(entry.name):
+        return 'hidden or system'
+    if entry.is_dir():
+        return 'folder'
+    if not entry.is_file():
+        return 'broken link' if entry.is_symlink() else 'special file'
+    suffix = pathlib.PurePath(entry.name).suffix.lower()
+    return 'image' if suffix in IMAGE_SUFFIXES else suffix or 'without suffix'
