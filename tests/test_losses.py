@@ -1,176 +1,287 @@
-"""Losses: hand-worked values, slow references, gradients, and nothing from under void."""
+"""Every loss: hand-worked values, a slow reference, gradients, void, exact sums of microbatches."""
 
 import doctest
 import functools
+import importlib
+import inspect
+import math
+import pkgutil
+import typing
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg import losses
 from jaxseg.errors import InputError
-from jaxseg.losses import cross_entropy as cross_entropy_module
-from jaxseg.losses import dice as dice_module
-from jaxseg.losses import focal as focal_module
-from jaxseg.losses import lovasz as lovasz_module
+from jaxseg.fields import check_value
+from jaxseg.losses.binary_cross_entropy import binary_cross_entropy
+from jaxseg.losses.binary_dice import binary_dice
+from jaxseg.losses.binary_focal import binary_focal
+from jaxseg.losses.cross_entropy import cross_entropy
+from jaxseg.losses.dice import dice
+from jaxseg.losses.focal import focal
+from jaxseg.losses.lovasz import lovasz_softmax
 from jaxseg.losses.weighted import WeightedSum
 from tests.references import losses as references
 
-WEIGHTS = (0.5, 2.0, 1.0, 3.0)
-LOSSES = {
-    'plain': (cross_entropy_module.cross_entropy, functools.partial(
-        references.cross_entropy, class_weights=np.ones(4), smoothing=0)),
-    'weighted': (functools.partial(cross_entropy_module.cross_entropy, class_weights=WEIGHTS, label_smoothing=0.1),
-                 functools.partial(references.cross_entropy, class_weights=WEIGHTS, smoothing=0.1)),
-    'focal': (functools.partial(focal_module.focal, gamma=1.5), functools.partial(
-        references.focal, gamma=1.5, class_weights=np.ones(4))),
-    'focal weighted': (functools.partial(focal_module.focal, gamma=2.5, class_weights=WEIGHTS),
-                       functools.partial(references.focal, gamma=2.5, class_weights=WEIGHTS)),
-    'dice': (functools.partial(dice_module.dice, smooth=0.5), functools.partial(references.dice, smooth=0.5)),
-    'lovasz': (lovasz_module.lovasz_softmax, references.lovasz_softmax),
+CLASSES = 4
+WEIGHTS, ONES = (0.5, 2.0, 1.0, 3.0), (1.0,) * 4
+
+
+class Case(NamedTuple):
+    loss: Callable
+    options: dict
+    reference_options: dict  # where the reference states what is the loss's default
+    scale: float = 1.0  # of the reference's sum
+
+    @property
+    def binary(self) -> bool:
+        return self.loss.__name__.startswith('binary')
+
+    def __call__(self, logits, labels, valid):
+        return self.loss(logits, labels, valid, **self.options)
+
+    def reference(self, logits, labels, valid):
+        total, count = getattr(references, self.loss.__name__)(
+            logits, labels, valid, **{**self.options, **self.reference_options})
+        return self.scale * total, count
+
+
+CASES = {
+    'cross_entropy': Case(cross_entropy, {}, dict(class_weights=ONES, label_smoothing=0)),
+    'cross_entropy weighted': Case(
+        cross_entropy, dict(class_weights=WEIGHTS, label_smoothing=0.1), {}),
+    'focal': Case(focal, dict(gamma=1.5), dict(class_weights=ONES)),
+    'focal weighted': Case(focal, dict(gamma=2.5, class_weights=WEIGHTS), {}),
+    'dice': Case(dice, dict(smooth=0.5), {}),
+    'lovasz': Case(lovasz_softmax, {}, {}),
+    'binary_cross_entropy': Case(binary_cross_entropy, {}, dict(pos_weight=ONES)),
+    'binary_cross_entropy weighted': Case(binary_cross_entropy, dict(pos_weight=WEIGHTS), {}),
+    'binary_focal': Case(binary_focal, dict(gamma=1.5), dict(alpha=0.5), 2.0),
+    'binary_focal weighted': Case(binary_focal, dict(gamma=0.5, alpha=0.25), {}),
+    'binary_dice': Case(binary_dice, dict(smooth=0.5), {}),
 }
-each_loss = pytest.mark.parametrize('name', LOSSES)
+each_loss = pytest.mark.parametrize('name', CASES)
+softmax_losses, sigmoid_losses = (
+    list(dict.fromkeys(case.loss for case in CASES.values() if case.binary == binary))
+    for binary in (False, True))
 
 
-def example(seed: int = 0):
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(size=(3, 5, 6, 4)).astype(np.float32) * 2
-    labels = rng.integers(0, 4, (3, 5, 6)).astype(np.int32)
-    labels[1][labels[1] == 2] = 3  # a class that one image does not hold
-    return logits, labels, rng.random((3, 5, 6)) < 0.7
+def example(binary: bool):
+    """Three images with 10, 50 and 80 per cent void; one class does not occur in the second."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3, 5, 6, CLASSES)).astype(np.float32) * 2
+    labels = rng.integers(0, CLASSES, (3, 5, 6)).astype(np.int32)
+    labels[1][labels[1] == 2] = 3
+    if binary:
+        labels = (labels[..., None] >= np.arange(CLASSES)).astype(np.int32)
+        labels[1, ..., 2] = 0
+    share = np.array([0.9, 0.5, 0.2]).reshape(3, *[1] * (labels.ndim - 1))
+    return logits, labels, rng.random(labels.shape) < share
 
 
-def mean(name: str, logits, labels, valid):
-    total, count = LOSSES[name][0](logits, labels, valid)
-    return total / jnp.maximum(count, 1e-9)
+def per_logit(name: str, valid: np.ndarray) -> np.ndarray:
+    if CASES[name].binary:
+        return valid
+    return np.broadcast_to(valid[..., None], (*valid.shape, CLASSES))
+
+
+@functools.cache
+def compiled(name: str):
+    """`(logits, labels, valid) -> ((sum, count), gradient of the sum)`."""
+    return jax.jit(jax.value_and_grad(CASES[name], has_aux=True))
+
+
+def test_every_loss_of_the_package_is_in_the_table():
+    modules = [importlib.import_module(f'jaxseg.losses.{found.name}')
+               for found in pkgutil.iter_modules(losses.__path__)]
+    found = {symbol for module in modules for symbol in vars(module).values()
+             if inspect.isfunction(symbol) and symbol.__module__ == module.__name__
+             and list(inspect.signature(symbol).parameters)[:3] == ['logits', 'labels', 'valid']}
+    assert found == {case.loss for case in CASES.values()}
+
+
+@pytest.mark.parametrize('loss', softmax_losses + sigmoid_losses)
+def test_the_hand_worked_examples_of_the_docstrings_hold(loss):
+    result = doctest.testmod(importlib.import_module(loss.__module__))
+    assert result.attempted >= 2 and result.failed == 0
 
 
 @each_loss
 def test_sum_and_count_equal_the_slow_reference(name):
-    loss, reference = LOSSES[name]
-    np.testing.assert_allclose(loss(*example()), reference(*example()), rtol=2e-5)
-
-
-@pytest.mark.parametrize('module', [cross_entropy_module, focal_module, dice_module, lovasz_module])
-def test_the_hand_worked_examples_of_the_docstrings_hold(module):
-    result = doctest.testmod(module)
-    assert result.attempted >= 2 and result.failed == 0
+    data = example(CASES[name].binary)
+    np.testing.assert_allclose(compiled(name)(*data)[0], CASES[name].reference(*data), rtol=2e-5)
 
 
 def test_weighted_cross_entropy_by_hand():
     logits = jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]]))
-    total, count = cross_entropy_module.cross_entropy(logits, jnp.array([0, 1]), jnp.ones(2, bool), class_weights=(1, 3))
+    total, count = cross_entropy(logits, jnp.array([0, 1]), jnp.ones(2, bool), class_weights=(1, 3))
     assert float(count) == 4
     assert float(total) == pytest.approx(np.log(2) + 3 * np.log(4 / 3))
 
 
 @each_loss
 def test_the_gradient_equals_finite_differences(name):
-    logits, labels, valid = example()
-    direction = np.random.default_rng(1).normal(size=logits.shape).astype(np.float32)
-    slope = float((jax.grad(functools.partial(mean, name))(logits, labels, valid) * direction).sum())
-    reference = LOSSES[name][1]
-    ends = [reference(logits.astype(float) + step * direction, labels, valid) for step in (1e-6, -1e-6)]
-    assert slope == pytest.approx((ends[0][0] / ends[0][1] - ends[1][0] / ends[1][1]) / 2e-6, rel=1e-3)
+    logits, labels, valid = example(CASES[name].binary)
+    direction = np.random.default_rng(1).normal(size=logits.shape)
+    gradient = compiled(name)(logits, labels, valid)[1]
+    above, below = (CASES[name].reference(logits + step * direction, labels, valid)[0]
+                    for step in (1e-6, -1e-6))
+    assert float((gradient * direction).sum()) == pytest.approx((above - below) / 2e-6, rel=1e-3)
+
+
+@each_loss
+def test_the_count_does_not_depend_on_the_logits(name):
+    logits, labels, valid = example(CASES[name].binary)
+    counts = [CASES[name](x, labels, valid)[1]
+              for x in (logits, 0 * logits, 1e4 * logits, jnp.bfloat16(logits), logits * np.nan)]
+    assert len(set(map(float, counts))) == 1
+    gradient = jax.grad(lambda x: CASES[name](x, labels, valid)[1])(logits)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+@each_loss
+def test_microbatches_of_unequal_void_add_up_to_the_batch_and_so_do_their_gradients(name):
+    data = example(CASES[name].binary)
+    whole, gradient = compiled(name)(*data)
+    parts, gradients = zip(*(compiled(name)(*(x[i:i + 1] for x in data)) for i in range(3)),
+                           strict=True)
+    np.testing.assert_allclose(np.sum(parts, 0), whole, rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate(gradients), gradient, rtol=1e-4, atol=1e-6)
 
 
 @each_loss
 def test_void_pixels_do_not_matter(name):
-    logits, labels, valid = example()
-    value, gradient = jax.value_and_grad(functools.partial(mean, name))(logits, labels, valid)
-    wild = np.where(valid[..., None], logits, np.random.default_rng(2).choice([-1e4, np.inf, 1e30], logits.shape))
-    other, other_gradient = jax.value_and_grad(functools.partial(mean, name))(
-        wild.astype(np.float32), np.where(valid, labels, 255), valid)
-    np.testing.assert_array_equal(value, other)
-    np.testing.assert_array_equal(gradient, other_gradient)
-    assert not np.asarray(gradient)[~valid].any()
+    logits, labels, valid = example(CASES[name].binary)
+    rng = np.random.default_rng(2)
+    wild = rng.choice(np.float32([-1e4, 1e30, np.inf, -np.inf, np.nan]), logits.shape)
+    clean = compiled(name)(logits, labels, valid)
+    other = compiled(name)(np.where(per_logit(name, valid), logits, wild),
+                           np.where(valid, labels, rng.choice([-1, 255], labels.shape)), valid)
+    jax.tree.map(np.testing.assert_array_equal, other, clean)
+    assert not np.asarray(clean[1])[~per_logit(name, valid)].any()
 
 
 @each_loss
 @pytest.mark.parametrize('scale', [1, 1e4])
 def test_all_void_is_zero_with_a_zero_gradient(name, scale):
-    logits, labels, valid = example()
-    loss = LOSSES[name][0]
-    total, count = loss(logits * scale, labels + 200, np.zeros_like(valid))
+    logits, labels, valid = example(CASES[name].binary)
+    (total, count), gradient = compiled(name)(logits * scale, labels + 200, np.zeros_like(valid))
     assert (float(total), float(count)) == (0, 0)
-    gradient = jax.grad(lambda x: loss(x, labels + 200, np.zeros_like(valid))[0])(logits * scale)
     np.testing.assert_array_equal(gradient, 0)
 
 
 @each_loss
 def test_extreme_logits_stay_finite(name):
-    logits, labels, valid = example()
-    value, gradient = jax.value_and_grad(functools.partial(mean, name))(logits * 1e4, labels, valid)
-    assert np.isfinite(value) and np.isfinite(gradient).all()
-
-
-@each_loss
-def test_a_batch_adds_up_from_its_parts(name):
-    loss, data = LOSSES[name][0], example()
-    whole = loss(*data)
-    parts = [loss(*(x[i:i + 1] for x in data)) for i in range(3)]
-    np.testing.assert_allclose(whole, np.sum(parts, 0), rtol=1e-5)
-
-
-@each_loss
-def test_jit_and_vmap_give_the_same(name):
-    loss, data = LOSSES[name][0], example()
-    expected = loss(*data)
-    np.testing.assert_allclose(jax.jit(loss)(*data), expected, rtol=1e-5)
-    mapped = jax.jit(jax.vmap(loss))(*(x[:, None] for x in data))
-    np.testing.assert_allclose([part.sum() for part in mapped], expected, rtol=1e-5)
+    logits, labels, valid = example(CASES[name].binary)
+    (total, _), gradient = compiled(name)(logits * 1e4, labels, valid)
+    assert np.isfinite(total) and np.isfinite(gradient).all()
 
 
 @each_loss
 def test_void_pixels_can_as_well_be_removed(name):
-    logits, labels, valid = (x[:1].reshape(1, 30, *x.shape[3:]) for x in example())
-    keep = np.flatnonzero(valid[0])
-    shorter = logits[:, keep], labels[:, keep], valid[:, keep]
-    np.testing.assert_allclose(LOSSES[name][0](logits, labels, valid), LOSSES[name][0](*shorter), rtol=1e-5)
-    slope = jax.grad(functools.partial(mean, name))
-    np.testing.assert_allclose(slope(logits, labels, valid)[:, keep], slope(*shorter), rtol=1e-4, atol=1e-7)
+    data = example(CASES[name].binary)
+    logits, labels, valid = (x[:1].reshape(1, 30, *x.shape[3:]) for x in data)
+    if CASES[name].binary:
+        valid = np.broadcast_to(valid[..., :1], valid.shape)
+    keep = np.flatnonzero(valid[0] if valid.ndim == 2 else valid[0, :, 0])
+    full, gradient = compiled(name)(logits, labels, valid)
+    shorter = compiled(name)(logits[:, keep], labels[:, keep], valid[:, keep])
+    np.testing.assert_allclose(full, shorter[0], rtol=1e-5)
+    np.testing.assert_allclose(gradient[:, keep], shorter[1], rtol=1e-4, atol=1e-6)
 
 
 @each_loss
 def test_permuted_classes_give_the_same_loss(name):
-    logits, labels, valid = example()
-    order = np.array([2, 0, 3, 1])
-    loss = LOSSES[name][0]
-    if 'weighted' in name:
-        loss = functools.partial(loss, class_weights=[WEIGHTS[i] for i in order])
-    np.testing.assert_allclose(LOSSES[name][0](logits, labels, valid), loss(
-        logits[..., order], np.argsort(order)[labels].astype(np.int32), valid), rtol=1e-5)
+    case, order = CASES[name], np.array([2, 0, 3, 1])
+    logits, labels, valid = example(case.binary)
+    options = {key: [value[i] for i in order] if isinstance(value, tuple) else value
+               for key, value in case.options.items()}
+    permuted = ((labels[..., order], valid[..., order]) if case.binary
+                else (np.argsort(order)[labels].astype(np.int32), valid))
+    np.testing.assert_allclose(case.loss(logits[..., order], *permuted, **options),
+                               compiled(name)(logits, labels, valid)[0], rtol=1e-5)
 
 
 @each_loss
 def test_bfloat16_logits_are_summed_in_float32(name):
-    logits, labels, valid = example()
-    total, count = LOSSES[name][0](jnp.asarray(logits, jnp.bfloat16), labels, valid)
+    logits, labels, valid = example(CASES[name].binary)
+    rounded = jnp.asarray(logits, jnp.bfloat16)
+    total, count = CASES[name](rounded, labels, valid)
     assert total.dtype == count.dtype == jnp.float32
-    np.testing.assert_allclose(total, LOSSES[name][1](logits, labels, valid)[0], rtol=2e-2)
+    expected = CASES[name].reference(np.asarray(rounded, np.float32), labels, valid)
+    np.testing.assert_allclose((total, count), expected, rtol=2e-5)
 
 
-def test_focal_without_focus_is_cross_entropy():
-    np.testing.assert_allclose(focal_module.focal(*example(), gamma=0, class_weights=WEIGHTS),
-                               cross_entropy_module.cross_entropy(*example(), class_weights=WEIGHTS), rtol=1e-6)
+def test_focal_losses_without_focus_are_cross_entropies():
+    np.testing.assert_allclose(focal(*example(False), gamma=0, class_weights=WEIGHTS),
+                               cross_entropy(*example(False), class_weights=WEIGHTS), rtol=1e-6)
+    np.testing.assert_allclose(binary_focal(*example(True), gamma=0),
+                               binary_cross_entropy(*example(True)), rtol=1e-6)
 
 
-@pytest.mark.parametrize('loss', [cross_entropy_module.cross_entropy, focal_module.focal])
-def test_as_many_class_weights_as_classes(loss):
-    with pytest.raises(InputError, match='class_weights: 2 weights for 4 classes'):
-        loss(*example(), class_weights=(1.0, 2.0))
+@pytest.mark.parametrize('weights, value', [((1.0, 2.0), '2 values'), ((0.0,) * 4, 'all 4')])
+@pytest.mark.parametrize('loss, key', [(cross_entropy, 'class_weights'), (focal, 'class_weights'),
+                                       (binary_cross_entropy, 'pos_weight')])
+def test_weights_not_one_for_every_class_or_all_zero_are_refused(loss, key, weights, value):
+    with pytest.raises(InputError, match=f'{key}: {value}'):
+        loss(*example(loss is binary_cross_entropy), **{key: weights})
 
 
-def test_options_out_of_range_are_refused():
-    with pytest.raises(InputError, match=r'label_smoothing: 1.0 is outside \[0, 1\)'):
-        cross_entropy_module.cross_entropy(*example(), label_smoothing=1.0)
-    with pytest.raises(InputError, match='gamma: -1 is negative'):
-        focal_module.focal(*example(), gamma=-1)
+@pytest.mark.parametrize('loss', softmax_losses + sigmoid_losses)
+def test_labels_of_the_other_task_are_refused(loss):
+    binary = loss in sigmoid_losses
+    task = 'semantic.Semantic' if binary else 'multilabel.Multilabel'
+    with pytest.raises(InputError, match=f'losses: {loss.__name__} .* {task}'):
+        loss(*example(not binary))
+
+
+@pytest.mark.parametrize('loss, option, bad', [
+    (cross_entropy, 'label_smoothing', 1.0), (cross_entropy, 'class_weights', [1.0, -1.0]),
+    (focal, 'gamma', -1.0), (focal, 'class_weights', [1.0, math.inf]), (dice, 'smooth', -1.0),
+    (binary_cross_entropy, 'pos_weight', [-1.0]), (binary_focal, 'gamma', math.nan),
+    (binary_focal, 'alpha', 1.5), (binary_dice, 'smooth', -1.0)])
+def test_options_state_their_ranges(loss, option, bad):
+    hint = typing.get_type_hints(loss, include_extras=True)[option]
+    default = inspect.signature(loss).parameters[option].default
+    check_value(option, default, hint)
+    with pytest.raises(InputError, match=f'{option}: .* out of range'):
+        check_value(option, bad, hint)
+
+
+def constant(total: float, count: float):
+    return lambda *_: (jnp.array(total), jnp.array(count))
 
 
 def test_a_weighted_sum_divides_once_and_counts_nothing_as_zero():
-    losses = WeightedSum({'a': (2.0, lambda *_: (jnp.array(6.0), jnp.array(4.0))),
-                          'b': (0.5, lambda *_: (jnp.array(0.0), jnp.array(0.0)))})
-    parts = losses(None, None, None)
-    assert float(losses.total(parts)) == 3.0
-    assert {name: float(value) for name, value in losses.means(parts).items()} == {'a': 1.5, 'b': 0.0}
+    terms = WeightedSum({'a': (2.0, constant(6.0, 4.0)), 'b': (0.5, constant(0.0, 0.0)),
+                         'reported': (0.0, constant(math.nan, 1.0))})
+    parts = terms(None, None, None)
+    assert float(terms.total(parts)) == 3.0
+    means = terms.means(parts)
+    assert float(means['a']) == 1.5 and float(means['b']) == 0 and math.isnan(means['reported'])
+
+
+@pytest.mark.parametrize('terms, key', [
+    ({}, 'losses: '), ({'a': (0.0, dice), 'b': (0, dice)}, 'losses: .*a, b'),
+    ({'a': (-1.0, dice), 'b': (2.0, dice)}, 'losses.a.weight: -1.0'),
+    ({'a': (math.nan, dice)}, 'losses.a.weight: nan'),
+    ({'a': (math.inf, dice)}, 'losses.a.weight: inf'), ({'a': ('1', dice)}, 'losses.a.weight: '),
+    *(({name: (1.0, dice)}, f'losses.{name}: ') for name in (
+        'loss', 'gradient_norm', 'learning_rate', 'step', 'images_per_second', 'val_dice',
+        'auxiliary0'))])
+def test_weights_and_names_that_cannot_be_are_refused(terms, key):
+    with pytest.raises(InputError, match=key):
+        WeightedSum(terms)
+
+
+@pytest.mark.parametrize('returned', [
+    jnp.array(1.0), (jnp.ones(3), jnp.array(1.0)), (1.0, 2.0, 3.0)])
+def test_a_loss_that_returns_no_sum_and_count_is_refused(returned):
+    terms = WeightedSum({'mine': (1.0, lambda *_: returned)})
+    with pytest.raises(InputError, match='losses.mine: '):
+        terms(None, None, None)

@@ -8,12 +8,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def cross_entropy(logits, labels, valid, class_weights, smoothing):
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+def cross_entropy(logits, labels, valid, class_weights, label_smoothing):
     total = count = 0.0
     for x, y in zip(np.asarray(logits, float)[valid], labels[valid], strict=True):
-        surprise = -np.log(softmax(x))
-        total += class_weights[y] * ((1 - smoothing) * surprise[y] + smoothing * surprise.mean())
-        count += class_weights[y]
+        nll = -np.log(softmax(x))
+        smoothed = (1 - label_smoothing) * nll[y] + label_smoothing * nll.mean()
+        total, count = total + class_weights[y] * smoothed, count + class_weights[y]
     return total, count
 
 
@@ -26,19 +30,23 @@ def focal(logits, labels, valid, gamma, class_weights):
     return total, count
 
 
+def dice_of(p, y, smooth):
+    """Of the probabilities and 0/1 labels of one class."""
+    return 1 - (2 * p[y == 1].sum() + smooth) / (p.sum() + y.sum() + smooth)
+
+
 def dice(logits, labels, valid, smooth):
     total = count = 0.0
     for x, y, v in zip(np.asarray(logits, float), labels, valid, strict=True):
-        if not v.any():
-            continue
-        p, y = softmax(x[v]), y[v]
-        losses = [1 - (2 * p[y == c, c].sum() + smooth) / (p[:, c].sum() + (y == c).sum() + smooth) for c in np.unique(y)]
-        total, count = total + np.mean(losses), count + 1
+        if v.any():
+            p, y = softmax(x[v]), y[v]
+            total += np.mean([dice_of(p[:, c], y == c, smooth) for c in np.unique(y)])
+            count += 1
     return total, count
 
 
 def lovasz_softmax(logits, labels, valid):
-    """The Lovász extension by its definition: errors, downwards, times the growth of the loss of the set so far."""
+    """By its definition: sorted errors times the increase of the loss of the set so far."""
     total = count = 0.0
     for x, y, v in zip(np.asarray(logits, float), labels, valid, strict=True):
         if not v.any():
@@ -51,10 +59,38 @@ def lovasz_softmax(logits, labels, valid):
             wrong = np.zeros(len(y), bool)
             for i in np.argsort(-errors, kind='stable'):
                 wrong[i] = True
-                # Prediction = truth with the wrong pixels turned over.
+                # The prediction is the truth with the wrong pixels inverted.
                 predicted = truth ^ wrong
                 jaccard = 1 - (truth & predicted).sum() / (truth | predicted).sum()
                 value, before = value + errors[i] * (jaccard - before), jaccard
             losses.append(value)
         total, count = total + np.mean(losses), count + 1
+    return total, count
+
+
+def binary_cross_entropy(logits, labels, valid, pos_weight):
+    total = count = 0.0
+    for index in zip(*np.nonzero(valid), strict=True):
+        p = sigmoid(float(logits[index]))
+        total += -pos_weight[index[-1]] * np.log(p) if labels[index] else -np.log(1 - p)
+        count += 1
+    return total, count
+
+
+def binary_focal(logits, labels, valid, gamma, alpha):
+    total = count = 0.0
+    for index in zip(*np.nonzero(valid), strict=True):
+        p = sigmoid(float(logits[index]))
+        q, a = (p, alpha) if labels[index] else (1 - p, 1 - alpha)
+        total, count = total - a * (1 - q) ** gamma * np.log(q), count + 1
+    return total, count
+
+
+def binary_dice(logits, labels, valid, smooth):
+    total = count = 0.0
+    for x, y, v in zip(np.asarray(logits, float), labels, valid, strict=True):
+        for k in range(x.shape[-1]):
+            p, truth = sigmoid(x[..., k][v[..., k]]), y[..., k][v[..., k]]
+            if truth.any():
+                total, count = total + dice_of(p, truth, smooth), count + 1
     return total, count
