@@ -12,10 +12,10 @@ from jaxseg.data.spec import DatasetSpec
 def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5) -> np.ndarray:
     """The image with the colours of the classes over it and thin borders between them: (H, W, 3) uint8.
 
-    Images may be uint8 or uint16 with any number of channels: one is grey, more than three show the first three. Void is
-    left as it is.
+    Images are of any number of channels: one is grey, more than three show the first three. Void is left as it is. Masks
+    are (H, W) indices, or (H, W, classes) 0/1 masks, of which the last one of a pixel is shown.
     """
-    rgb = as_rgb(image).astype(np.float32)
+    rgb, mask = as_rgb(image, spec.value_range).astype(np.float32), class_indices(mask, spec)
     known = mask < len(spec.classes)
     colors = np.array(spec.colors, np.float32)[np.where(known, mask, 0)]
     border = np.zeros(mask.shape, bool)
@@ -25,10 +25,20 @@ def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float
     return np.rint(rgb * (1 - weight) + colors * weight).astype(np.uint8)
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) of any channels and depth as (H, W, 3) uint8."""
-    if image.dtype == np.uint16:
-        image = (image // 257).astype(np.uint8)
+def class_indices(mask: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """(H, W) class indices of either kind of mask; where no class of overlapping masks is, the void label."""
+    if mask.ndim == 2:
+        return mask
+    present = mask == 1
+    last = len(spec.classes) - 1 - present[..., ::-1].argmax(-1)
+    return np.where(present.any(-1), last, spec.ignore_index)
+
+
+def as_rgb(image: np.ndarray, value_range: tuple[float, float] = (0.0, 255.0)) -> np.ndarray:
+    """(H, W, C) of any channels and value range as (H, W, 3) uint8."""
+    low, high = value_range
+    if image.dtype != np.uint8 or (low, high) != (0, 255):
+        image = np.rint(np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
 
 
