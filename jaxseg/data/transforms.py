@@ -1,116 +1,97 @@
-"""Augmentation on the host. Image and mask move together: the image bilinearly, the mask by nearest neighbour.
+"""Augmentation on the host. Image and mask move together: the image bilinearly, the mask by nearest
+neighbour.
 
-A transform is `(image (H, W, C), mask (H, W), *, rng, fill) -> (image, mask)`, for uint8 and uint16 images of any number of
-channels. What lies outside the picture is `fill`: the mean colour, and void.
+A transform is `(image, mask, *, rng, fill) -> (image, mask)`, with an image (H, W, C) of uint8, uint16
+or float32 and any number of channels, and an integer mask (H, W) or (H, W, classes). New pixels
+outside the picture get the values of `fill`: the mean colour, and void.
+
+Transforms are applied in training only; evaluation sees images at their own size. So there is none that
+resizes to a fixed size: train on crops of the true scale (`RandomCrop`), or let the model itself work
+at another scale (`model.input_scale`), which holds in evaluation too.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Annotated
 
 import cv2
 import numpy as np
 
 from jaxseg.data.spec import Fill
 from jaxseg.errors import InputError
+from jaxseg.fields import Positive, PositiveInt, Probability, Range, check_fields
 
-cv2.setNumThreads(0)  # The pipeline has threads of its own; two levels of them fight.
+cv2.setNumThreads(0)  # The pipeline has its own threads; two levels of them slow each other down.
 Pair = tuple[np.ndarray, np.ndarray]
-
-
-def _check(transform: object, rule: bool, text: str):
-    if not rule:
-        raise InputError(f'transforms.{type(transform).__name__}: {transform} - {text}')
-
-
-def _per_channels(image: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
-    """OpenCV fills and filters at most four channels at once, and drops the axis of a single one."""
-    parts = [change(np.ascontiguousarray(image[..., i:i + 4]), slice(i, i + 4)) for i in range(0, image.shape[-1], 4)]
-    return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], -1)
-
-
-def resize_pair(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Pair:
-    """Both at (height, width): by area where the image shrinks, so that nothing aliases."""
-    shape = (size[1], size[0])
-    # OpenCV's area mode is only right where no side grows: first what shrinks, then what grows.
-    height, width = min(size[0], mask.shape[0]), min(size[1], mask.shape[1])
-    image = _per_channels(image, lambda part, _: cv2.resize(
-        cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), shape, interpolation=cv2.INTER_LINEAR))
-    # INTER_NEAREST_EXACT samples pixel centres; INTER_NEAREST is off by half a pixel.
-    return image, cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-@dataclasses.dataclass(frozen=True)
-class Resize:
-    """To a fixed (height, width), whatever the shape was."""
-
-    size: Sequence[int]
-
-    def __post_init__(self):
-        _check(self, len(self.size) == 2 and min(self.size) > 0, 'size is (height, width)')
-
-    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill) -> Pair:
-        return resize_pair(image, mask, tuple(self.size))
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomScale:
-    """By a factor between `low` and `high`, evenly in its logarithm: halving is as likely as doubling."""
+    """Scales by a factor between `low` and `high`, uniform in its logarithm: halving is as likely as
+    doubling."""
 
-    low: float = 0.5
-    high: float = 2.0
+    low: Positive = 0.5
+    high: Positive = 2.0
 
     def __post_init__(self):
-        _check(self, 0 < self.low <= self.high, 'needs 0 < low <= high')
+        check_fields(self, 'transforms.RandomScale')
+        if self.low > self.high:
+            raise InputError(f'transforms.RandomScale: low {self.low:g} is above high {self.high:g}; '
+                             f'exchange them')
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill) -> Pair:
+    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
+                 ) -> Pair:
         factor = np.exp(rng.uniform(np.log(self.low), np.log(self.high)))
-        return resize_pair(image, mask, tuple(max(1, round(side * factor)) for side in mask.shape))
+        size = tuple(max(1, round(side * factor)) for side in mask.shape[:2])
+        return resize_pair(image, mask, size)
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop:
-    """A window of (height, width); smaller pictures are filled up at the bottom and the right.
+    """Cuts out a window of `size` (height, width); smaller pictures are padded at the bottom and right.
 
-    Up to `tries` windows are drawn until no class has more than `max_dominant` of the window's known pixels (the
-    `cat_max_ratio` of MMSegmentation): sky and road alone teach little.
+    Up to `tries` windows are drawn until no class has more than `max_class_ratio` of the window's
+    labelled pixels (the `cat_max_ratio` of MMSegmentation), since sky and road alone teach little. For
+    overlapping masks, where a pixel has no single class, the first window is taken.
     """
 
-    size: Sequence[int]
-    max_dominant: float = 0.75
-    tries: int = 10
+    size: tuple[PositiveInt, PositiveInt]
+    max_class_ratio: Annotated[float, Range(above=0, high=1)] = 0.75
+    tries: PositiveInt = 10
 
     def __post_init__(self):
-        _check(self, len(self.size) == 2 and min(self.size) > 0 and 0 < self.max_dominant <= 1 and self.tries > 0,
-               'size is (height, width), max_dominant a share in (0, 1], tries at least 1')
+        check_fields(self, 'transforms.RandomCrop')
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill) -> Pair:
+    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
+                 ) -> Pair:
         height, width = self.size
-        bottom, right = max(0, height - mask.shape[0]), max(0, width - mask.shape[1])
-        if bottom or right:
-            image = _per_channels(image, lambda part, at: cv2.copyMakeBorder(
-                part, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=fill.image[at]))
-            mask = np.pad(mask, ((0, bottom), (0, right)), constant_values=fill.mask)
+        image, mask = _pad(image, mask, max(0, height - mask.shape[0]), max(0, width - mask.shape[1]), fill)
         for _ in range(self.tries):
-            top, left = (int(rng.integers(0, have - want + 1)) for have, want in zip(mask.shape, self.size, strict=True))
+            top = int(rng.integers(0, mask.shape[0] - height + 1))
+            left = int(rng.integers(0, mask.shape[1] - width + 1))
             window = np.s_[top:top + height, left:left + width]
+            if self.max_class_ratio == 1 or mask.ndim == 3:
+                break
             counts = np.bincount(mask[window].ravel(), minlength=fill.mask + 1)
             counts[fill.mask] = 0
-            if counts.max() <= self.max_dominant * counts.sum():
+            if counts.max() <= self.max_class_ratio * counts.sum():
                 break
         return image[window], mask[window]
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomFlip:
-    """Left and right with probability `horizontal`, top and bottom with probability `vertical`."""
+    """Exchanges left and right with probability `horizontal`, top and bottom with probability
+    `vertical`."""
 
-    horizontal: float = 0.5
-    vertical: float = 0.0
+    horizontal: Probability = 0.5
+    vertical: Probability = 0.0
 
     def __post_init__(self):
-        _check(self, 0 <= self.horizontal <= 1 and 0 <= self.vertical <= 1, 'both are probabilities')
+        check_fields(self, 'transforms.RandomFlip')
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill) -> Pair:
+    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
+                 ) -> Pair:
         if rng.random() < self.horizontal:
             image, mask = image[:, ::-1], mask[:, ::-1]
         if rng.random() < self.vertical:
@@ -120,77 +101,123 @@ class RandomFlip:
 
 @dataclasses.dataclass(frozen=True)
 class RandomRotation:
-    """About the centre by up to `degrees` either way, with probability `p`; the corners become `fill`."""
+    """Rotates about the centre by up to `degrees` either way, with probability `p`; the corners become
+    `fill`."""
 
-    degrees: float = 10.0
-    p: float = 0.5
+    degrees: Annotated[float, Range(0, 180)] = 10.0
+    p: Probability = 0.5
 
     def __post_init__(self):
-        _check(self, 0 <= self.degrees <= 180 and 0 <= self.p <= 1, 'degrees is 0 to 180, p a probability')
+        check_fields(self, 'transforms.RandomRotation')
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill) -> Pair:
+    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
+                 ) -> Pair:
+        # Positive angles are counter-clockwise.
         angle, chosen = rng.uniform(-self.degrees, self.degrees), rng.random() < self.p
         if not chosen:
             return image, mask
-        height, width = mask.shape
-        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
-        image = _per_channels(image, lambda part, at: cv2.warpAffine(
-            part, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill.image[at]))
-        return image, cv2.warpAffine(np.ascontiguousarray(mask), turn, (width, height), flags=cv2.INTER_NEAREST,
-                                     borderMode=cv2.BORDER_CONSTANT, borderValue=fill.mask)
+        height, width = mask.shape[:2]
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
+
+        def rotate(part: np.ndarray, values: tuple[float, ...], interpolation: int) -> np.ndarray:
+            return cv2.warpAffine(part, matrix, (width, height), flags=interpolation,
+                                  borderMode=cv2.BORDER_CONSTANT, borderValue=values)
+
+        image = _per_channels(image, lambda part, at: rotate(part, fill.image[at], cv2.INTER_LINEAR))
+        # OpenCV does not rotate integers of 32 bits (labels need 16), and rounds the positions for two
+        # channels unlike those for one: each class is rotated alone.
+        labels = mask.astype(np.uint16 if mask.dtype.itemsize > 1 else np.uint8).reshape(height, width, -1)
+        labels = [rotate(np.ascontiguousarray(labels[..., i]), (fill.mask,), cv2.INTER_NEAREST)
+                  for i in range(labels.shape[-1])]
+        return image, np.stack(labels, -1).reshape(mask.shape).astype(mask.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class ColorJitter:
-    """Brightness, contrast and saturation by factors within 1 -+ their value, hue by up to `hue` of the colour circle.
+    """Multiplies brightness, contrast and saturation by factors within 1 -+ their value, and shifts the
+    hue by up to `hue` of the colour circle.
 
-    Each picture is changed with probability `p`. Saturation and hue are for RGB: with other numbers of channels they must
-    be 0. Contrast turns about the mean of the picture.
+    Each picture is changed with probability `p`. Values are first mapped from the data set's value range
+    to 0-1, and clipped to it at the end. Contrast is changed about the mean of the picture, saturation
+    and hue in HSV. These two are for RGB: with other numbers of channels they must be 0.
     """
 
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.3
-    hue: float = 0.0
-    p: float = 0.8
+    brightness: Probability = 0.3
+    contrast: Probability = 0.3
+    saturation: Probability = 0.3
+    hue: Annotated[float, Range(0, 0.5)] = 0.0
+    p: Probability = 0.8
 
     def __post_init__(self):
-        values = (self.brightness, self.contrast, self.saturation, self.p)
-        _check(self, all(0 <= value <= 1 for value in values) and 0 <= self.hue <= 0.5,
-               'hue is 0 to 0.5, all others 0 to 1')
+        check_fields(self, 'transforms.ColorJitter')
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill) -> Pair:
-        low = 1 - np.array([self.brightness, self.contrast, self.saturation])
-        brightness, contrast, saturation = rng.uniform(low, 2 - low).astype(np.float32)
+    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
+                 ) -> Pair:
+        lowest = 1 - np.array([self.brightness, self.contrast, self.saturation])
+        brightness, contrast, saturation = rng.uniform(lowest, 2 - lowest).astype(np.float32)
         hue, chosen = np.float32(rng.uniform(-self.hue, self.hue)), rng.random() < self.p
         if (self.saturation or self.hue) and image.shape[-1] != 3:
-            raise InputError(f'transforms.ColorJitter: saturation {self.saturation} and hue {self.hue} need 3 channels, '
-                             f'these images have {image.shape[-1]}; set both to 0')
+            raise InputError(
+                f'transforms.ColorJitter: saturation {self.saturation:g} and hue {self.hue:g} need 3 '
+                f'channels, these images have {image.shape[-1]}; set both to 0')
         if not chosen:
             return image, mask
-        largest = np.iinfo(image.dtype).max
-        x = image.astype(np.float32) * (brightness / largest)
-        x = (x - x.mean()) * contrast + x.mean()
+        low, high = (np.float32(limit) for limit in fill.value_range)
+        x = (image.astype(np.float32) - low) * (brightness / (high - low))
+        mean = x.mean()
+        x = np.clip((x - mean) * contrast + mean, 0, 1)
         if self.saturation or self.hue:
-            hsv = cv2.cvtColor(np.clip(x, 0, 1), cv2.COLOR_RGB2HSV)
+            hsv = cv2.cvtColor(x, cv2.COLOR_RGB2HSV)
             hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
             hsv[..., 1] = np.minimum(hsv[..., 1] * saturation, 1)
             x = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-        return np.clip(np.rint(x * largest), 0, largest).astype(image.dtype), mask
+        x = np.clip(x * (high - low) + low, low, high)
+        return (x if image.dtype.kind == 'f' else np.rint(x)).astype(image.dtype), mask
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomBlur:
-    """A Gaussian with a standard deviation of up to `sigma` pixels, with probability `p`."""
+    """Blurs by a Gaussian with a standard deviation of up to `sigma` pixels, with probability `p`."""
 
-    sigma: float = 1.5
-    p: float = 0.2
+    sigma: Positive = 1.5
+    p: Probability = 0.2
 
     def __post_init__(self):
-        _check(self, self.sigma > 0 and 0 <= self.p <= 1, 'sigma is positive, p a probability')
+        check_fields(self, 'transforms.RandomBlur')
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill) -> Pair:
-        sigma, chosen = rng.uniform(0.1, max(self.sigma, 0.1)), rng.random() < self.p
+    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
+                 ) -> Pair:
+        sigma, chosen = rng.uniform(min(0.1, self.sigma), self.sigma), rng.random() < self.p
         if not chosen:
             return image, mask
         return _per_channels(image, lambda part, _: cv2.GaussianBlur(part, (0, 0), sigma)), mask
+
+
+def resize_pair(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Pair:
+    """Both at (height, width); the image by area where it shrinks, so that nothing aliases."""
+    # OpenCV's area mode is only right where no side grows: first what shrinks, then what grows.
+    smaller = (min(size[1], mask.shape[1]), min(size[0], mask.shape[0]))
+    image = _per_channels(image, lambda part, _: cv2.resize(
+        cv2.resize(part, smaller, interpolation=cv2.INTER_AREA), (size[1], size[0]),
+        interpolation=cv2.INTER_LINEAR))
+    # The pixel in which the centre of the new pixel lies.
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new)
+                     for new, old in zip(size, mask.shape[:2], strict=True))
+    return image, mask.take(rows, 0).take(columns, 1)
+
+
+def _pad(image: np.ndarray, mask: np.ndarray, bottom: int, right: int, fill: Fill) -> Pair:
+    if not bottom and not right:
+        return image, mask
+    image = _per_channels(image, lambda part, at: cv2.copyMakeBorder(
+        part, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=fill.image[at]))
+    widths = ((0, bottom), (0, right), (0, 0))[:mask.ndim]
+    return image, np.pad(mask, widths, constant_values=fill.mask)
+
+
+def _per_channels(array: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
+    """Applies `change` to four channels at a time, the most that OpenCV fills and filters at once; it
+    also drops the axis of a single one."""
+    parts = [change(np.ascontiguousarray(array[..., i:i + 4]), slice(i, i + 4))
+             for i in range(0, array.shape[-1], 4)]
+    return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], -1)
