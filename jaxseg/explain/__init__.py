@@ -1,1 +1,1 @@
-"""Explain: what a trained model looks at; models reach this room as functions."""
+"""Explain: which inputs a trained model uses; models reach this package as functions."""

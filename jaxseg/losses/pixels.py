@@ -8,25 +8,25 @@ import jax.numpy as jnp
 from jaxseg.errors import InputError
 
 
-def softmax_inputs(loss: str, logits: jax.Array, labels: jax.Array, valid: jax.Array
+def softmax_inputs(loss: str, logits: jax.Array, indices: jax.Array, valid: jax.Array
                    ) -> tuple[jax.Array, jax.Array]:
     """The logits in float32, 0 where not valid, and the one-hot labels, False where not valid.
 
-    Both are (..., classes); labels and valid are (...).
+    Both are (..., classes); indices and valid are (...).
 
     Raises:
       InputError: the labels are not one class index per pixel; `loss` is the name in the message.
     """
-    if labels.shape != logits.shape[:-1]:
+    if indices.shape != logits.shape[:-1]:
         raise InputError(
             f'losses: {loss} is a softmax loss and takes one class index per pixel, so labels '
-            f'{logits.shape[:-1]} for logits {logits.shape}, got {labels.shape}; '
+            f'{logits.shape[:-1]} for logits {logits.shape}, got {indices.shape}; '
             f'for task multilabel.Multilabel use a binary loss (binary_cross_entropy, binary_dice)')
-    classes = jnp.arange(logits.shape[-1]).reshape((1,) * labels.ndim + (-1,))
-    return _zero_void(logits, valid[..., None]), (labels[..., None] == classes) & valid[..., None]
+    classes = jnp.arange(logits.shape[-1]).reshape((1,) * indices.ndim + (-1,))
+    return _zero_void(logits, valid[..., None]), (indices[..., None] == classes) & valid[..., None]
 
 
-def sigmoid_inputs(loss: str, logits: jax.Array, labels: jax.Array, valid: jax.Array
+def sigmoid_inputs(loss: str, logits: jax.Array, masks: jax.Array, valid: jax.Array
                    ) -> tuple[jax.Array, jax.Array]:
     """The logits in float32, 0 where not valid, and bool labels, False where not valid.
 
@@ -35,12 +35,12 @@ def sigmoid_inputs(loss: str, logits: jax.Array, labels: jax.Array, valid: jax.A
     Raises:
       InputError: the labels are not 0 or 1 for every class; `loss` is the name in the message.
     """
-    if labels.shape != logits.shape:
+    if masks.shape != logits.shape:
         raise InputError(
             f'losses: {loss} is a sigmoid loss and takes 0 or 1 for every class of a pixel, so '
-            f'labels {logits.shape} for logits {logits.shape}, got {labels.shape}; '
+            f'labels {logits.shape} for logits {logits.shape}, got {masks.shape}; '
             f'for task semantic.Semantic use a softmax loss (cross_entropy, dice, lovasz)')
-    return _zero_void(logits, valid), labels.astype(bool) & valid
+    return _zero_void(logits, valid), masks.astype(bool) & valid
 
 
 def nll(logits: jax.Array, one_hot: jax.Array) -> jax.Array:
