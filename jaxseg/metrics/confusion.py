@@ -3,20 +3,9 @@
 import dataclasses
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.metrics.report import json_values, mean_of_known, text_table
-
-
-def confusion_counts(labels: jax.Array, predictions: jax.Array, valid: jax.Array, classes: int
-                     ) -> jax.Array:
-    """The matrix of one batch on the device: (classes, classes) int32."""
-    index = jnp.where(valid, labels.astype(jnp.int32) * classes + predictions.astype(jnp.int32),
-                      classes * classes)
-    counts = jnp.bincount(index.reshape(-1), length=classes * classes + 1)
-    return counts[:-1].reshape(classes, classes)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # the `==` of two arrays is no bool
