@@ -61,10 +61,10 @@ def config_of(entry: dict, dataset: str, data: dict) -> dict:
     return dict(
         seed=0, steps=recipe['steps'], batch_size=recipe['batch_size'], data=data,
         transforms=[dict(type='transforms.RandomFlip')] if dataset == 'camvid' else [],
-        model=dict(type='segmenter.Segmenter', encoder=dict(type='vgg_like.VGGLike', widths=[32], stem_stride=2),
+        model=dict(type='segmentation_model.SegmentationModel', encoder=dict(type='vgg_like.VGGLike', widths=[32], stem_stride=2),
                    context=[entry], decoder=dict(type='unet.UNet', widths=[32])),
         losses=dict(cross_entropy=dict(type='cross_entropy.cross_entropy')),
-        optimizer=dict(type='optimizer.adamw', learning_rate=recipe['learning_rate'], weight_decay=1e-4, clip=1.0),
+        optimizer=dict(type='optimizer.adamw', learning_rate=recipe['learning_rate'], weight_decay=1e-4, max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=50), evaluate_every=recipe['steps'], report_every=100)
 
 

@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
             dict(type='transforms.ColorJitter', hue=0.02),
         ],
         model=dict(
-            type='segmenter.Segmenter',
+            type='segmentation_model.SegmentationModel',
             encoder=dict(type='resnet.ResNet', depth=18),
             context=dict(type='identity.Identity'),
             decoder=dict(type='unet.UNet'),
@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0),
             dice=dict(type='dice.dice', weight=1.0),
         ),
-        optimizer=dict(type='optimizer.adamw', learning_rate=1e-3, weight_decay=0.02, clip=1.0),
+        optimizer=dict(type='optimizer.adamw', learning_rate=1e-3, weight_decay=0.02, max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=100),
         evaluate_every=250,
         report_every=20,

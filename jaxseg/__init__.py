@@ -3,13 +3,14 @@
 import importlib
 
 __version__ = '0.1.0'
-__all__ = ['InputError', 'load', 'run']
+__all__ = ['InputError', 'load', 'run', 'tune_malloc']
 
-_HOMES = {'InputError': 'jaxseg.errors', 'load': 'jaxseg.commands.workdir', 'run': 'jaxseg.commands.train'}
+_MODULES = {'InputError': 'jaxseg.errors', 'load': 'jaxseg.commands.workdir', 'run': 'jaxseg.commands.train',
+            'tune_malloc': 'jaxseg.commands.malloc'}
 
 
 def __getattr__(name: str):
-    """Imports the public names when they are first asked for: `import jaxseg` alone costs nothing."""
-    if name not in _HOMES:
+    """Imports the public names when they are first used: `import jaxseg` alone costs nothing."""
+    if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -1,8 +1,8 @@
-"""`python -m jaxseg VERB ...` is `jaxseg VERB ...`."""
+"""`python -m jaxseg SUBCOMMAND ...` is `jaxseg SUBCOMMAND ...`."""
 
 import sys
 
-from jaxseg.commands import main
+from jaxseg.commands import program
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(program())

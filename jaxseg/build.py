@@ -1,35 +1,28 @@
 """The only place that turns a config entry into an object.
 
-An entry is a dict with a `type`: `'file.Symbol'` inside the room that the entry's key names (`encoder=dict(type='resnet.ResNet',
-depth=18)` is `jaxseg/encoders/resnet.py: ResNet(depth=18)`), or `'package.module:Symbol'` for a part that lives in the user's code.
-The other keys are the part's fields. Entries nest; lists become tuples.
+An entry is a dict with a `type`: `'file.Symbol'` inside the package that the entry's key names
+(`encoder=dict(type='resnet.ResNet', depth=18)` is `jaxseg/encoders/resnet.py: ResNet(depth=18)`), or
+`'package.module:Symbol'` for a part that lives in the user's code. The other keys are the part's fields. Entries nest;
+lists become tuples.
 """
 
-import difflib
 import functools
 import importlib
 import importlib.util
 import inspect
 import pkgutil
-import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxseg.errors import InputError
+from jaxseg.fields import NonNegative, check_value, nearest
 
-ROOMS = {
-    'data': 'data', 'transforms': 'data', 'model': 'models', 'encoder': 'encoders', 'context': 'context',
-    'decoder': 'decoders', 'auxiliary': 'decoders', 'losses': 'losses', 'optimizer': 'training', 'schedule': 'training',
-}
-# What tells such parts from the other symbols of their room; the parts of the remaining keys are modules that are called.
-_MARKS: dict[str, Callable[[Any], bool]] = {
-    'data': lambda symbol: hasattr(symbol, 'source'),
-    'encoder': lambda symbol: hasattr(symbol, 'stride'),
-    'losses': lambda symbol: 'logits' in _parameters(symbol),
-    'optimizer': lambda symbol: symbol.__module__.endswith('.optimizer') and 'schedule' in _parameters(symbol),
-    'schedule': lambda symbol: symbol.__module__.endswith('.schedule'),
+PACKAGES = {
+    'data': 'data', 'transforms': 'data', 'preprocess': 'data', 'model': 'models', 'encoder': 'encoders',
+    'context': 'context', 'decoder': 'decoders', 'auxiliary': 'decoders', 'head': 'layers', 'task': 'tasks',
+    'losses': 'losses', 'algorithm': 'training', 'optimizer': 'training', 'schedule': 'training', 'inference': 'inference',
 }
 
 
@@ -37,128 +30,145 @@ def build(key: str, entry: Any, **given: Any) -> Any:
     """The object that a config entry describes.
 
     Args:
-      key: the entry's key in the config, possibly with its parents (`'model.encoder'`); its last word names the room.
+      key: the entry's key in the config, possibly with its parents (`'model.encoder'`); its last word names the package.
       entry: `{'type': ..., field: value, ...}`, or a list of such.
-      given: fields that the caller knows and no config says, such as the number of classes. They reach every nested part
-        that has a field of that name, too.
+      given: values that the run knows and no config states, such as the number of classes. Every part, nested ones too,
+        receives those that it has a field for.
 
     Raises:
-      InputError: an unknown room, file, symbol or field (with the nearest known one), a missing field, a wrong type.
+      InputError: an unknown package, file, symbol or field (with the nearest known one), a symbol of another kind than the
+        key asks for, a missing field, a wrong type or a value out of range.
     """
     if isinstance(entry, (list, tuple)):
-        return tuple(build(key, item, **given) for item in entry)
-    symbol, fields = _part(key, entry, given)
-    _check(key, entry['type'], fields, given, _parameters(symbol))
-    return symbol(**fields, **given)
+        return tuple(build(f'{key}.{index}', item, **given) for index, item in enumerate(entry))
+    symbol = _symbol(key, entry)
+    parameters = _parameters(symbol)
+    fields = _fields(key, entry, parameters, given)
+    return symbol(**fields, **{name: value for name, value in given.items() if name in parameters})
 
 
 def build_function(key: str, entry: Any) -> Callable:
     """The function that an entry names, with the entry's fields bound to its keyword-only options."""
-    symbol, fields = _part(key, entry, {})
-    options = {name: p for name, p in _parameters(symbol).items() if p.kind is p.KEYWORD_ONLY}
-    _check(key, entry['type'], fields, {}, options)
-    return functools.partial(symbol, **fields)
+    symbol = _symbol(key, entry)
+    options = {name: p for name, p in _parameters(symbol).items() if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD)}
+    return functools.partial(symbol, **_fields(key, entry, options, {}))
 
 
 def build_losses(entries: Any) -> Any:
-    """`{name: {'type': ..., 'weight': ..., options}}` as one weighted sum of named losses."""
+    """`{name: {'type': ..., 'weight': ..., options}}` as one weighted sum of named losses.
+
+    Raises:
+      InputError: no losses, one without a type, a negative weight, or what `build_function` refuses.
+    """
     if not isinstance(entries, Mapping) or not entries or 'type' in entries:
         raise InputError(f'losses: expected named losses, such as losses.cross_entropy = '
                          f"{{'type': 'cross_entropy.cross_entropy', 'weight': 1.0}}, got {entries!r}")
     terms = {}
     for name, entry in entries.items():
-        options = dict(entry) if isinstance(entry, Mapping) else entry
-        weight = options.pop('weight', 1.0) if isinstance(entry, Mapping) else 1.0
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            raise InputError(f'losses.{name}.weight: expected a number, got {weight!r}')
+        weight = entry.get('weight', 1.0) if isinstance(entry, Mapping) else 1.0
+        check_value(f'losses.{name}.weight', weight, NonNegative)
+        options = {key: value for key, value in entry.items() if key != 'weight'} if isinstance(entry, Mapping) else entry
         terms[name] = (float(weight), build_function(f'losses.{name}', options))
     return importlib.import_module('jaxseg.losses.weighted').WeightedSum(terms)
 
 
-def check_call(function: Callable, arguments: Mapping, where: str):
-    """Raises InputError unless `arguments` fit the signature of `function`: names, missing ones, simple types."""
-    _check(where, function.__name__, arguments, {}, _parameters(function))
+def _fields(key: str, entry: Mapping, parameters: Mapping[str, inspect.Parameter], given: Mapping) -> dict[str, Any]:
+    """The fields of an entry, checked, with nested entries built."""
+    part, open_ended = entry['type'], any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    known = {name: p for name, p in parameters.items()
+             if name not in given and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    fields = {}
+    for name, value in entry.items():
+        if name == 'type':
+            continue
+        if name in given and name in parameters:
+            raise InputError(f'{key}.{name}: {part} receives this from elsewhere in the run; remove the key')
+        if name not in known and not open_ended:
+            raise InputError(f'{key}.{name}: {part} has no field {name!r}; {nearest(name, list(known))}')
+        hint = known[name].annotation if name in known else Any
+        fields[name] = _value(f'{key}.{name}', value, hint, given)
+    missing = [name for name, p in known.items() if p.default is p.empty and name not in fields]
+    if missing:
+        raise InputError(f'{key}: {part} needs {", ".join(missing)}; add {key}.{missing[0]} to the config')
+    return fields
 
 
-def nearest(name: str, known) -> str:
-    """`'Did you mean X? '` or nothing, then the list of what is known."""
-    known = sorted(map(str, known))
-    lower = {item.lower(): item for item in known}
-    match = difflib.get_close_matches(str(name).lower(), lower, 1, 0.6)
-    return (f'did you mean {lower[match[0]]!r}? ' if match else '') + f'known: {", ".join(known)}'
-
-
-def _part(key: str, entry: Any, given: Mapping) -> tuple[Callable, dict]:
-    """The symbol that an entry names, and its fields with nested entries built."""
-    if not isinstance(entry, Mapping) or not isinstance(entry.get('type'), str):
-        raise InputError(f"{key}: expected an entry with a type, such as {{'type': 'file.Symbol', ...}}, got {entry!r}")
-    symbol = _symbol(key, entry['type'])
-    return symbol, {name: _value(f'{key}.{name}', value, given) for name, value in entry.items() if name != 'type'}
-
-
-def _value(key: str, value: Any, given: Mapping) -> Any:
-    """A field's value: nested entries built, lists turned into tuples."""
-    if isinstance(value, Mapping):
-        return _nested(key, value, given) if 'type' in value else dict(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(_value(key, item, given) for item in value)
+def _value(key: str, value: Any, hint: Any, given: Mapping) -> Any:
+    """A field's value: parts built, lists turned into tuples, everything else checked against its annotation."""
+    name = key.rsplit('.', 1)[-1]
+    optional = types.NoneType in typing.get_args(hint)
+    if name in PACKAGES and not (value is None and optional):
+        return build(key, value, **given)
+    if isinstance(value, Mapping) and 'type' in value:
+        raise InputError(f'{key}: an entry with a type, but no field that takes parts; those are {", ".join(PACKAGES)}')
+    value = _plain(value)
+    check_value(key, value, hint)
     return value
 
 
-def _nested(key: str, entry: Mapping, given: Mapping) -> Any:
-    """A part inside another: of what is given, it gets what it has a field for."""
-    symbol, fields = _part(key, entry, given)
-    parameters = _parameters(symbol)
-    taken = {name: value for name, value in given.items() if name in parameters}
-    _check(key, entry['type'], fields, taken, parameters)
-    return symbol(**fields, **taken)
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _symbol(key: str, name: str) -> Callable:
-    kind = next((word for word in (key.split('.')[-1], key.split('.')[0]) if word in ROOMS), '')
+def _kind(key: str) -> str:
+    """The word of a key that names a package: its last one that is no index, or its first one."""
+    words = [word for word in key.split('.') if not word.isdecimal()]
+    return next((word for word in (words[-1], words[0]) if word in PACKAGES), '')
+
+
+def _symbol(key: str, entry: Any) -> Callable:
+    """What an entry's `type` names, if it is such a part as the key asks for."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get('type'), str):
+        raise InputError(f"{key}: expected an entry with a type, such as {{'type': 'file.Symbol', ...}}, got {entry!r}")
+    kind, name = _kind(key), entry['type']
+    if not kind:
+        raise InputError(f'{key}: no package of jaxseg holds such parts; known keys: {", ".join(PACKAGES)}')
     if ':' in name:
         module_name, _, symbol_name = name.partition(':')
-        module = _import_theirs(key, module_name)
+        module = _import_user_module(key, module_name)
     else:
-        if not kind:
-            raise InputError(f'{key}: no room of jaxseg holds such parts; rooms are for {", ".join(ROOMS)}')
-        room = ROOMS[kind]
         file, _, symbol_name = name.partition('.')
-        if file not in _files(room):
-            raise InputError(f'{key} {name!r}: there is no jaxseg/{room}/{file}.py; {nearest(name, _parts(kind))}')
-        module = importlib.import_module(f'jaxseg.{room}.{file}')
-    symbol = getattr(module, symbol_name, None)
+        if file not in _files(PACKAGES[kind]):
+            raise InputError(f'{key} {name!r}: there is no jaxseg/{PACKAGES[kind]}/{file}.py; {nearest(name, _parts(kind))}')
+        module = importlib.import_module(f'jaxseg.{PACKAGES[kind]}.{file}')
+    symbol = vars(module).get(symbol_name)
     if not callable(symbol):
         known = _defined(module) if ':' in name else _parts(kind)
         raise InputError(f'{key} {name!r}: {module.__name__} does not define {symbol_name!r}; '
                          f'{nearest(symbol_name if ":" in name else name, known)}')
+    is_part, description = _KINDS[kind]
+    imported = ':' not in name and symbol.__module__ != module.__name__
+    if symbol_name.startswith('_') or imported or not is_part(symbol):
+        known = '' if ':' in name else f'; {nearest(name, _parts(kind))}'
+        raise InputError(f'{key} {name!r}: {symbol_name} is not such a part; {kind} asks for {description}{known}')
     return symbol
 
 
-def _import_theirs(key: str, name: str):
+def _import_user_module(key: str, name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise InputError(f'{key}: cannot import {name!r} ({error}); is its folder on PYTHONPATH?') from None
+    except Exception as error:  # whatever the user's file raises when it runs
+        reason = (str(error).splitlines() or [''])[0]
+        raise InputError(f'{key}: cannot import {name!r} ({type(error).__name__}: {reason}); is its folder on PYTHONPATH, '
+                         f'and does the file run?') from error
 
 
-def _files(room: str) -> list[str]:
-    spec = importlib.util.find_spec(f'jaxseg.{room}')
+def _files(package: str) -> list[str]:
+    spec = importlib.util.find_spec(f'jaxseg.{package}')
     return sorted(found.name for found in pkgutil.iter_modules(spec.submodule_search_locations))
 
 
 def _parts(kind: str) -> list[str]:
-    """Every `file.Symbol` of a room that can be such a part. Imports the whole room, so it is for error messages only."""
-    modules = {file: importlib.import_module(f'jaxseg.{ROOMS[kind]}.{file}') for file in _files(ROOMS[kind])}
-    is_part = _MARKS.get(kind, _makes_callables)
-    return [f'{file}.{name}' for file, module in modules.items() for name in _defined(module) if is_part(vars(module)[name])]
+    """Every `file.Symbol` of a package that is such a part. Imports the whole package: for error messages only."""
+    modules = {file: importlib.import_module(f'jaxseg.{PACKAGES[kind]}.{file}') for file in _files(PACKAGES[kind])}
+    is_part, _ = _KINDS[kind]
+    return [f'{file}.{name}' for file, module in modules.items() for name in _defined(module)
+            if is_part(vars(module)[name])]
 
 
-def _makes_callables(symbol: Any) -> bool:
-    return isinstance(symbol, type) and any('__call__' in vars(base) for base in symbol.__mro__)
-
-
-def _defined(module) -> list[str]:
+def _defined(module: types.ModuleType) -> list[str]:
     return [name for name, value in vars(module).items()
             if callable(value) and not name.startswith('_') and getattr(value, '__module__', '') == module.__name__]
 
@@ -166,7 +176,8 @@ def _defined(module) -> list[str]:
 def _parameters(symbol: Callable) -> dict[str, inspect.Parameter]:
     """The parameters of a part, with annotations that are strings resolved where they can be."""
     try:
-        hints = typing.get_type_hints(symbol)
+        hints = typing.get_type_hints(symbol if not isinstance(symbol, type) or '__init__' not in vars(symbol)
+                                      or hasattr(symbol, '__dataclass_fields__') else symbol.__init__, include_extras=True)
     except Exception:  # A user's annotation may name what only a type checker imports; it is then not checked.
         hints = {}
     linen = hasattr(symbol, 'scope')  # Linen adds two fields of its own to every module
@@ -174,54 +185,48 @@ def _parameters(symbol: Callable) -> dict[str, inspect.Parameter]:
             for name, p in inspect.signature(symbol).parameters.items() if not (linen and name in ('parent', 'name'))}
 
 
-def _check(key: str, part: str, fields: Mapping, given: Mapping, parameters: Mapping[str, inspect.Parameter]):
-    known = [name for name in parameters if name not in given]
-    for name, value in fields.items():
-        if name in given:
-            raise InputError(f'{key}.{name}: {part} gets this from elsewhere in the run; remove the key')
-        if name not in parameters:
-            raise InputError(f'{key}.{name}: {part} has no field {name!r}; {nearest(name, known)}')
-        _check_type(f'{key}.{name}', value, parameters[name].annotation)
-    missing = [name for name, p in parameters.items()
-               if p.default is p.empty and name not in fields and name not in given]
-    if missing:
-        raise InputError(f'{key}: {part} needs {", ".join(missing)}; add {key}.{missing[0]} to the config')
+def _takes(*names: str) -> Callable[[Any], bool]:
+    """Whether a function has these parameters."""
+    return lambda symbol: inspect.isfunction(symbol) and set(names) <= set(inspect.signature(symbol).parameters)
 
 
-def _check_type(key: str, value: Any, hint: Any):
-    if not _fits(value, hint):
-        # 'collections.abc.Sequence[int] | None' is 'Sequence[int] | None' to a reader.
-        expected = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else re.sub(r'(\w+\.)+', '', str(hint))
-        raise InputError(f'{key}: expected {expected}, got {value!r}')
+def _has(*names: str) -> Callable[[Any], bool]:
+    """Whether a class has these methods, properties or fields."""
+    return lambda symbol: isinstance(symbol, type) and all(
+        hasattr(symbol, name) or name in getattr(symbol, '__dataclass_fields__', {}) for name in names)
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of the annotated type: numbers, strings, None, lists, mappings and unions of these.
+def _called_with(*names: str) -> Callable[[Any], bool]:
+    """Whether a class has instances that are called with these arguments."""
+    def check(symbol: Any) -> bool:
+        bases = symbol.__mro__ if isinstance(symbol, type) else ()
+        call = next((vars(base)['__call__'] for base in bases if '__call__' in vars(base)), None)
+        return bool(call) and set(names) <= set(inspect.signature(call).parameters)
 
-    Every other annotation is the part's own affair. A list may be a tuple, and an int that is the key of a mapping may be
-    a string: so it comes back from JSON.
-    """
-    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin in (int, float):
-        return isinstance(value, (int, origin)) and not isinstance(value, bool)
-    if origin in (bool, str, types.NoneType):
-        return isinstance(value, origin)
-    if origin in (tuple, list, Sequence):
-        return isinstance(value, (list, tuple)) and _items_fit(value, origin, arguments)
-    if origin in (dict, Mapping):
-        return isinstance(value, Mapping) and (not arguments or all(
-            _key_fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in value.items()))
-    return True
+    return check
 
 
-def _items_fit(values: Sequence, origin: Any, hints: tuple) -> bool:
-    """`tuple[int, str]` says the type of each item, `tuple[int, ...]` and `Sequence[int]` that of all."""
-    if origin is tuple and hints and hints[-1] is not ...:
-        return len(values) == len(hints) and all(map(_fits, values, hints))
-    return not hints or all(_fits(value, hints[0]) for value in values)
+def _layer(*names: str) -> Callable[[Any], bool]:
+    """Whether a class is a Linen module, called with `train`, that has these fields or properties."""
+    return lambda symbol: _has('init', 'apply', *names)(symbol) and _called_with('train')(symbol)
 
 
-def _key_fits(key: Any, hint: Any) -> bool:
-    return _fits(key, hint) or (hint is int and isinstance(key, str) and key.removeprefix('-').isdecimal())
+# How the parts of every key are recognised, the user's own too, before they are called.
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'data': (_has('spec', 'source'), 'a class with `spec` and `source(split)`'),
+    'transforms': (_called_with('image', 'mask', 'rng', 'fill'), 'a class called with (image, mask, *, rng, fill)'),
+    'preprocess': (_called_with('batch', 'key'), 'a class called with (batch, key)'),
+    'model': (_layer('encoder'), 'a Linen module with an encoder, called with (images, *, train)'),
+    'encoder': (_layer('stride'), 'a Linen module with a property `stride`, called with (images, *, train)'),
+    'context': (_layer(), 'a Linen module called with (features, *, train)'),
+    'decoder': (_layer(), 'a Linen module called with (stages, *, train)'),
+    'auxiliary': (_layer(), 'a Linen module called with (stages, *, train)'),
+    'head': (_layer('classes'), 'a Linen module with a field `classes`, called with (features, *, train)'),
+    'task': (_has('losses', 'total', 'probabilities', 'predictions', 'decide', 'scores'),
+             'a class with losses, total, probabilities, predictions, decide and scores'),
+    'losses': (_takes('logits', 'labels', 'valid'), 'a function (logits, labels, valid, *, options) -> (sum, count)'),
+    'algorithm': (_has('init', 'step', 'variables'), 'a class with init, step and variables'),
+    'optimizer': (_takes('learning_rate'), 'a function with a parameter learning_rate that returns an optax transformation'),
+    'schedule': (_takes('steps'), 'a function (*, steps, options) that returns step -> factor'),
+    'inference': (_has('predictions', 'probabilities'), 'a class with predictions and probabilities'),
+}

@@ -19,7 +19,7 @@ def get_config():
         seed=0, steps=12, batch_size=4, evaluate_every=4, report_every=2,
         data=dict(type='synthetic.Shapes', size=[32, 32], samples=dict(train=16, val=3, test=3)),
         transforms=[dict(type='transforms.RandomFlip')],
-        model=dict(type='segmenter.Segmenter', encoder=dict(type='vgg_like.VGGLike', widths=[8, 8], depth=1),
+        model=dict(type='segmentation_model.SegmentationModel', encoder=dict(type='vgg_like.VGGLike', widths=[8, 8], depth=1),
                    context=dict(type='identity.Identity'), decoder=dict(type='unet.UNet', widths=[8, 8])),
         losses=dict(cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0)),
         optimizer=dict(type='optimizer.adamw', learning_rate=3e-3),

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from jaxseg.commands.memory import keep_memory
+from jaxseg.commands.malloc import tune_malloc
 
-keep_memory()  # as the command line does, for PyTorch in the same process too
+tune_malloc()  # as the command line does, for PyTorch in the same process too
 
 
 def take_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -> dict[str, float]:

@@ -33,7 +33,7 @@ from jaxseg.training.step import make_train_step  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLASSES = 11
-UNET = dict(type='segmenter.Segmenter', encoder=dict(type='resnet.ResNet', depth=18),
+UNET = dict(type='segmentation_model.SegmentationModel', encoder=dict(type='resnet.ResNet', depth=18),
             context=dict(type='identity.Identity'), decoder=dict(type='unet.UNet', widths=[256, 128, 64, 32, 16]))
 MODELS = ('resnet18_unet', 'camvid_convolutional', 'camvid_recurrent', 'camvid_attention')
 COLUMNS = ('model', 'library', 'work', 'batch', 'height', 'width', 'milliseconds', 'images_per_second', 'compile_seconds',

@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
             dict(type='transforms.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.03),
         ],
         model=dict(
-            type='segmenter.Segmenter',
+            type='segmentation_model.SegmentationModel',
             encoder=dict(type='resnet.ResNet', depth=18, width=32),
             context=[dict(type='identity.Identity')],
             decoder=dict(type='unet.UNet', widths=[128, 64, 48, 32]),
@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0,
                                class_weights=[round(weight ** (1 / 3), 3) for weight in MEDIAN_FREQUENCY]),
         ),
-        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.05, clip=1.0),
+        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.05, max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=100),
         evaluate_every=400,
         report_every=50,

@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
             dict(type='transforms.RandomFlip'),
         ],
         model=dict(
-            type='segmenter.Segmenter',
+            type='segmentation_model.SegmentationModel',
             encoder=dict(type='vgg_like.VGGLike', widths=[16, 32, 64, 128], depth=2, stem_stride=2),
             context=[dict(type='identity.Identity')],
             decoder=dict(type='unet.UNet', widths=[96, 64, 32, 16]),
@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0),
             dice=dict(type='dice.dice', weight=0.5),
         ),
-        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.02, clip=1.0),
+        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.02, max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=50),
         evaluate_every=450,
         report_every=50,

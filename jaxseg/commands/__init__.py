@@ -1,45 +1,74 @@
-"""The command line: one verb a file, `jaxseg VERB ...`."""
+"""The command line: one subcommand a file, `jaxseg SUBCOMMAND ...`.
+
+Exit status: 0, 1 for a loss that is not finite, 2 for input that cannot be used, 128 + the number of a signal that stopped it
+(130 for Ctrl-C, and for a training that was stopped and saved).
+"""
 
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
-from jaxseg.commands.memory import keep_memory
+from jaxseg.commands.malloc import tune_malloc
+from jaxseg.commands.signals import Interrupted, ignore_signals, signals_handled
 from jaxseg.errors import InputError
 
-VERBS = {
-    'train': 'train the model of a config, or go on where a run was stopped',
+SUBCOMMANDS = {
+    'train': 'train the model of a config, or continue a run that was stopped',
     'evaluate': 'score a trained model on a split',
     'predict': 'write masks and overlays for images',
-    'inspect': 'check every file of a data set, and look at what training will see',
+    'inspect': 'check every file of a data set, and show what training will see',
 }
 
 
+def program() -> int:
+    """The console script: `main`, with signals handled from the start until everything is closed."""
+    with signals_handled():
+        try:
+            return main()
+        finally:
+            ignore_signals()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a verb; returns the exit status: 0, 2 for bad input, 1 for a loss that is not finite, 130 when stopped."""
+    """Runs a subcommand and returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    keep_memory()
-    parser = argparse.ArgumentParser(prog='jaxseg', description='Image segmentation in JAX.')
-    verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-    for verb, line in VERBS.items():
-        subparser = verbs.add_parser(verb, help=line, description=f'{line.capitalize()}.')
-        if argv[:1] == [verb]:  # Only the verb that is asked for is imported: JAX takes seconds to start.
-            importlib.import_module(f'jaxseg.commands.{verb}').add_arguments(subparser)
-    arguments, overrides = parser.parse_known_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # Names of files and classes must not end a job in an ASCII terminal.
+            stream.reconfigure(errors='backslashreplace')
+    name = argv[0] if argv and argv[0] in SUBCOMMANDS else ''
     try:
-        unknown = [item for item in overrides if not item.startswith('--config.')]
-        if unknown:
-            raise InputError(f'unknown argument {unknown[0]!r}; see jaxseg {arguments.verb} --help, '
-                             f'and write config keys as --config.key=value')
-        module = importlib.import_module(f'jaxseg.commands.{arguments.verb}')
-        return module.main(arguments, overrides) or 0
+        with signals_handled():
+            return _run(argv, name)
     except InputError as error:
-        print(f'jaxseg {arguments.verb}: {error}', file=sys.stderr)
-        return 2
+        return _fail(name, str(error), 2)
     except FloatingPointError as error:
-        print(f'jaxseg {arguments.verb}: {error}', file=sys.stderr)
-        return 1
+        return _fail(name, str(error), 1)
+    except OSError as error:
+        place = f': {error.filename}' if error.filename else ''
+        return _fail(name, f'{error.strerror or error}{place}', 2)
+    except Interrupted as error:
+        return _fail(name, f'interrupted by {error}', error.status)
     except KeyboardInterrupt:
-        print(f'jaxseg {arguments.verb}: interrupted', file=sys.stderr)
-        return 130
+        return _fail(name, 'interrupted', 130)
+
+
+def _run(argv: Sequence[str], name: str) -> int:
+    tune_malloc()
+    parser = argparse.ArgumentParser(prog='jaxseg', description='Image segmentation in JAX.')
+    subparsers = parser.add_subparsers(dest='subcommand', required=True, metavar='SUBCOMMAND')
+    for subcommand, line in SUBCOMMANDS.items():
+        subparser = subparsers.add_parser(subcommand, help=line, description=f'{line.capitalize()}.', allow_abbrev=False)
+        if subcommand == name:  # Only what is asked for is imported: JAX takes seconds to start.
+            importlib.import_module(f'jaxseg.commands.{name}').add_arguments(subparser)
+    arguments, overrides = parser.parse_known_args(argv)
+    unknown = [item for item in overrides if not item.startswith('--config.')]
+    if unknown:
+        raise InputError(f'unknown argument {unknown[0]!r}; see jaxseg {name} --help, and write config keys as '
+                         f'--config.key=value')
+    return importlib.import_module(f'jaxseg.commands.{name}').main(arguments, overrides) or 0
+
+
+def _fail(name: str, message: str, status: int) -> int:
+    print(f'jaxseg {name}: {message}', file=sys.stderr)
+    return status

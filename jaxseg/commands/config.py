@@ -11,8 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxseg.build import nearest
 from jaxseg.errors import InputError
+from jaxseg.fields import nearest
 
 
 def from_file(path: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def from_file(path: str) -> dict[str, Any]:
       InputError: no such file, an error in it, no `get_config`, or a value that is not plain.
     """
     file = pathlib.Path(path)
-    if not file.is_file():
+    if not path or not file.is_file():
         raise InputError(f'--config={path}: no such file; give an experiment such as experiments/shapes/recurrent.py')
     if file.suffix != '.py':
         raise InputError(f'--config={path}: not a Python file; an experiment is a .py file that defines get_config()')
@@ -48,7 +48,9 @@ def plain(config: Any) -> dict[str, Any]:
     """Dicts, lists, numbers, strings, bools and None only, so that it prints, compares and saves as JSON."""
     try:
         return json.loads(json.dumps(config, default=_plain_group))
-    except TypeError as error:
+    except RecursionError:
+        raise InputError('config: contains itself, or nests too deeply; a config holds plain values only') from None
+    except (TypeError, ValueError) as error:
         raise InputError(f'config: {error}; a config holds plain values only, parts are named by their type') from error
 
 
@@ -75,7 +77,7 @@ def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, A
         *parents, key = name.split('.')
         place: Any = result
         for depth, parent in enumerate(parents):
-            if isinstance(place, list) and parent.isdigit() and int(parent) < len(place):
+            if isinstance(place, list) and is_index(parent) and int(parent) < len(place):
                 place = place[int(parent)]
             elif isinstance(place, dict) and isinstance(place.get(parent), (dict, list)):
                 place = place[parent]
@@ -101,9 +103,14 @@ def difference(old: Mapping, new: Mapping, prefix: str = '') -> dict[str, tuple[
     return found
 
 
+def is_index(text: str) -> bool:
+    """Whether a text is a number without a sign, in ASCII digits."""
+    return text.isascii() and text.isdecimal()
+
+
 def _assign(place: dict | list, key: str, text: str, argument: str):
     if isinstance(place, list):
-        if not key.isdigit() or int(key) >= len(place):
+        if not is_index(key) or int(key) >= len(place):
             raise InputError(f'{argument}: {key!r} is not an index of this list; give 0 to {len(place) - 1}')
         place[int(key)] = _typed(place[int(key)], text, argument)
     else:
@@ -113,7 +120,7 @@ def _assign(place: dict | list, key: str, text: str, argument: str):
 def _typed(before: Any, text: str, argument: str) -> Any:
     try:
         value = ast.literal_eval({'true': 'True', 'false': 'False', 'none': 'None'}.get(text.lower(), text))
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
     if isinstance(value, tuple):
         value = list(value)

@@ -2,109 +2,95 @@
 
 import argparse
 import functools
-import json
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 from PIL import Image
 
 from jaxseg.build import build
-from jaxseg.commands.workdir import Workdir, check_folder, check_same_data, open_workdir
+from jaxseg.commands.overrides import check_overrides, file_name, override_names
+from jaxseg.commands.paths import check_folder, path_argument
+from jaxseg.commands.resume import check_same_meaning
+from jaxseg.commands.workdir import Workdir, open_workdir, write_json
 from jaxseg.data.pictures import contact_sheet, overlay
-from jaxseg.data.pipeline import eval_batches
-from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.pipeline import eval_samples
+from jaxseg.data.splits import FilteredSource, check_source
 from jaxseg.errors import InputError
-from jaxseg.metrics.confusion import Confusion, confusion_counts
-from jaxseg.training.parallel import check_batch, put_state, put_whole_batch
-from jaxseg.training.step import make_eval_step
+from jaxseg.training.evaluation import evaluate
+
+# Sizes of images above which a hint is printed: each compiles a program of its own in one piece.
+MANY_SIZES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser):
-    """The arguments of this verb."""
+    """The arguments of this subcommand."""
     parser.add_argument('--workdir', required=True, help='folder of a trained run')
     parser.add_argument('--split', default='val', help='split of the data set (default: val)')
     parser.add_argument('--checkpoint', default='best', help='best, latest, or a step (default: best)')
     parser.add_argument('--match', default='', help='only the images whose name begins with this, such as Seq05VD')
-    parser.add_argument('--pictures', type=int, default=8, help='pictures written to predictions/ (default: 8)')
+    parser.add_argument('--num_images', type=int, default=8, help='images written to predictions/ (default: 8)')
+    parser.epilog = 'Keys of the config that change an evaluation: --config.inference.type=sliding.SlidingWindow'
 
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]):
-    """Runs the verb."""
+    """Runs the subcommand."""
+    if arguments.num_images < 0:
+        raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
+    check_overrides('evaluate', overrides, ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    path_argument(arguments.workdir, '--workdir')
     run = open_workdir(arguments.workdir, overrides)
     check_folder(run.path, '--workdir')
-    if arguments.pictures < 0:
-        raise InputError(f'--pictures={arguments.pictures} is negative; give 0 or more')
-    dataset = build('data', run.config['data'])
-    check_same_data(run.path, run.spec, dataset.spec, 'classes', 'ignore_index')
-    source = verified(dataset, arguments.split)
+    dataset = build('data', run.config.data)
+    check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
+    source = check_source(dataset, arguments.split)
     if arguments.match:
-        source = Matching(source, arguments.match)
+        source = FilteredSource(source, arguments.match)
         if not len(source):
             raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
-    batch_size = run.config['eval_batch_size'] or run.config['batch_size']
-    check_batch(batch_size, 'eval_batch_size')
-    eval_step = make_eval_step(model=run.model, normalize=run.normalize, count=functools.partial(
-        confusion_counts, classes=len(run.spec.classes)))
-    confusion = score(jax.jit(eval_step), variables, source=source, spec=run.spec, batch_size=batch_size)
-    print(confusion.table())
-    scored = arguments.split + (f'_{arguments.match}' if arguments.match else '')
+    chosen = _Chosen(len(source), arguments.num_images)
+    scores = evaluate(functools.partial(run.parts.inference.predictions, run.place(variables)),
+                      eval_samples(source, spec=run.spec), run.parts.task.scores(), observe=chosen)
+    names = override_names(overrides, without=('eval_batch_size',))
+    scored = '_'.join(filter(None, (file_name(arguments.split), arguments.match and file_name(arguments.match), names)))
     result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step, 'images': len(source),
-              **confusion.json()}
+              'overrides': list(overrides), **scores.json()}
+    # Written before anything is printed: a terminal that fails loses no score.
     path = run.path / f'evaluation_{scored}.json'
-    path.write_text(json.dumps(result, indent=1) + '\n')
-    pictures = write_pictures(run, variables, source, scored, arguments.pictures)
+    write_json(path, result)
+    folder = write_images(run, chosen.kept, scored)
+    print(scores.table())
     print(f'checkpoint {step}, {len(source)} images of {arguments.split!r}: {path}' +
-          (f', pictures (image, truth, prediction): {pictures}' if arguments.pictures else ''))
+          (f', images (input, truth, prediction): {folder}' if arguments.num_images else ''))
+    if run.parts.inference.compilations > MANY_SIZES:
+        print('the images have many sizes, each compiled by itself; '
+              '--config.inference.type=sliding.SlidingWindow compiles one program for all')
 
 
-def verified(dataset: Any, split: str) -> Source:
-    """A split of a data set, its files checked as far as the source can do it before they are needed."""
-    source = dataset.source(split)
-    if hasattr(source, 'check_files'):
-        source.check_files()
-    return source
+class _Chosen:
+    """Keeps some samples of an evaluation with their predictions, evenly spaced: each file is decoded once."""
+
+    def __init__(self, total: int, count: int):
+        self._indices = set(np.linspace(0, total - 1, count).astype(int).tolist())
+        self.kept: dict[int, tuple[dict, np.ndarray]] = {}
+
+    def __call__(self, sample: dict, prediction: np.ndarray):
+        if sample['index'] in self._indices:
+            self.kept[sample['index']] = sample, prediction
 
 
-def score(eval_step: Callable, variables: Any, *, source: Source, spec: DatasetSpec, batch_size: int) -> Confusion:
-    """The confusion matrix of a whole source, every pixel once, over all devices."""
-    variables = put_state(variables)
-    confusion = Confusion.empty(spec.classes)
-    for batch in eval_batches(source, spec=spec, batch_size=batch_size):
-        arrays = {key: batch[key] for key in ('image', 'label', 'valid')}
-        confusion = confusion.add(np.asarray(eval_step(variables, put_whole_batch(arrays))))
-    return confusion
-
-
-def write_pictures(run: Workdir, variables: Any, source: Source, scored: str, count: int) -> pathlib.Path:
-    """Writes image, truth and prediction side by side, spread evenly over the source, and all of them on one sheet."""
+def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scored: str) -> pathlib.Path:
+    """Writes input, truth and prediction side by side, and all of them on one sheet."""
     folder = run.path / 'predictions'
     folder.mkdir(exist_ok=True)
-    predict = run.predictor(variables)
     rows, names = [], []
-    for index in np.unique(np.linspace(0, len(source) - 1, count).astype(int)) if count else ():
-        sample = source[int(index)]
-        masks = (np.full_like(sample['mask'], run.spec.ignore_index), sample['mask'], predict(sample['image']))
+    for _, (sample, prediction) in sorted(kept.items()):
+        truth = np.where(sample['valid'], sample['label'], run.spec.ignore_index)
+        masks = (np.full_like(truth, run.spec.ignore_index), truth, prediction)
         rows.append(np.concatenate([overlay(sample['image'], mask, run.spec) for mask in masks], axis=1))
         names.append(pathlib.PurePath(sample['name']).name)
-        Image.fromarray(rows[-1]).save(folder / f'{scored}_{names[-1]}.png')
+        Image.fromarray(rows[-1]).save(folder / f'{scored}_{file_name(names[-1])}.png')
     if rows:
         contact_sheet(rows, names, run.spec, columns=2).save(folder / f'{scored}.png')
     return folder
-
-
-class Matching:
-    """The samples of a source whose names begin with a prefix."""
-
-    def __init__(self, source: Source, prefix: str):
-        self._source = source
-        self._indices = [i for i in range(len(source)) if source[i]['name'].startswith(prefix)]
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int):
-        return self._source[self._indices[index]]

@@ -1,4 +1,4 @@
-"""Check every file of a data set, and look at what training will see."""
+"""Check every file of a data set, and show what training will see."""
 
 import argparse
 import itertools
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.build import build, check_call
+from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.workdir import check_folder, read_config
+from jaxseg.commands.paths import check_folder, path_argument
+from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.workdir import read_config
 from jaxseg.data.inspection import listing_problems, look_through
 from jaxseg.data.pictures import as_rgb, contact_sheet, overlay
 from jaxseg.data.pipeline import train_batches
@@ -21,40 +23,39 @@ SAMPLES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser):
-    """The arguments of this verb."""
+    """The arguments of this subcommand."""
     parser.add_argument('--config', help='experiment file; without it that of --workdir')
     parser.add_argument('--workdir', help='folder of a run')
     parser.add_argument('--output', default='.', help='folder that receives contact_sheet.png (default: this one)')
 
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Runs the verb; the exit status is 2 when there are problems."""
+    """Runs the subcommand; the exit status is 2 when there are problems."""
     if not arguments.config and not arguments.workdir:
         raise InputError('give --config=FILE, or the --workdir of a run')
     base = configs.from_file(arguments.config) if arguments.config else read_config(arguments.workdir)
-    config = configs.override(base, overrides)
-    needed = {key: config[key] for key in ('data', 'transforms', 'seed') if key in config}
-    check_call(inspect, {**needed, 'output': arguments.output}, 'config')
-    problems = inspect(**needed, output=arguments.output)
+    config = RunConfig.from_mapping(configs.override({**RunConfig.defaults(), **base}, overrides))
+    folder = path_argument(arguments.output, '--output')
+    problems = inspect(data=config.data, transforms=config.transforms, seed=config.seed, folder=folder)
     if problems:
         print(f'\n{len(problems)} problems:', *problems, sep='\n  ', file=sys.stderr)
     return 2 if problems else 0
 
 
-def inspect(*, data: Mapping, transforms: Sequence, seed: int, output: str) -> list[str]:
-    """Looks at all splits of a data set, which must have what training needs: 'train' and 'val'.
+def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.Path) -> list[str]:
+    """Looks at all splits of a data set, which must have what training needs: 'train'.
 
     Returns:
-      All problems; where there are none, `output` has received contact_sheet.png.
+      All problems; where there are none, `folder` has received contact_sheet.png.
 
     Raises:
-      InputError: something in the config cannot be used, or `output` cannot be written.
+      InputError: something in the config cannot be used, or `folder` cannot be written.
     """
-    dataset, folder = build('data', data), pathlib.Path(output)
+    dataset = build('data', data)
     augmentation = build('transforms', transforms)
     check_folder(folder, '--output')
     folder.mkdir(parents=True, exist_ok=True)
-    problems = [problem for split in dict.fromkeys(('train', 'val', *dataset.spec.splits))
+    problems = [problem for split in dict.fromkeys(('train', *dataset.spec.splits))
                 for problem in inspect_split(dataset, split)]
     if not problems:
         path = folder / 'contact_sheet.png'
@@ -66,7 +67,7 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, output: str) -> l
 def inspect_split(dataset: Any, split: str) -> list[str]:
     """Prints the class frequencies of a split; returns all of its problems."""
     problems = listing_problems(dataset, split)
-    # A broken listing still leaves files to look at: those that pair.
+    # A broken listing still leaves files to check: those that pair.
     try:
         source = dataset.source(split) if not problems else dataset.paired(split)
     except InputError as error:
@@ -83,6 +84,6 @@ def write_contact_sheet(dataset: Any, transforms: Sequence[Callable], seed: int,
     for batch in itertools.islice(batches, SAMPLES):
         image, name = batch['image'][0], batch['name'][0]
         mask = np.where(batch['valid'][0], batch['label'][0], dataset.spec.ignore_index)
-        pictures += [as_rgb(image), overlay(image, mask, dataset.spec)]
+        pictures += [as_rgb(image, dataset.spec.value_range), overlay(image, mask, dataset.spec)]
         captions += [name, '']
     contact_sheet(pictures, captions, dataset.spec).save(path)

@@ -2,71 +2,91 @@
 
 import argparse
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
-from jaxseg.commands.workdir import check_folder, open_workdir
+from jaxseg.commands.overrides import check_overrides, file_name
+from jaxseg.commands.paths import check_folder, path_argument
+from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.decode import IMAGE_SUFFIXES, read_image
+from jaxseg.data.listing import describe_skipped, list_images
 from jaxseg.data.pictures import overlay, save_index_png
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser):
-    """The arguments of this verb."""
+    """The arguments of this subcommand."""
     parser.add_argument('--workdir', required=True, help='folder of a trained run')
     parser.add_argument('--input', required=True, help='an image, or a folder of images (and of folders)')
     parser.add_argument('--output', required=True, help='folder that receives NAME.png and NAME_overlay.png')
     parser.add_argument('--checkpoint', default='best', help='best, latest, or a step (default: best)')
+    parser.epilog = 'Keys of the config that change predictions: --config.inference.type=sliding.SlidingWindow'
 
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]):
-    """Runs the verb; what cannot be read is named at the end, and the rest is written all the same."""
+    """Runs the subcommand; files that cannot be read or written are named at the end, and all others are written."""
+    check_overrides('predict', overrides, ('inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    path_argument(arguments.workdir, '--workdir')
+    source, output = path_argument(arguments.input, '--input'), path_argument(arguments.output, '--output')
     run = open_workdir(arguments.workdir, overrides)
-    source, output = pathlib.Path(arguments.input), pathlib.Path(arguments.output)
-    images = find_images(source)
-    check_output(images, source, output)
+    images, skipped = find_images(source)
+    check_output(images, source, output, run.spec)
     _, variables = run.variables(arguments.checkpoint)
-    predict = run.predictor(variables)
     output.mkdir(parents=True, exist_ok=True)
-    problems = []
+    problems: list[str] = []
+    written = 0
+    for job, mask in run.parts.inference.predictions(run.place(variables), _read(run, images, problems)):
+        try:
+            write_results(output / job.target, job.image, mask, run.spec)
+            written += 1
+        except OSError as error:
+            problems.append(f'{output / job.target}: cannot be written ({error.strerror})')
+    left_out = f' ({describe_skipped(skipped)})' if skipped else ''
+    print(f'{written} of {len(images)} images: masks and overlays in {output}{left_out}')
+    if problems:
+        raise InputError(f'{len(problems)} failed: ' + '; '.join(problems))
+
+
+class _Job(NamedTuple):
+    """An image that was read, and where its results go."""
+
+    target: pathlib.Path
+    image: np.ndarray
+
+
+def _read(run: Workdir, images: Mapping[pathlib.Path, pathlib.Path], problems: list[str]
+          ) -> Iterator[tuple[_Job, np.ndarray]]:
+    """The images that can be read; the others are added to `problems`."""
     for path, target in images.items():
         try:
-            image = read_image(path, run.spec.channels)
+            image = read_image(path, run.spec.channels, run.record.value_range)
         except InputError as error:
             problems.append(str(error))
             continue
-        mask = predict(image)
-        mask_file, overlay_file = results(output / target)
-        mask_file.parent.mkdir(parents=True, exist_ok=True)
-        save_index_png(mask_file, mask, run.spec)
-        Image.fromarray(overlay(image, mask, run.spec)).save(overlay_file)
-    print(f'{len(images) - len(problems)} of {len(images)} images: masks and overlays in {output}')
-    if problems:
-        raise InputError(f'{len(problems)} not read: ' + '; '.join(problems))
+        yield _Job(target, image), image
 
 
-def find_images(path: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
-    """Image files and, relative to the output folder and without a suffix, where their results go.
-
-    Hidden files and folders are left out, as they are in training.
+def find_images(path: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], Mapping[str, int]]:
+    """Image files with, relative to the output folder and without a suffix, where their results go; and what was left out.
 
     Raises:
       InputError: nothing there, or no image in the folder.
     """
     if path.is_file():
-        return {path: pathlib.Path(path.stem)}
+        return {path: pathlib.Path(path.stem)}, {}
     if not path.is_dir():
         raise InputError(f'--input={path}: no such file or folder')
-    targets = {file: file.relative_to(path).with_suffix('') for file in sorted(path.rglob('*'))
-               if file.suffix.lower() in IMAGE_SUFFIXES
-               and not any(part.startswith('.') for part in file.relative_to(path).parts)}
-    if not targets:
+    files, skipped = list_images(path, recursive=True)
+    if not files:
         raise InputError(f'--input={path}: no image in this folder; known: {", ".join(sorted(IMAGE_SUFFIXES))}')
-    return targets
+    return {file: file.relative_to(path).with_suffix('') for file in files}, skipped
 
 
-def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Path, output: pathlib.Path):
+def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Path, output: pathlib.Path, spec: DatasetSpec):
     """Raises InputError where results would overwrite an image or each other, or be among the images of the next time."""
     check_folder(output, '--output')
     if output.resolve().is_relative_to(source.resolve()):
@@ -74,13 +94,26 @@ def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Pa
                          f'give a folder outside')
     owners = {file.resolve(): f'the image {file}' for file in images}
     for file, target in images.items():
-        for result in results(output / target):
+        for result in results(output / target, spec):
             owner = owners.setdefault(result.resolve(), f'the result of {file}')
             if owner != f'the result of {file}':
                 raise InputError(f'--output={output}: {result.name}, a result of {file}, would overwrite {owner}; give another '
                                  f'folder, or rename one')
 
 
-def results(place: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    """The files of mask and overlay."""
-    return place.with_name(place.name + '.png'), place.with_name(place.name + '_overlay.png')
+def results(place: pathlib.Path, spec: DatasetSpec) -> list[pathlib.Path]:
+    """The files of an image: its masks, one a class where they overlap, and its overlay."""
+    masks = [f'{place.name}_{file_name(name)}.png' for name in spec.classes] if spec.overlapping else [f'{place.name}.png']
+    return [place.with_name(name) for name in (*masks, f'{place.name}_overlay.png')]
+
+
+def write_results(place: pathlib.Path, image: np.ndarray, mask: np.ndarray, spec: DatasetSpec):
+    """Writes mask and overlay."""
+    *masks, overlay_file = results(place, spec)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if spec.overlapping:
+        for index, path in enumerate(masks):
+            Image.fromarray(255 * mask[..., index]).save(path)
+    else:
+        save_index_png(masks[0], mask, spec)
+    Image.fromarray(overlay(image, mask, spec)).save(overlay_file)

@@ -1,4 +1,4 @@
-"""Train the model of a config, or go on where a run was stopped."""
+"""Train the model of a config, or continue a run that was stopped."""
 
 import argparse
 import contextlib
@@ -9,65 +9,53 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from jaxseg.build import build, build_losses, check_call
+from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.evaluate import score, verified
-from jaxseg.commands.workdir import (
-    check_folder,
-    check_same_data,
-    check_same_run,
-    command,
-    described,
-    read_config,
-    write_description,
-)
-from jaxseg.data.device_transforms import normalize
-from jaxseg.data.pipeline import train_batches
+from jaxseg.commands.assemble import ModelRecord, Parts, assemble
+from jaxseg.commands.paths import check_workdir, command, path_argument
+from jaxseg.commands.resume import check_same_data, check_same_run
+from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.signals import stop_deferred
+from jaxseg.commands.workdir import read_config, write_description
+from jaxseg.data.pipeline import check_batches, eval_samples, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
-from jaxseg.metrics.confusion import confusion_counts
 from jaxseg.training.checkpoint import Checkpoints
-from jaxseg.training.loop import Every, train
-from jaxseg.training.parallel import Spread, check_batch, spread
+from jaxseg.training.evaluation import evaluate
+from jaxseg.training.layout import check_batch, init_key, step_key
+from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
-from jaxseg.training.state import count_parameters, make_init
-from jaxseg.training.step import make_eval_step, make_train_step
+
+# Columns of metrics.csv that no algorithm may use.
+RESERVED = ('step', 'images_per_second')
 
 
 def add_arguments(parser: argparse.ArgumentParser):
-    """The arguments of this verb."""
-    parser.add_argument('--config', help='experiment file; without it the run in --workdir goes on')
+    """The arguments of this subcommand."""
+    parser.add_argument('--config', help='experiment file; without it the run in --workdir continues')
     parser.add_argument('--workdir', required=True, help='folder that receives all of the run')
     parser.epilog = 'Any key of the config: --config.optimizer.learning_rate=3e-4'
 
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Runs the verb."""
-    base = configs.from_file(arguments.config) if arguments.config else read_config(arguments.workdir)
-    config = configs.override(base, overrides)
-    check_call(run, {**config, 'workdir': arguments.workdir}, 'config')
+    """Runs the subcommand; 130 when a signal stopped it."""
+    path_argument(arguments.workdir, '--workdir')
+    base = read_config(arguments.workdir) if arguments.config is None else configs.from_file(arguments.config)
+    config = configs.override({**RunConfig.defaults(), **base}, overrides)
     return 0 if run(**config, workdir=arguments.workdir) else 130
 
 
-def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Sequence, model: Mapping, losses: Mapping,
-        optimizer: Mapping, schedule: Mapping, evaluate_every: int, save_every: int | None = None,
-        report_every: int = 20, eval_batch_size: int | None = None, parallel: str = 'jit', workers: int = 0,
-        workdir: str) -> bool:
+def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
     """Trains; everything that can fail on input fails before anything is compiled.
 
     Args:
-      seed: of the initial parameters, the order of the samples, their augmentation and dropout.
-      steps: number of train steps in all.
-      batch_size: global number of images a step; `eval_batch_size` is that of the evaluations (default: the same).
-      data, transforms, model, losses, optimizer, schedule: entries for `jaxseg.build`.
-      evaluate_every: steps between evaluations of the split 'val'; each is saved as a checkpoint.
-      save_every: steps between checkpoints without evaluation; None saves at evaluations only.
-      report_every: steps between lines of metrics.csv.
-      parallel: 'jit' or 'pmap'.
-      workers: processes that read data; 0 reads in threads of this one.
-      workdir: receives config.json, dataset.json, checkpoints, metrics.csv and curves.png. Where it holds a stopped run
-        of the same config, training goes on from its last checkpoint and ends with the same parameters, bit for bit.
+      workdir: receives config.json, dataset.json, model.json, splits.json, checkpoints, metrics.csv and curves.png. Where
+        it holds a stopped run of the same config, training continues from its last checkpoint and ends with the same
+        parameters, bit for bit on one device.
+      config: the keys of `jaxseg.commands.run_config.RunConfig`.
 
     Returns:
       True when all steps are done, False when Ctrl-C or SIGTERM stopped the run (which is saved).
@@ -76,87 +64,126 @@ def run(*, seed: int, steps: int, batch_size: int, data: Mapping, transforms: Se
       InputError: something in the config or the data cannot be used.
       FloatingPointError: a loss is not finite.
     """
-    config = _with_absolute_paths(configs.plain({name: value for name, value in locals().items() if name != 'workdir'}))
-    check_call(run, {**config, 'workdir': str(workdir)}, 'config')
-    _check_ranges(config)
-    directory = pathlib.Path(workdir)
-    check_folder(directory, '--workdir')
-    check_same_run(directory, config)
-    plan = _plan(config)
-    check_same_data(directory, described(directory, plan.spec), plan.spec, 'classes', 'ignore_index', 'mean', 'std')
-    with contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints:
-        first = checkpoints.latest() or 0
-        batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms, seed=seed,
-                                batch_size=batch_size, start_step=first, workers=workers,
-                                process_index=jax.process_index(), process_count=jax.process_count())
-        state = plan.init(seed) if not first else checkpoints.restore_state(first, jax.eval_shape(plan.init, seed))
-        write_description(directory, config, plan.spec)
-        print(f'{count_parameters(state.params) / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
-              f'{jax.device_count()} {jax.default_backend()} device(s), steps {first} to {steps}', flush=True)
-        started = time.perf_counter()
-        with contextlib.closing(Report(directory, first_step=first, steps=steps, batch_size=batch_size)) as report:
-            state, finished = train(
-                state, batches, spread=plan.spread, steps=steps, report=report, save=checkpoints.save,
-                every=Every(report_every, evaluate_every, save_every or evaluate_every),
-                evaluate=lambda now: plan.evaluate(now.variables).summary())
-    print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
-    if finished:
-        split = 'test' if 'test' in plan.spec.splits else 'val'
-        print(f'done: {workdir}; score it: {command("evaluate", workdir=workdir, split=split)}', flush=True)
-    else:
-        print(f'stopped and saved step {int(state.step)}; go on with: {command("train", workdir=workdir)}', flush=True)
-    return finished
+    directory = path_argument(workdir, 'workdir')
+    record = RunConfig.from_mapping(_with_absolute_paths(configs.plain(config)))
+    check_workdir(directory)
+    check_same_run(directory, record)
+    plan = _plan(record)
+    check_same_data(directory, plan.spec, plan.splits)
+    with stop_deferred() as stop_requested, contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints:
+        done = _train(plan, directory, checkpoints, stop_requested)
+    if done < record.steps:
+        print(f'stopped and saved step {done}; continue with: {command("train", workdir=workdir)}', flush=True)
+        return False
+    split = next((split for split in ('test', 'val') if split in plan.spec.splits), 'train')
+    print(f'done: {workdir}; score it: {command("evaluate", workdir=workdir, split=split)}', flush=True)
+    return True
 
 
 class _Plan(NamedTuple):
     """All that a run is made of, built and checked, nothing compiled."""
 
+    config: RunConfig
     spec: DatasetSpec
     sources: dict[str, Source]
+    splits: dict[str, Any]
     transforms: tuple
-    init: Callable
-    spread: Spread
-    evaluate: Callable
+    parts: Parts
+    algorithm: Any
+    record: ModelRecord
+    batch: dict[str, np.ndarray]
 
 
-def _plan(config: Mapping[str, Any]) -> _Plan:
-    dataset = build('data', config['data'])
-    spec, batch_size = dataset.spec, config['batch_size']
-    model = build('model', config['model'], classes=len(spec.classes))
-    losses = build_losses(config['losses'])
-    schedule = build('schedule', config['schedule'], steps=config['steps'])
-    optimizer = build('optimizer', config['optimizer'], schedule=schedule)
-    transforms = build('transforms', config['transforms'])
-    sources = {split: verified(dataset, split) for split in ('train', 'val')}
-    prepare = functools.partial(normalize, mean=spec.mean, std=spec.std)
-    step = make_train_step(model=model, losses=losses, optimizer=optimizer, normalize=prepare, seed=config['seed'],
-                           schedule=lambda index: config['optimizer']['learning_rate'] * schedule(index))
-    batch = next(train_batches(sources['train'], spec=spec, transforms=transforms, batch_size=batch_size,
-                               seed=config['seed']))
+def _plan(config: RunConfig) -> _Plan:
+    dataset = build('data', config.data)
+    spec = dataset.spec
+    parts = assemble(config, spec, {'mean': spec.mean, 'std': spec.std, 'value_range': spec.value_range})
+    schedule = build('schedule', config.schedule, steps=config.steps)
+    optimizer = build('optimizer', config.optimizer, schedule=schedule)
+    make = functools.partial(build, 'algorithm', config.algorithm, model=parts.model, task=parts.task,
+                             optimizer=optimizer, preprocess=parts.preprocess)
+    algorithm = make(axis_name=parts.layout.axis_name)
+    if parts.layout.axis_name and not hasattr(algorithm, 'axis_name'):
+        raise InputError(f"parallel: 'pmap' needs an algorithm with a field axis_name, which {config.algorithm['type']} is "
+                         f"not; use 'jit'")
+    transforms = build('transforms', config.transforms)
+    check_batch(config.batch_size)
+    # Every split that the run will read; 'val' may be missing.
+    sources = {split: check_source(dataset, split) for split in ('train', 'val') if split in ('train', *spec.splits)}
+    check_batches(sources['train'], spec=spec, transforms=transforms)
+    batch = next(train_batches(sources['train'], spec=spec, transforms=transforms, batch_size=config.batch_size,
+                               seed=config.seed))
     batch.pop('name')
-    init = make_init(model, optimizer, batch['image'].shape[1:])
-    # Traces the whole step without compiling it: what does not fit together shows here.
-    jax.eval_shape(step, jax.eval_shape(init, 0), batch)
-    eval_step = make_eval_step(model=model, normalize=prepare, count=functools.partial(
-        confusion_counts, classes=len(spec.classes)))
-    spreading = spread(step, how=config['parallel'], batch_size=batch_size)
-    eval_batch_size = config['eval_batch_size'] or batch_size
-    check_batch(eval_batch_size, 'eval_batch_size')
-    evaluate = functools.partial(score, jax.jit(eval_step), source=sources['val'], spec=spec, batch_size=eval_batch_size)
-    return _Plan(spec, sources, transforms, init, spreading, evaluate)
+    record = ModelRecord(spec.mean, spec.std, spec.value_range, batch['image'].shape[1:])
+    plan = _Plan(config, spec, sources, {split: split_identity(source) for split, source in sources.items()}, transforms,
+                 parts, algorithm, record, batch)
+    # Outside of `pmap` there is no mapped axis.
+    _trace(plan, make(axis_name=None))
+    return plan
 
 
-def _check_ranges(config: Mapping[str, Any]):
-    lowest = dict(steps=1, batch_size=1, evaluate_every=1, report_every=1, save_every=1, eval_batch_size=1, workers=0, seed=0)
-    for name, low in lowest.items():
-        if config[name] is not None and config[name] < low:
-            raise InputError(f'{name}: {config[name]} is not at least {low}')
-    if config['seed'] >= 2 ** 31:
-        raise InputError(f'seed: {config["seed"]} does not fit into 32 bits; give 0 to {2 ** 31 - 1}')
+def _trace(plan: _Plan, algorithm: Any):
+    """Traces the whole step without compiling it: what does not fit together shows here."""
+    state = _state_shapes(plan)
+    after, metrics = jax.eval_shape(lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, plan.batch)
+    reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
+    if reserved:
+        raise InputError(f'algorithm {plan.config.algorithm["type"]}: metric {reserved[0]!r} has a reserved name (reserved: '
+                         f'{", ".join(RESERVED)}, and what begins with val_); rename it')
+    if jax.tree.structure(after) != jax.tree.structure(state):
+        raise InputError(f'algorithm {plan.config.algorithm["type"]}: a step returns a state of another structure than init; '
+                         f'return the same pytree')
+
+
+def _state_shapes(plan: _Plan) -> Any:
+    return jax.eval_shape(lambda batch: plan.algorithm.init(init_key(0), batch), plan.batch)
+
+
+def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints, stop_requested: Callable[[], bool]) -> int:
+    """Trains from the last checkpoint to the end, or until a stop is requested; returns the number of steps done."""
+    config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
+    first = checkpoints.latest() or 0
+    batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms, seed=config.seed,
+                            batch_size=config.batch_size, start_step=first, workers=config.workers,
+                            process_index=jax.process_index(), process_count=jax.process_count())
+    if first:
+        state = checkpoints.restore_state(first, _state_shapes(plan), algorithm.variables)
+    else:
+        state = layout.compile_init(algorithm.init, config.seed)(plan.batch)
+    write_description(directory, config, plan.spec, plan.record, plan.splits)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(algorithm.variables(state).get('params', {})))
+    print(f'{parameters / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
+          f'{jax.device_count()} {jax.default_backend()} device(s), steps {first} to {config.steps}', flush=True)
+
+    def save(step: int, state: Any, scores: Mapping[str, float] | None):
+        checkpoints.save(step, state, algorithm.variables, scores and scores['miou'])
+
+    started = time.perf_counter()
+    with contextlib.closing(Report(directory, first_step=first, steps=config.steps, batch_size=config.batch_size)) as report:
+        _, done = train(
+            state, batches, layout=layout, step=layout.compile_step(algorithm.step, config.seed), first=first,
+            steps=config.steps, report=report, save=save, stop_requested=stop_requested,
+            intervals=Intervals(config.report_every, config.evaluate_every if 'val' in plan.sources else None,
+                                config.save_every or config.evaluate_every),
+            evaluate=functools.partial(_evaluate, plan, stop_requested))
+    print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
+    return done
+
+
+def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any) -> dict[str, float] | None:
+    """Scores of the split 'val'; None when a stop was requested meanwhile."""
+    variables = plan.parts.layout.replicate(plan.algorithm.variables(state))
+    scores = evaluate(functools.partial(plan.parts.inference.predictions, variables),
+                      eval_samples(plan.sources['val'], spec=plan.spec), plan.parts.task.scores(), stop_requested)
+    return scores and scores.summary()
 
 
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The config with a data root that holds from every folder, so that a work directory can be used from anywhere."""
-    data = {key: str(pathlib.Path(value).expanduser().absolute()) if key in ('root', 'directory') and value else value
-            for key, value in config['data'].items()}
+    data = config.get('data')
+    if not isinstance(data, Mapping):
+        return config
+    data = {key: str(pathlib.Path(value).expanduser().absolute())
+            if key in ('root', 'directory') and isinstance(value, str) and value else value
+            for key, value in data.items()}
     return {**config, 'data': data}

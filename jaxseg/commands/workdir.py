@@ -1,61 +1,57 @@
-"""A work directory: all of a run, and all that every verb needs to go on from it."""
+"""A work directory: all of a run, and all that every command needs to continue from it."""
 
 import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
-import jax
-import optax
-
-from jaxseg.build import build, check_call
 from jaxseg.commands import config as configs
-from jaxseg.data.device_transforms import normalize
-from jaxseg.data.pipeline import pad_image
+from jaxseg.commands.assemble import ModelRecord, Parts, assemble
+from jaxseg.commands.paths import command
+from jaxseg.commands.run_config import RunConfig
 from jaxseg.data.spec import DatasetSpec, read_json
 from jaxseg.errors import InputError
-from jaxseg.inference.whole import Predictor, make_predictor
+from jaxseg.inference.predictor import Predictor
 from jaxseg.training.checkpoint import Checkpoints
-from jaxseg.training.state import make_init
 
-# What a stopped run may go on with in another way: where its data lies now, and how its work is spread and told.
-FREE = ('data.root', 'data.directory', 'parallel', 'workers', 'report_every')
+# How often a checkpoint is looked for again that a running training has just replaced.
+ATTEMPTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """An opened work directory: its config, its data set's description, its model."""
+    """An opened work directory: config, description of the data, record of the model, and the parts built from them."""
 
     path: pathlib.Path
-    config: dict[str, Any]
+    config: RunConfig
     spec: DatasetSpec
-    model: nn.Module
+    record: ModelRecord
+    parts: Parts
 
     def variables(self, which: str) -> tuple[int, Any]:
         """Step and variables of the checkpoint called 'best', 'latest' or by its number."""
+        shapes = self.parts.variables(self.record.input_shape)
         # An open manager has threads, which would print tracebacks when an error ends the process.
         with contextlib.closing(Checkpoints(self.path / 'checkpoints', read_only=True)) as checkpoints:
-            step = checkpoints.find(which)
-            return step, checkpoints.restore_variables(step, self.shapes())
-
-    def shapes(self) -> Any:
-        """Shapes of the model's variables; nothing is compiled."""
-        init = make_init(self.model, optax.identity(), (64, 64, self.spec.channels))
-        return jax.eval_shape(init, 0).variables
+            for attempt in range(ATTEMPTS):
+                step = checkpoints.find(which)
+                try:
+                    return step, checkpoints.restore_variables(step, shapes)
+                except InputError:
+                    if checkpoints.exists(step) or attempt == ATTEMPTS - 1:
+                        raise
+                    checkpoints.reload()
 
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
-        return make_predictor(model=self.model, variables=variables, normalize=self.normalize, pad=pad_image,
-                              channels=self.spec.channels)
+        return Predictor(self.parts.inference, self.place(variables), self.spec.channels, self.record.dtype)
 
-    def normalize(self, images: jax.Array) -> jax.Array:
-        """Images as the data room ships them, as the model takes them."""
-        return normalize(images, self.spec.mean, self.spec.std)
+    def place(self, variables: Any) -> Any:
+        """Variables on all devices."""
+        return self.parts.layout.replicate(variables)
 
 
 def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
@@ -66,99 +62,56 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     """
     path, train = pathlib.Path(workdir) / 'config.json', command('train', config='FILE', workdir=workdir)
     if not path.is_file():
-        what = 'holds no run (config.json is missing)' if path.parent.is_dir() else 'does not exist'
-        raise InputError(f'--workdir={workdir} {what}; train first: {train}')
+        problem = 'holds no run (config.json is missing)' if path.parent.is_dir() else 'does not exist'
+        raise InputError(f'--workdir={workdir} {problem}; train first: {train}')
     try:
         config = read_json(path)
-        check_config(config)
+        RunConfig.from_mapping(config)
     except InputError as error:
-        raise InputError(f'{path} is no config of a run ({error}); remove it, and give the experiment again: {train}') from error
+        raise InputError(f'{path} is not the config of a run ({error}); remove it, and give the experiment again: '
+                         f'{train}') from error
     return config
 
 
-def check_config(config: Mapping[str, Any]):
-    """Raises InputError unless a config has the keys of a run, and values of their types."""
-    from jaxseg.commands.train import run  # which imports this file; its signature is the schema
-
-    check_call(run, {**config, 'workdir': ''}, 'config')
-
-
 def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> Workdir:
-    """Opens a run that was trained, with config overrides such as a new place of the data.
+    """Opens a run that was trained, with config overrides such as another inference method.
 
     Raises:
-      InputError: no run there, a damaged config.json or dataset.json, or overrides that do not fit.
+      InputError: no run there, a damaged config.json, dataset.json or model.json, or overrides that do not fit.
     """
     path = pathlib.Path(workdir)
-    config = configs.override(read_config(path), overrides)
-    check_config(config)
+    config = RunConfig.from_mapping(configs.override(read_config(path), overrides))
     try:
-        spec = DatasetSpec.load(path / 'dataset.json')
+        spec, record = DatasetSpec.load(path / 'dataset.json'), ModelRecord.load(path / 'model.json')
     except InputError as error:
-        raise InputError(f'{path / "dataset.json"} is no description of a data set ({error}); write it anew: '
-                         f'{command("train", workdir=workdir)}') from error
-    return Workdir(path, config, spec, build('model', config['model'], classes=len(spec.classes)))
+        raise InputError(f'{error}; or write it again: {command("train", workdir=workdir)}') from error
+    return Workdir(path, config, spec, record, assemble(config, spec, record.normalization))
 
 
-def check_folder(path: pathlib.Path, argument: str):
-    """Raises InputError unless `path` is a folder that takes files, or can become one."""
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise InputError(f'{argument}={path}: {there} is a file; give a folder, it is made where it does not exist')
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f'{argument}={path}: nothing can be written into {there}; give another folder, or its permissions')
-
-
-def command(verb: str, **arguments: str | pathlib.Path) -> str:
-    """A command line of this program that can be pasted."""
-    return ' '.join(['jaxseg', verb, *(f'--{name}={shlex.quote(str(value))}' for name, value in arguments.items())])
-
-
-def write_description(path: pathlib.Path, config: Mapping[str, Any], spec: DatasetSpec):
-    """Writes config.json and dataset.json."""
+def write_description(path: pathlib.Path, config: RunConfig, spec: DatasetSpec, record: ModelRecord,
+                      splits: Mapping[str, Any]):
+    """Writes dataset.json, model.json, splits.json and config.json."""
     path.mkdir(parents=True, exist_ok=True)
     spec.save(path / 'dataset.json')
-    # config.json comes last, and whole: where it is, there is a run to go on with.
-    partial = path / 'config.partial'
-    partial.write_text(json.dumps(config, indent=1) + '\n')
-    os.replace(partial, path / 'config.json')
+    write_json(path / 'model.json', dataclasses.asdict(record))
+    write_json(path / 'splits.json', splits)
+    # config.json comes last: where it is, there is a run to continue.
+    write_json(path / 'config.json', config.to_dict())
 
 
-def check_same_run(workdir: pathlib.Path, config: Mapping[str, Any]):
-    """Raises InputError if `workdir` holds a run of another config: its checkpoints would mix two experiments."""
-    if not (workdir / 'config.json').is_file():
-        return
-    changed = configs.difference(read_config(workdir), config)
-    changed = {key: values for key, values in changed.items() if key not in FREE}
-    if changed:
-        key, (old, new) = next(iter(changed.items()))
-        more = f' and {len(changed) - 1} more keys differ' if len(changed) > 1 else ''
-        raise InputError(f'--workdir={workdir} holds a run with {key} = {old!r}, this config has {new!r}{more}; give '
-                         f'another --workdir, or go on with that run: {command("train", workdir=workdir)}')
-
-
-def described(workdir: pathlib.Path, default: DatasetSpec) -> DatasetSpec:
-    """The data that a run was trained on; `default` where dataset.json is missing or damaged, for training writes it anew."""
-    try:
-        return DatasetSpec.load(workdir / 'dataset.json')
-    except InputError:
-        return default
-
-
-def check_same_data(workdir: pathlib.Path, trained: DatasetSpec, spec: DatasetSpec, *fields: str):
-    """Raises InputError if the data's description differs in `fields` from `trained`, which the run in `workdir` began with."""
-    for field in fields:
-        if getattr(trained, field) != getattr(spec, field):
-            raise InputError(f'{workdir / "dataset.json"} says {field} {getattr(trained, field)!r}, which the run began with, '
-                             f'and the data say {getattr(spec, field)!r}; give the data of the run, or train on these in another '
-                             f'--workdir')
+def write_json(path: pathlib.Path, values: Any):
+    """Writes a JSON file; a reader sees the old file or the new one, never a part."""
+    partial = path.with_name(f'{path.name}.partial')
+    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    os.replace(partial, path)
 
 
 def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predictor:
     """The trained model of a work directory as a function of images.
 
     `predict = jaxseg.load('runs/a')`; then `predict(image)` is the mask (H, W) of an image (H, W, C) of any size, and
-    `predict.probabilities(image)` the class probabilities (H, W, classes). Images are uint8 (or uint16) arrays.
+    `predict.probabilities(image)` the class probabilities (H, W, classes). Images are arrays as the training data were
+    read: uint8 where they had 8 bits.
 
     Raises:
       InputError: no run there, no such checkpoint, or one that does not fit the model.

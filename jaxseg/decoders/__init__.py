@@ -1,1 +1,1 @@
-"""Decoders: {stride: features} -> features at the finest stride used."""
+"""Decoders: stages of an encoder -> features at the finest stride used."""

@@ -5,34 +5,38 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 
-from jaxseg.errors import InputError
+from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import Norm
+from jaxseg.layers.dropout import Dropout
+from jaxseg.layers.norm import make_norm
+from jaxseg.layers.stages import Stages, at_index
 
 
 class FCN(nn.Module):
     """1x1 convolutions in place of a classifier's fully connected layers (Long et al. 2015, arXiv:1411.4038).
 
-    `{stride: features}` -> (B, H/stride, W/stride, widths[-1]) from the coarsest features, or from those at `stride`.
+    Stages -> (B, H / stride, W / stride, widths[-1]) from one stage.
+
+    Args:
+      widths: channels of every convolution.
+      stage: index of the stage in order of depth: -1 is the deepest; -2 is layer3 of a ResNet, also where it is dilated.
+      norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      dropout: rate after every convolution.
 
     Raises:
-      InputError: the encoder has no features at `stride`.
+      InputError: the encoder has no such stage.
     """
 
-    widths: tuple[int, ...] = (256,)
-    stride: int | None = None
-    norm: str = 'batch'
-    dropout: float = 0.0
+    widths: tuple[PositiveInt, ...] = (256,)
+    stage: int = -1
+    norm: str | Mapping = 'batch'
+    dropout: DropRate = 0.0
 
     @nn.compact
-    def __call__(self, features: Mapping[int, jax.Array], *, train: bool) -> jax.Array:
-        stride = self.stride or max(features)
-        if stride not in features:
-            raise InputError(f'decoder fcn.FCN: stride {stride} is not among the strides of the encoder, '
-                             f'{", ".join(map(str, features))}')
-        x = features[stride]
+    def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
+        x = at_index(stages, self.stage, 'decoder.stage').features
         for index, width in enumerate(self.widths):
-            x = nn.relu(Norm(self.norm, name=f'norm{index}')(Conv(width, 1, name=f'conv{index}')(x), train=train))
-            if self.dropout:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Conv(width, 1, name=f'conv{index}')(x)
+            x = nn.relu(make_norm(self.norm, f'norm{index}')(x, train=train))
+            x = Dropout(self.dropout)(x, train=train)
         return x

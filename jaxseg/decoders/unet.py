@@ -7,38 +7,40 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import InputError
+from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import Norm
+from jaxseg.layers.norm import make_norm
 from jaxseg.layers.resize import upsample_nearest
+from jaxseg.layers.stages import Stages, at_stride, deepest
 
 
 class UNet(nn.Module):
-    """Upsampling with skip connections (Ronneberger et al. 2015, arXiv:1505.04597): one step up for every width.
+    """Upsampling with skip connections (Ronneberger et al. 2015, arXiv:1505.04597): one step for every width.
 
-    `{stride: features}` -> features at the coarsest stride / 2 ** len(widths). A step doubles the size (nearest
-    neighbour), concatenates the encoder's features of that stride where it has any, and applies two 3x3 convolutions
-    with norm and ReLU; with five widths over a ResNet this is the decoder of segmentation_models.pytorch.
+    Stages -> features at the deepest stage's stride / 2 ** len(widths). A step doubles the size (nearest neighbour),
+    concatenates the deepest stage of that stride where the encoder has one, and applies two 3x3 convolutions with norm
+    and ReLU; with five widths over a ResNet this is the decoder of segmentation_models.pytorch.
 
     Raises:
-      InputError: more widths than steps down to stride 1.
+      InputError: more widths than steps to stride 1.
     """
 
-    widths: tuple[int, ...] = (256, 128, 64, 32, 16)
-    norm: str = 'batch'
+    widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16)
+    norm: str | Mapping = 'batch'
 
     @nn.compact
-    def __call__(self, features: Mapping[int, jax.Array], *, train: bool) -> jax.Array:
-        stride = max(features)
+    def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
+        stride, x = deepest(stages).stride, deepest(stages).features
         if 2 ** len(self.widths) > stride:
-            raise InputError(f'decoder unet.UNet: {len(self.widths)} widths {self.widths} go beyond stride 1 from the '
-                             f"encoder's coarsest stride {stride}; give at most {stride.bit_length() - 1}")
-        x = features[stride]
+            raise InputError(f'decoder.widths: {len(self.widths)} widths {self.widths} go beyond stride 1 from the deepest '
+                             f'stage of the encoder, of stride {stride}; give at most {stride.bit_length() - 1}')
         for width in self.widths:
             stride //= 2
             x = upsample_nearest(x, 2)
-            if stride in features:
-                x = jnp.concatenate([x, features[stride]], -1)
+            skip = at_stride(stages, stride)
+            if skip is not None:
+                x = jnp.concatenate([x, skip.features], -1)
             for index in (0, 1):
                 x = Conv(width, name=f'up{stride}_conv{index}')(x)
-                x = nn.relu(Norm(self.norm, name=f'up{stride}_norm{index}')(x, train=train))
+                x = nn.relu(make_norm(self.norm, f'up{stride}_norm{index}')(x, train=train))
         return x

@@ -1,1 +1,1 @@
-"""Encoders: images -> {stride: features}."""
+"""Encoders: images -> a tuple of stages (stride, features), in order of depth."""

@@ -1,16 +1,18 @@
 """Residual networks."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import flax.linen as nn
 import jax
 
-from jaxseg.errors import InputError
+from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import Norm
+from jaxseg.layers.norm import make_norm
+from jaxseg.layers.stages import Stage, Stages
 
-STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
 class BasicBlock(nn.Module):
@@ -19,15 +21,14 @@ class BasicBlock(nn.Module):
     width: int
     stride: int
     dilation: int
-    conv: Callable
     norm: Callable
     expansion = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.conv(self.width, stride=self.stride, dilation=self.dilation, name='conv1')(x)
+        y = Conv(self.width, stride=self.stride, dilation=self.dilation, name='conv1')(x)
         y = nn.relu(self.norm(name='bn1')(y))
-        y = self.norm(name='bn2')(self.conv(self.width, dilation=self.dilation, name='conv2')(y))
+        y = self.norm(name='bn2')(Conv(self.width, dilation=self.dilation, name='conv2')(y))
         return nn.relu(y + _shortcut(self, x))
 
 
@@ -37,67 +38,66 @@ class Bottleneck(nn.Module):
     width: int
     stride: int
     dilation: int
-    conv: Callable
     norm: Callable
     expansion = 4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.relu(self.norm(name='bn1')(self.conv(self.width, 1, name='conv1')(x)))
-        y = self.conv(self.width, stride=self.stride, dilation=self.dilation, name='conv2')(y)
+        y = nn.relu(self.norm(name='bn1')(Conv(self.width, 1, name='conv1')(x)))
+        y = Conv(self.width, stride=self.stride, dilation=self.dilation, name='conv2')(y)
         y = nn.relu(self.norm(name='bn2')(y))
-        y = self.norm(name='bn3')(self.conv(self.width * self.expansion, 1, name='conv3')(y))
+        y = self.norm(name='bn3')(Conv(self.width * self.expansion, 1, name='conv3')(y))
         return nn.relu(y + _shortcut(self, x))
 
 
 class ResNet(nn.Module):
     """ResNet 18, 34, 50, 101 or 152 (He et al. 2016), laid out, padded and named as torchvision's.
 
-    (B, H, W, C) -> `{2: ..., 4: ..., 8: ..., 16: ..., 32: ...}`; H and W must be multiples of `output_stride`. With
-    `output_stride` 8 or 16 the later stages dilate instead of striding (Chen et al. 2017, DeepLab), and the last stage
-    stands at that stride. torchvision's `layer1.0.conv1` is `layer1_0/conv1` here, `downsample.0` and `.1` are
-    `downsample_conv` and `downsample_bn`. `width` is the number of channels of the first stage, 64 in the paper.
+    (B, H, W, C) -> five stages: the stem at stride 2, then layer1 to layer4 at strides 4, 8, 16 and 32. H and W must be
+    multiples of `output_stride`. With `output_stride` 8 or 16 the later layers dilate instead of striding (Chen et al.
+    2017, DeepLab) and stay at that stride. torchvision's `layer1.0.conv1` is `layer1_0/conv1` here, `downsample.0` and
+    `.1` are `downsample_conv` and `downsample_bn`.
 
-    Raises:
-      InputError: unknown depth or output stride.
+    Args:
+      depth: number of layers.
+      width: channels of layer1, 64 in the paper.
+      output_stride: stride of the last stage.
+      norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
     """
 
-    depth: int = 18
-    width: int = 64
-    output_stride: int = 32
-    norm: str = 'batch'
+    depth: Literal[18, 34, 50, 101, 152] = 18
+    width: PositiveInt = 64
+    output_stride: Literal[8, 16, 32] = 32
+    norm: str | Mapping = 'batch'
 
     @property
     def stride(self) -> int:
-        """The coarsest stride."""
+        """The stride of the deepest stage."""
         return self.output_stride
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> dict[int, jax.Array]:
-        if self.depth not in STAGES or self.output_stride not in (8, 16, 32):
-            raise InputError(f'encoder resnet.ResNet: depth {self.depth}, output_stride {self.output_stride}; depth is '
-                             f'one of {", ".join(map(str, STAGES))}, and output_stride 8, 16 or 32')
+    def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         norm = functools.partial(_norm, self.norm, train)
         block = BasicBlock if self.depth < 50 else Bottleneck
         x = nn.relu(norm(name='bn1')(Conv(self.width, 7, 2, name='conv1')(x)))
-        features = {2: x}
+        stages = [Stage(2, x)]
         x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         reached, dilation = 4, 1
-        for stage, blocks in enumerate(STAGES[self.depth]):
-            stride, first_dilation = (1 if stage == 0 else 2), dilation
+        for index, blocks in enumerate(BLOCKS[self.depth]):
+            stride, first_dilation = (1 if index == 0 else 2), dilation
             if reached * stride > self.output_stride:
                 stride, dilation = 1, dilation * 2
             reached *= stride
-            for index in range(blocks):
-                first = index == 0
-                x = block(self.width * 2 ** stage, stride if first else 1, first_dilation if first else dilation,
-                          conv=Conv, norm=norm, name=f'layer{stage + 1}_{index}')(x)
-            features[reached] = x
-        return features
+            for place in range(blocks):
+                first = place == 0
+                x = block(self.width * 2 ** index, stride if first else 1, first_dilation if first else dilation,
+                          norm=norm, name=f'layer{index + 1}_{place}')(x)
+            stages.append(Stage(reached, x))
+        return tuple(stages)
 
 
-def _norm(kind: str, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
-    return functools.partial(Norm(kind, name=name), train=train)
+def _norm(spec: str | Mapping, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
+    return functools.partial(make_norm(spec, name), train=train)
 
 
 def _shortcut(block: nn.Module, x: jax.Array) -> jax.Array:
@@ -105,5 +105,5 @@ def _shortcut(block: nn.Module, x: jax.Array) -> jax.Array:
     width = block.width * block.expansion
     if block.stride == 1 and x.shape[-1] == width:
         return x
-    x = block.conv(width, 1, block.stride, name='downsample_conv')(x)
+    x = Conv(width, 1, block.stride, name='downsample_conv', parent=block)(x)
     return block.norm(name='downsample_bn')(x)

@@ -1,1 +1,9 @@
-"""Inference: from images of any size to masks and probabilities."""
+"""Inference: from images of any size to masks and probabilities, one interface for all commands.
+
+An inference method is built with `forward(variables, images) -> outputs`, a task, a batch size and a function that
+puts a batch on the devices. It has
+
+- `predictions(variables, images)`: (key, image) pairs -> (key, mask) pairs, in any order, lazily;
+- `probabilities(variables, image)`: those of one image, as the task averages them;
+- `compilations`: number of programs compiled so far.
+"""

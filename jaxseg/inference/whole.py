@@ -1,66 +1,81 @@
 """Whole images through a model, at their own size."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxseg.errors import InputError
+# Images that wait for others of their size, in batches: bounds the memory of a data set of many sizes.
+WAITING = 4
+# Programs kept, one for every size and batch; more of them would only be kept for sizes that may not come again.
+PROGRAMS = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Predictor:
-    """Callable `image -> mask` for images (H, W, C) of any size, uint8 or uint16.
+class Whole:
+    """Every image in one piece, padded by the model itself to a multiple of its stride.
 
-    `pad(image)` returns the image grown at the bottom and the right to one of a bounded number of sizes, so that a folder
-    of images of every size compiles a bounded number of times; what it added is cut off again.
+    Images of one size are collected into batches. Every size compiles a program of its own: for data sets of many sizes use
+    `sliding.SlidingWindow`, which compiles one.
 
-    Raises:
-      InputError: an image of another type or number of channels.
+    Args:
+      forward: `(variables, images (B, H, W, C)) -> outputs`, pure.
+      task: turns outputs into predictions and probabilities.
+      batch_size: most images a batch.
+      place: puts a batch on the devices.
+      devices: batches are filled up to a multiple of their number.
     """
 
-    probabilities_of: Callable[[Any, jax.Array], jax.Array]
-    variables: Any
-    pad: Callable[[np.ndarray], np.ndarray]
-    channels: int
+    forward: Callable[[Any, jax.Array], Any]
+    task: Any
+    batch_size: int
+    place: Callable[[np.ndarray], jax.Array] = jax.numpy.asarray
+    devices: int = 1
 
-    def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Class probabilities (H, W, classes), float32."""
-        image = _checked(image, self.channels)
-        height, width = image.shape[:2]
-        padded = self.pad(image)[None]
-        return np.asarray(self.probabilities_of(self.variables, padded))[0, :height, :width]
+    def predictions(self, variables: Any, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
+        """(key, image (H, W, C)) pairs -> (key, mask of the image's size) pairs, in any order."""
+        waiting: dict[tuple, list[tuple[Any, np.ndarray]]] = {}
+        full = set()
+        for key, image in images:
+            size = (*image.shape, image.dtype)
+            waiting.setdefault(size, []).append((key, image))
+            if len(waiting[size]) == self.batch_size:
+                full.add(size)
+                yield from self._predict(variables, waiting.pop(size), self.batch_size)
+            elif sum(map(len, waiting.values())) > WAITING * self.batch_size:
+                oldest = next(iter(waiting))
+                yield from self._predict(variables, waiting.pop(oldest), 1)
+        for size, group in waiting.items():
+            # Filled up only where that program exists: of a size that came seldom every copy would cost.
+            yield from self._predict(variables, group, self.batch_size if size in full else 1)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Class indices (H, W), uint8 or, above 256 classes, uint16."""
-        probabilities = self.probabilities(image)
-        return probabilities.argmax(-1).astype(np.uint8 if probabilities.shape[-1] <= 256 else np.uint16)
+    def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
+        """Probabilities of one image, (H, W, channels) float32."""
+        batch = np.repeat(image[None], self.devices, 0)
+        return np.asarray(self._probabilities(variables, self.place(batch)))[0]
 
+    @property
+    def compilations(self) -> int:
+        """Number of programs compiled and kept."""
+        return self._compiled._cache_size() + self._probabilities._cache_size()
 
-def make_predictor(*, model: nn.Module, variables: Any, normalize: Callable, pad: Callable, channels: int
-                   ) -> Predictor:
-    """A predictor that compiles once for every padded size."""
+    def _predict(self, variables: Any, group: list[tuple[Any, np.ndarray]], multiple: int
+                 ) -> Iterator[tuple[Any, np.ndarray]]:
+        if self._compiled._cache_size() >= PROGRAMS:
+            self._compiled.clear_cache()
+        multiple = max(multiple, self.devices)
+        copies = -len(group) % multiple
+        batch = np.stack([image for _, image in group] + [group[-1][1]] * copies)
+        masks = np.asarray(self._compiled(variables, self.place(batch)))
+        yield from ((key, mask) for (key, _), mask in zip(group, masks, strict=False))
 
-    @jax.jit
-    def probabilities_of(variables: Any, images: jax.Array) -> jax.Array:
-        return jax.nn.softmax(model.apply(variables, normalize(images), train=False), -1)
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return jax.jit(lambda variables, images: self.task.predictions(self.forward(variables, images)))
 
-    return Predictor(probabilities_of, variables, pad, channels)
-
-
-def _checked(image: Any, channels: int) -> np.ndarray:
-    """The image as an array (H, W, channels) of uint8 or uint16; one of a single channel may come as (H, W)."""
-    image = np.asarray(image)
-    if image.ndim == 2 and channels == 1:
-        image = image[..., None]
-    problem = f'image of shape {image.shape} and {image.dtype}'
-    if image.ndim != 3 or image.shape[-1] != channels or not image.size:
-        raise InputError(f'{problem}: this model takes (height, width, {channels}); np.dstack makes RGB of three grey images, '
-                         f'image[..., :3] drops the transparency of RGBA')
-    if image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f'{problem}: this model takes uint8 (0-255) or uint16 (0-65535); convert values of 0-255 with '
-                         f'image.astype(np.uint8), values of 0-1 with (255 * image).round().astype(np.uint8)')
-    return image
+    @functools.cached_property
+    def _probabilities(self) -> Any:
+        return jax.jit(lambda variables, images: self.task.probabilities(self.forward(variables, images)))

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,15 +13,17 @@ import tensorstore
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxseg.errors import InputError
-from jaxseg.training.state import TrainState
+
+ITEMS = ('model', 'training')
 
 
 class Checkpoints:
     """The checkpoints under `directory`.
 
-    A checkpoint has two items: `model` (parameters and running statistics: all that evaluation and prediction read) and
-    `optimizer`. Its number is the number of steps done. Writing is asynchronous and atomic: a killed run leaves no half
-    checkpoint. Opened `read_only`, nothing on the disk changes: the run that writes here may still be alive.
+    A checkpoint has two items: `model`, the variables of the model, which is all that evaluation and prediction read,
+    and `training`, the rest of the algorithm's state. Its number is the number of steps done. Writing is asynchronous
+    and atomic: a killed run leaves no half checkpoint. With `read_only` nothing on the disk changes: the run that writes
+    here may still be alive.
 
     Raises:
       InputError: the score of a checkpoint cannot be read.
@@ -34,9 +36,9 @@ class Checkpoints:
             preservation_policy.LatestN(2),
             preservation_policy.BestN(get_metric_fn=lambda metrics: metrics['miou'], reverse=False, n=1)])
         try:
-            # What Orbax calls read_only changes no more than the last two options do, and warns of itself every time.
+            # Orbax's own option read_only changes no more than the last two options do, and warns every time.
             self._manager = ocp.CheckpointManager(
-                directory, item_handlers={item: ocp.StandardCheckpointHandler() for item in ('model', 'optimizer')},
+                directory, item_handlers={item: ocp.StandardCheckpointHandler() for item in ITEMS},
                 options=ocp.CheckpointManagerOptions(
                     best_fn=lambda metrics: metrics['miou'], best_mode='max', preservation_policy=keep,
                     create=not read_only, cleanup_tmp_directories=not read_only))
@@ -44,14 +46,20 @@ class Checkpoints:
             scores = [path for path in directory.glob('*/metrics/metrics') if path.read_text() == error.doc]
             raise _damaged(scores[0].parents[1] if scores else directory, error) from error
 
-    def save(self, state: TrainState, miou: float | None):
-        """Saves unless this step is saved already. `miou` None or NaN never counts as best."""
-        step = int(state.step)
+    def save(self, step: int, state: Any, variables: Callable[[Any], Any], miou: float | None):
+        """Saves unless this step is saved already. `miou` None or NaN never counts as best.
+
+        Args:
+          step: number of steps done.
+          state: of an algorithm, any pytree.
+          variables: the algorithm's function from the state to the variables of the model.
+        """
         if step in self._manager.all_steps():
             return
         score = -math.inf if miou is None or math.isnan(miou) else float(miou)
         self._manager.save(step, force=True, metrics={'miou': score}, args=ocp.args.Composite(
-            model=ocp.args.StandardSave(state.variables), optimizer=ocp.args.StandardSave(state.opt_state)))
+            model=ocp.args.StandardSave(variables(state)),
+            training=ocp.args.StandardSave(_without_shared(state, shared_leaves(variables, state)))))
 
     def latest(self) -> int | None:
         """Number of the last checkpoint, None before the first."""
@@ -70,52 +78,83 @@ class Checkpoints:
             return steps[-1]
         if which == 'best':
             return self._manager.best_step() or steps[-1]
-        if not which.isdigit() or int(which) not in steps:
+        if not which.isdecimal() or int(which) not in steps:
             raise InputError(f'checkpoint {which!r} is not in {self._manager.directory}; '
                              f"give 'best', 'latest' or one of {', '.join(map(str, steps))}")
         return int(which)
 
+    def exists(self, step: int) -> bool:
+        """Whether a checkpoint is still there; a running training deletes those that it no longer keeps."""
+        return (pathlib.Path(self._manager.directory) / str(step)).is_dir()
+
+    def reload(self):
+        """Looks again at what is on the disk."""
+        self._manager.reload()
+
     def restore_variables(self, step: int, like: Any) -> Any:
-        """Parameters and running statistics of a checkpoint, shaped `like` (arrays or ShapeDtypeStructs).
+        """The variables of the model in a checkpoint, shaped `like` (arrays or ShapeDtypeStructs).
 
         Raises:
           InputError: the checkpoint is damaged, or does not fit.
         """
-        return self._restore(step, like, model=like)['model']
+        return self._restore(step, {'model': like})['model']
 
-    def restore_state(self, step: int, like: TrainState) -> TrainState:
-        """The whole state of a checkpoint, on the device of `like`.
+    def restore_state(self, step: int, like: Any, variables: Callable[[Any], Any]) -> Any:
+        """The whole state of an algorithm, shaped `like`.
 
         Raises:
           InputError: the checkpoint is damaged, or does not fit.
         """
-        restored = self._restore(step, like.variables, model=like.variables, optimizer=like.opt_state)
-        return like.replace(step=jax.numpy.asarray(step, like.step.dtype), opt_state=restored['optimizer'],
-                            **restored['model'])
+        shared = shared_leaves(variables, like)
+        restored = self._restore(step, {
+            'model': jax.eval_shape(variables, like), 'training': _without_shared(like, shared)})
+        model, (leaves, structure) = jax.tree.leaves(restored['model']), _named_leaves(like)
+        return jax.tree.unflatten(structure, [
+            model[shared[index]] if index in shared else restored['training'][name]
+            for index, name in enumerate(leaves)])
 
     def wait(self):
         """Returns when everything is written."""
         self._manager.wait_until_finished()
 
     def close(self):
-        """Waits, then lets go of the directory."""
+        """Waits until everything is written, then closes the directory."""
         self._manager.close()
 
-    def _restore(self, step: int, variables: Any, **items: Any) -> Any:
+    def _restore(self, step: int, items: Mapping[str, Any]) -> Any:
         """The items of a checkpoint, each shaped like its value here."""
-        path = self._manager.directory / str(step)
-        with _damage_named(path):
+        path = pathlib.Path(self._manager.directory) / str(step)
+        with _errors_name(path):
             for name in items:
-                _read_through(path / name)
-            saved = _shapes(ocp.StandardCheckpointHandler().metadata(path / 'model'))
-        _check_fit(path, saved, _shapes(variables))
+                _check_readable(path / name)
+            saved = {name: _shapes(ocp.StandardCheckpointHandler().metadata(path / name)) for name in items}
+        for name, like in items.items():
+            _check_fit(path, saved[name], _shapes(like))
         args = {name: ocp.args.StandardRestore(_abstract(like)) for name, like in items.items()}
-        with _damage_named(path):
+        with _errors_name(path):
             return self._manager.restore(step, args=ocp.args.Composite(**args))
 
 
+def shared_leaves(variables: Callable[[Any], Any], state: Any) -> dict[int, int]:
+    """`{index of a leaf of the state: index of the leaf of variables(state) that is the same array}`."""
+    jaxpr = jax.make_jaxpr(variables)(state).jaxpr
+    places = {id(variable): index for index, variable in enumerate(jaxpr.outvars)}
+    return {index: places[id(variable)] for index, variable in enumerate(jaxpr.invars) if id(variable) in places}
+
+
+def _without_shared(state: Any, shared: Mapping[int, int]) -> dict[str, Any]:
+    """The leaves of a state that are not in the variables of the model, by name."""
+    leaves, _ = _named_leaves(state)
+    return {name: leaf for index, (name, leaf) in enumerate(leaves.items()) if index not in shared}
+
+
+def _named_leaves(tree: Any) -> tuple[dict[str, Any], Any]:
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator='.'): leaf for path, leaf in leaves}, structure
+
+
 @contextlib.contextmanager
-def _damage_named(path: pathlib.Path) -> Iterator[None]:
+def _errors_name(path: pathlib.Path) -> Iterator[None]:
     """Around reading alone: what is raised at a damaged checkpoint is of a dozen kinds, plain Exception among them."""
     try:
         yield
@@ -129,14 +168,14 @@ def _damaged(path: pathlib.Path, error: Exception) -> InputError:
                       f'folder: the checkpoint before it is used then')
 
 
-def _read_through(path: pathlib.Path):
+def _check_readable(path: pathlib.Path):
     """Reads a little of every part of an item: Orbax reads in threads, and where one fails the rest print tracebacks."""
     for file in (file for name in ('_METADATA', '_sharding', 'array_metadatas/*') for file in path.glob(name)):
         json.loads(file.read_text())
     store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': {'driver': 'file', 'path': f'{path}/'}}).result()
     for key in store.list().result():
-        # Its last byte tells whether all of it is there; Orbax reads the rest.
-        if not store.read(key, byte_range=slice(-1, None)).result().value:  # so Tensorstore reads from a file that is gone
+        # Its last byte shows whether all of it is there; Orbax reads the rest.
+        if not store.read(key, byte_range=slice(-1, None)).result().value:  # what Tensorstore reads from a missing file
             raise FileNotFoundError(f'nothing is left of {key.decode()}')
 
 
@@ -144,9 +183,9 @@ def _check_fit(path: pathlib.Path, saved: dict[str, tuple], wanted: dict[str, tu
     """Orbax's own message names no parameter; this one names the parameter and both shapes."""
     for name in sorted(saved.keys() | wanted.keys()):
         if saved.get(name) != wanted.get(name):
-            raise InputError(f'checkpoint {path} does not fit the model: {name} is {saved.get(name, "missing")} in the '
-                             f'checkpoint and {wanted.get(name, "missing")} in the model; use the config.json that it was '
-                             f'trained with, or another --workdir')
+            raise InputError(f'checkpoint {path} does not fit: {name} is {saved.get(name, "missing")} in the checkpoint and '
+                             f'{wanted.get(name, "missing")} in the config; use the config.json that it was trained with, '
+                             f'or another --workdir')
 
 
 def _abstract(tree: Any) -> Any:

@@ -1,49 +1,79 @@
-"""Optimizers by name: clipping, then optax's rule, with weight decay on kernels only."""
+"""Optimizers by name: clipping of the gradient, an optax rule, weight decay on kernels only, a reported learning rate."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from jaxseg.errors import InputError
+from jaxseg.fields import NonNegative, Positive, Range
+
+Decay = Annotated[float, Range(0, below=1)]  # of a running mean
 
 
-def sgd(*, learning_rate: float, schedule: Callable, momentum: float = 0.9, nesterov: bool = False,
-        weight_decay: float = 1e-4, clip: float | None = None) -> optax.GradientTransformation:
-    """Stochastic gradient descent with momentum; the decay is added to the gradient, as in most published recipes."""
-    rate = _rate(learning_rate, schedule)
-    decay = optax.add_decayed_weights(weight_decay, mask=decayed)
-    return optax.chain(*_clipping(clip), decay, optax.sgd(rate, momentum=momentum, nesterov=nesterov))
+def sgd(*, learning_rate: Positive, schedule: Callable, momentum: Decay = 0.9, nesterov: bool = False,
+        weight_decay: NonNegative = 1e-4, max_grad_norm: Positive | None = None) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum; the decay is added to the clipped gradient, as in torch.optim.SGD."""
+    return optax.chain(_clip(max_grad_norm), _decay(weight_decay), optax.trace(momentum, nesterov),
+                       scale_by_rate(lambda step: learning_rate * schedule(step)))
 
 
-def adamw(*, learning_rate: float, schedule: Callable, b1: float = 0.9, b2: float = 0.999, weight_decay: float = 0.01,
-          clip: float | None = None) -> optax.GradientTransformation:
+def adamw(*, learning_rate: Positive, schedule: Callable, b1: Decay = 0.9, b2: Decay = 0.999,
+          weight_decay: NonNegative = 0.01, max_grad_norm: Positive | None = None) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
-    rate = _rate(learning_rate, schedule)
-    return optax.chain(*_clipping(clip), optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=decayed))
+    return optax.chain(_clip(max_grad_norm), optax.scale_by_adam(b1, b2), _decay(weight_decay),
+                       scale_by_rate(lambda step: learning_rate * schedule(step)))
 
 
-def lion(*, learning_rate: float, schedule: Callable, b1: float = 0.9, b2: float = 0.99, weight_decay: float = 0.1,
-         clip: float | None = None) -> optax.GradientTransformation:
+def lion(*, learning_rate: Positive, schedule: Callable, b1: Decay = 0.9, b2: Decay = 0.99,
+         weight_decay: NonNegative = 0.1, max_grad_norm: Positive | None = None) -> optax.GradientTransformation:
     """Sign of an interpolated momentum (Chen et al. 2023): a third to a tenth of AdamW's learning rate."""
-    rate = _rate(learning_rate, schedule)
-    return optax.chain(*_clipping(clip), optax.lion(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=decayed))
+    return optax.chain(_clip(max_grad_norm), optax.scale_by_lion(b1, b2), _decay(weight_decay),
+                       scale_by_rate(lambda step: learning_rate * schedule(step)))
 
 
-def decayed(params: Any) -> Any:
-    """True for what weight decay applies to: kernels, by name. Norm scales, biases and the like are left alone."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.endswith('kernel'), params)
+class RateState(NamedTuple):
+    """Number of updates done, and the learning rate of the last one (before the first: the rate that it will have)."""
+
+    count: jax.Array
+    rate: jax.Array
 
 
-def _rate(learning_rate: float, schedule: Callable) -> Callable:
-    if not learning_rate > 0:
-        raise InputError(f'optimizer.learning_rate: {learning_rate} is not positive')
-    return lambda step: learning_rate * schedule(step)
+def scale_by_rate(rate: Callable[[jax.Array], jax.Array]) -> optax.GradientTransformation:
+    """Multiplies updates by `-rate(step)`; the state keeps the rate that was applied, for `applied_rate` to report."""
+
+    def init(params: Any) -> RateState:
+        return RateState(jnp.zeros((), jnp.int32), jnp.asarray(rate(jnp.zeros((), jnp.int32)), jnp.float32))
+
+    def update(updates: Any, state: RateState, params: Any = None) -> tuple[Any, RateState]:
+        applied = jnp.asarray(rate(state.count), jnp.float32)
+        updates = jax.tree.map(lambda update: -applied.astype(update.dtype) * update, updates)
+        return updates, RateState(optax.safe_increment(state.count), applied)
+
+    return optax.GradientTransformation(init, update)
 
 
-def _clipping(clip: float | None) -> list[optax.GradientTransformation]:
-    if clip is not None and not clip > 0:
-        raise InputError(f'optimizer.clip: {clip} would leave no gradient or turn it round; give the largest norm, or None for '
-                         f'no clipping')
-    return [] if clip is None else [optax.clip_by_global_norm(clip)]
+def applied_rate(opt_state: Any) -> jax.Array | None:
+    """The learning rate of the last update; None for an optimizer that does not end with `scale_by_rate`."""
+    states = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, RateState))
+    return next((state.rate for state in states if isinstance(state, RateState)), None)
+
+
+def is_kernel(params: Any) -> Any:
+    """True for kernels, by name: what weight decay applies to. Biases, norm scales and the like are left alone."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: _name(path).endswith('kernel'), params)
+
+
+def _name(path: tuple) -> str:
+    """The last name on the path to a leaf; a parameter may be a tuple of arrays."""
+    names = [str(getattr(key, 'key', getattr(key, 'name', ''))) for key in path]
+    return next((name for name in reversed(names) if name), '')
+
+
+def _decay(weight_decay: float) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(weight_decay, mask=is_kernel)
+
+
+def _clip(max_grad_norm: float | None) -> optax.GradientTransformation:
+    return optax.identity() if max_grad_norm is None else optax.clip_by_global_norm(max_grad_norm)

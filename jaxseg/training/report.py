@@ -1,4 +1,4 @@
-"""What a run tells: a progress line, metrics.csv, curves, and TensorBoard where tensorboardX is installed."""
+"""Progress line, metrics.csv, curves, and TensorBoard where tensorboardX is installed."""
 
 import csv
 import importlib.util
@@ -11,39 +11,44 @@ from collections.abc import Mapping, Sequence
 
 import jax
 
+# Metrics that end a run when they are NaN or infinite; the names of all others are free.
+FINITE = ('loss', 'gradient_norm')
+SHOWN = (('loss', 'loss', '.4f'), ('learning_rate', 'lr', '.2e'), ('images_per_second', 'images/s', '.1f'))
+
 
 class Report:
-    """Writes the metrics of a run into its work directory, and says how far it is.
+    """Writes the metrics of a run into its work directory and prints its progress.
 
-    Metrics are read one step late, so that the device never waits for the host; `settle` reads the last.
+    Metrics are read one step late, so that the device never waits for the host; `flush` reads the last. Their names are
+    free; `loss` and `learning_rate` are shown where they are given.
     """
 
     def __init__(self, directory: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
         self._directory, self._steps, self._batch_size = directory, steps, batch_size
         self._pending: tuple | None = None
         self._clock, self._clock_step = time.perf_counter(), first_step
-        self._rows = _kept_rows(directory / 'metrics.csv', first_step)
-        self._columns: list[str] = []  # none yet: the first row writes the whole table anew
+        self._rows = _earlier_rows(directory / 'metrics.csv', first_step)
+        self._columns: list[str] = []  # none yet: the first row rewrites the whole table
         self._terminal = sys.stdout.isatty()
         self._board = _tensorboard(directory, first_step)
 
     def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *, write: bool):
-        """Takes the metrics of a step, and settles those of the step before."""
-        self.settle()
+        """Takes the metrics of a step, and flushes those of the step before."""
+        self.flush()
         self._pending = (step, metrics, names, write)
 
-    def settle(self):
+    def flush(self):
         """Reads what is pending: checks that it is finite, and writes it if it is due.
 
         Raises:
-          FloatingPointError: the loss or the gradient is NaN or infinite.
+          FloatingPointError: `loss` or `gradient_norm` is NaN or infinite.
         """
         if self._pending is None:
             return
         step, metrics, names, write = self._pending
         self._pending = None
         values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
-        if not all(math.isfinite(value) for value in values.values()):
+        if not all(math.isfinite(values.get(name, 0)) for name in FINITE):
             raise FloatingPointError(_not_finite(step, values, names))
         if not write:
             return
@@ -52,13 +57,13 @@ class Report:
         self._clock, self._clock_step = now, step
         values['images_per_second'] = self._batch_size / seconds
         self._write(step, values)
-        self._say(f'step {step}/{self._steps}  loss {values["loss"]:.4f}  lr {values["learning_rate"]:.2e}  '
-                  f'{values["images_per_second"]:.1f} images/s  {_clock(seconds * (self._steps - step))} left')
+        shown = [f'{label} {values[name]:{form}}' for name, label, form in SHOWN if name in values]
+        self._print(f'step {step}/{self._steps}  {"  ".join(shown)}  {_clock(seconds * (self._steps - step))} left')
 
     def evaluation(self, step: int, scores: Mapping[str, float]):
         """Writes the scores of a validation; the time that it took does not count as training."""
         self._write(step, {f'val_{name}': value for name, value in scores.items()})
-        self._say(f'step {step}/{self._steps}  validation: ' +
+        self._print(f'step {step}/{self._steps}  validation: ' +
                   '  '.join(f'{name} {value:.4f}' for name, value in scores.items()), stay=True)
         self._clock, self._clock_step = time.perf_counter(), step
 
@@ -86,7 +91,7 @@ class Report:
                 if math.isfinite(value):  # A score of no pixel is NaN: a gap in the curve, and a warning from tensorboardX.
                     self._board.add_scalar(name, value, step)
 
-    def _say(self, line: str, stay: bool = False):
+    def _print(self, line: str, stay: bool = False):
         if self._terminal:
             print(f'\r\x1b[K{line}', end='\n' if stay else '', flush=True)
         else:
@@ -111,13 +116,26 @@ def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
     figure.savefig(path, dpi=110)
 
 
-def _kept_rows(path: pathlib.Path, last_step: int) -> list[dict]:
-    """The rows of an earlier part of this run; what it wrote after its last checkpoint will be written again."""
-    if not path.exists():
+def _earlier_rows(path: pathlib.Path, last_step: int) -> list[dict]:
+    """The rows of an earlier part of this run, without what it wrote after its last checkpoint.
+
+    A row that cannot be read is dropped, such as one cut short by a power failure: a log never decides over a run.
+    """
+    try:
+        text = path.read_text(errors='replace').replace('\0', '')
+    except OSError:
         return []
-    with path.open(newline='') as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-    return [{**row, 'step': int(row['step'])} for row in rows if row['step'] <= last_step]
+    lines = text[:text.rfind('\n') + 1].splitlines()  # without a last line that does not end
+    return [row for row in map(_parse_row, csv.DictReader(lines)) if row and row['step'] <= last_step]
+
+
+def _parse_row(row: Mapping[str, str]) -> dict | None:
+    try:
+        if None in row or None in row.values():  # more cells than the header has, or fewer
+            return None
+        return {**{key: float(value) for key, value in row.items() if value}, 'step': int(row['step'])}
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _write_rows(path: pathlib.Path, rows: Sequence[Mapping], columns: Sequence[str]):
@@ -139,9 +157,9 @@ def _tensorboard(directory: pathlib.Path, first_step: int):
 
 
 def _not_finite(step: int, values: Mapping[str, float], names: Sequence[str]) -> str:
-    parts = ', '.join(f'{name} {value:g}' for name, value in values.items() if name != 'learning_rate')
-    return (f'step {step}: the loss is not finite ({parts}) at learning rate {values["learning_rate"]:.3g}; '
-            f'batch: {", ".join(names)}. Lower optimizer.learning_rate, set optimizer.clip, or look at these files')
+    parts = ', '.join(f'{name} {value:.3g}' for name, value in values.items())
+    return (f'step {step}: the loss is not finite ({parts}); batch: {", ".join(names)}. Lower optimizer.learning_rate, '
+            f'set optimizer.max_grad_norm, or look at these files')
 
 
 def _clock(seconds: float) -> str:

@@ -5,25 +5,26 @@ from collections.abc import Callable
 import optax
 
 from jaxseg.errors import InputError
+from jaxseg.fields import NonNegativeInt, Positive, PositiveInt, Probability
 
 
-def constant(*, steps: int, warmup: int = 0) -> Callable:
+def constant(*, steps: PositiveInt, warmup: NonNegativeInt = 0) -> Callable:
     """1 after a linear warm-up of `warmup` steps."""
     return _after_warmup(optax.constant_schedule(1.0), steps, warmup)
 
 
-def poly(*, steps: int, warmup: int = 0, power: float = 0.9) -> Callable:
+def poly(*, steps: PositiveInt, warmup: NonNegativeInt = 0, power: Positive = 0.9) -> Callable:
     """`(1 - t/T)^power` (Liu et al. 2015, ParseNet; DeepLab), after a linear warm-up."""
     return _after_warmup(optax.polynomial_schedule(1.0, 0.0, power, steps - warmup), steps, warmup)
 
 
-def cosine(*, steps: int, warmup: int = 0, floor: float = 0.0) -> Callable:
+def cosine(*, steps: PositiveInt, warmup: NonNegativeInt = 0, floor: Probability = 0.0) -> Callable:
     """Half a cosine from 1 to `floor` (Loshchilov & Hutter 2017), after a linear warm-up."""
     return _after_warmup(optax.cosine_decay_schedule(1.0, max(steps - warmup, 1), floor), steps, warmup)
 
 
 def _after_warmup(schedule: Callable, steps: int, warmup: int) -> Callable:
-    if not 0 <= warmup < steps:
+    if not warmup < steps:
         raise InputError(f'schedule.warmup: {warmup} does not fit into {steps} steps; give 0 to {steps - 1}')
     # The first step of a warm-up already learns: the ramp ends at `warmup`, it does not start at zero.
     ramp = optax.linear_schedule(1.0 / (warmup + 1), 1.0, warmup)

@@ -8,8 +8,8 @@ import pytest
 
 CODE = '''
 import resource
-from jaxseg.commands.memory import keep_memory
-keep_memory()
+from jaxseg.commands.malloc import tune_malloc
+tune_malloc()
 import jax, jax.numpy as jnp
 
 # A temporary of 64 MiB, 16,384 pages.
@@ -30,4 +30,4 @@ def test_a_call_with_large_temporaries_gets_no_new_pages():
         return float(result.stdout)
 
     # The heap takes a few calls to settle: the best of them counts.
-    assert faults(CODE) < 1000 < 16_000 < faults(CODE.replace('keep_memory()', ''))
+    assert faults(CODE) < 1000 < 16_000 < faults(CODE.replace('tune_malloc()', ''))

@@ -1,0 +1,108 @@
+"""From a config and the description of its data to the objects of a run; nothing is compiled."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.build import build, build_losses
+from jaxseg.commands.run_config import RunConfig
+from jaxseg.data.spec import DatasetSpec, read_json
+from jaxseg.errors import InputError
+from jaxseg.fields import PositiveInt, check_fields
+from jaxseg.layers.axis import mapped_over
+from jaxseg.training.layout import JitLayout, check_batch, make_layout
+from jaxseg.training.supervised import SOWN
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecord:
+    """What a model expects of its input, saved as model.json: it stays true when the data are elsewhere.
+
+    Args:
+      mean, std: one a channel, of pixel values after `value_range` was mapped to 0-1.
+      value_range: the pixel values that are mapped to 0 and 1.
+      input_shape: (H, W, C) for which the parameters were initialised.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    value_range: tuple[float, float]
+    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+
+    def __post_init__(self):
+        check_fields(self, 'model.json')
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+
+    @classmethod
+    def load(cls, path: Any) -> 'ModelRecord':
+        """Reads model.json.
+
+        Raises:
+          InputError: the file is missing or damaged.
+        """
+        values = read_json(path)
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if values.keys() != fields:
+            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected {", ".join(sorted(fields))}; '
+                             f'restore the file')
+        return cls(**values)
+
+    @property
+    def normalization(self) -> dict[str, tuple]:
+        """What a preprocess part is given."""
+        return {'mean': self.mean, 'std': self.std, 'value_range': self.value_range}
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of images as they are read, by their value range."""
+        low, high = self.value_range
+        if (low, high) == (0, 255):
+            return 'uint8'
+        return 'uint16' if low >= 0 and high <= 65535 and float(low).is_integer() and float(high).is_integer() else 'float32'
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The model and all that surrounds it."""
+
+    model: nn.Module
+    task: Any
+    preprocess: Callable
+    layout: JitLayout
+    inference: Any
+
+    def variables(self, input_shape: tuple[int, int, int]) -> Any:
+        """Shapes of the variables of the model, for images of this shape."""
+        streams = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
+        found = jax.eval_shape(
+            lambda: self.model.init(streams, jnp.zeros((1, *input_shape)), train=True))
+        return {name: tree for name, tree in found.items() if name not in SOWN}
+
+
+def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, Any]) -> Parts:
+    """Builds task, model, preprocess and inference.
+
+    Args:
+      normalization: mean, std and value range of the model's input.
+
+    Raises:
+      InputError: a part that cannot be built, or an evaluation batch that does not divide by the devices.
+    """
+    task = build('task', config.task, classes=spec.classes, overlapping=spec.overlapping,
+                 terms=build_losses(config.losses))
+    model = build('model', config.model, classes=task.channels)
+    preprocess = build('preprocess', config.preprocess, **normalization)
+    layout = make_layout(config.parallel, mapped_over)
+    check_batch(config.batch_size_of_evaluations, 'eval_batch_size')
+
+    def forward(variables: Any, images: jax.Array) -> Any:
+        return model.apply(variables, preprocess({'image': images}, None)['image'], train=False)
+
+    inference = build('inference', config.inference, forward=forward, task=task, place=layout.put_images,
+                      devices=jax.device_count(), batch_size=config.batch_size_of_evaluations)
+    return Parts(model, task, preprocess, layout, inference)

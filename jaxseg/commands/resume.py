@@ -1,0 +1,67 @@
+"""Whether a run may continue in a work directory: the same config, the same data."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from jaxseg.commands import config as configs
+from jaxseg.commands.paths import command
+from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.workdir import read_config
+from jaxseg.data.spec import DatasetSpec, read_json
+from jaxseg.errors import InputError
+
+# What may differ when a stopped run continues: where its data are now, how its work is distributed, reported and
+# evaluated. `steps` may grow, too.
+RESUMABLE_KEYS = ('data.root', 'data.directory', 'parallel', 'workers', 'report_every', 'eval_batch_size', 'inference')
+# Fields of a data set's description that the parameters depend on.
+DATA_FIELDS = ('classes', 'ignore_index', 'mean', 'std', 'value_range', 'overlapping')
+
+
+def check_same_run(workdir: pathlib.Path, config: RunConfig):
+    """Raises InputError if `workdir` holds a run of another config: its checkpoints would mix two experiments."""
+    if not (workdir / 'config.json').is_file():
+        return
+    changed = {key: values for key, values in configs.difference(read_config(workdir), config.to_dict()).items()
+               if not _resumable(key, *values)}
+    if changed:
+        key, (old, new) = next(iter(changed.items()))
+        more = f' and {len(changed) - 1} more keys differ' if len(changed) > 1 else ''
+        raise InputError(f'--workdir={workdir} holds a run with {key} = {old!r}, this config has {new!r}{more}; give '
+                         f'another --workdir, or continue that run: {command("train", workdir=workdir)}')
+
+
+def _resumable(key: str, old: Any, new: Any) -> bool:
+    if key == 'steps':
+        return new >= old
+    return any(key == known or key.startswith(f'{known}.') for known in RESUMABLE_KEYS)
+
+
+def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[str, Any]):
+    """Raises InputError if the data differ from those that the run in `workdir` began with: in meaning, or in samples.
+
+    What cannot be read is not compared; training writes it again.
+    """
+    try:
+        trained = DatasetSpec.load(workdir / 'dataset.json')
+        known = read_json(workdir / 'splits.json')
+    except InputError:
+        return
+    check_same_meaning(workdir, trained, spec, DATA_FIELDS)
+    for split, identity in splits.items():
+        before = known.get(split)
+        if isinstance(before, Mapping) and before.get('sha256') != identity['sha256']:
+            names, earlier = set(identity['names']), set(before.get('names', ()))
+            example = next(iter(sorted(names ^ earlier)), '')
+            raise InputError(f'{workdir / "splits.json"}: split {split!r} had {before.get("count")} samples when the run began, '
+                             f'and has {identity["count"]} now ({len(names - earlier)} are new, {len(earlier - names)} are '
+                             f'gone, such as {example!r}); give the data of the run, or train on these in another --workdir')
+
+
+def check_same_meaning(workdir: pathlib.Path, trained: DatasetSpec, spec: DatasetSpec, fields: tuple[str, ...]):
+    """Raises InputError if one of `fields` differs between the data of a run and `spec`."""
+    for field in fields:
+        if getattr(trained, field) != getattr(spec, field):
+            raise InputError(f'{workdir / "dataset.json"}: the run began with {field} {getattr(trained, field)!r}, and the data '
+                             f'have {getattr(spec, field)!r}; give the data of the run, or train on these in another '
+                             f'--workdir')

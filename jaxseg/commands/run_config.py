@@ -1,0 +1,91 @@
+"""The schema of a run."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from jaxseg.errors import InputError
+from jaxseg.fields import LARGEST, NonNegativeInt, PositiveInt, Range, check_fields, nearest
+
+Entry = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """All that a run is made of: names, types, defaults and ranges of the keys of a config.
+
+    Args:
+      seed: of the initial parameters, the order of the samples, their augmentation and dropout.
+      steps: number of training steps in all.
+      batch_size: global number of images a step; `eval_batch_size` is that of evaluations (None: the same).
+      data, transforms, model, losses, optimizer, schedule: entries for `jaxseg.build`.
+      task: what the outputs of the model mean.
+      preprocess: what happens to a batch on the device before the model.
+      algorithm: what a training step does.
+      inference: how images of any size go through the model, in validation, `evaluate`, `predict` and `jaxseg.load`.
+      evaluate_every: steps between evaluations of the split 'val', each saved as a checkpoint.
+      save_every: steps between checkpoints without an evaluation; None saves with evaluations only.
+      report_every: steps between lines of metrics.csv.
+      parallel: how a step runs on several devices.
+      workers: processes that read data; 0 reads in threads of this one.
+    """
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    data: Entry
+    model: Entry
+    losses: Entry
+    optimizer: Entry
+    schedule: Entry
+    evaluate_every: PositiveInt
+    seed: Annotated[int, Range(0, LARGEST)] = 0
+    transforms: Sequence[Entry] = ()
+    task: Entry = dataclasses.field(default_factory=lambda: {'type': 'semantic.Semantic'})
+    algorithm: Entry = dataclasses.field(default_factory=lambda: {'type': 'supervised.Supervised'})
+    preprocess: Entry = dataclasses.field(default_factory=lambda: {'type': 'device_transforms.Normalize'})
+    inference: Entry = dataclasses.field(default_factory=lambda: {'type': 'whole.Whole'})
+    eval_batch_size: PositiveInt | None = None
+    save_every: PositiveInt | None = None
+    report_every: PositiveInt = 20
+    parallel: Literal['jit', 'pmap'] = 'jit'
+    workers: NonNegativeInt = 0
+
+    def __post_init__(self):
+        check_fields(self, 'config')
+
+    @property
+    def batch_size_of_evaluations(self) -> int:
+        """`eval_batch_size`, or the batch size where it is None."""
+        return self.eval_batch_size or self.batch_size
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, Any]) -> 'RunConfig':
+        """A config from its keys and values.
+
+        Raises:
+          InputError: an unknown or a missing key (with the nearest known one), a wrong type, a value out of range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name in config:
+            if name not in fields:
+                raise InputError(f'config.{name}: a run has no such key; {nearest(name, list(fields))}')
+        missing = [name for name, field in fields.items() if name not in config
+                   and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
+        if missing:
+            raise InputError(f'config: a run needs {", ".join(missing)}; add config.{missing[0]}')
+        return cls(**config)
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The keys that may be left out, with their values."""
+        found = {}
+        for field in dataclasses.fields(cls):
+            if field.default is not dataclasses.MISSING:
+                found[field.name] = field.default
+            elif field.default_factory is not dataclasses.MISSING:
+                found[field.name] = field.default_factory()
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with every default written out."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,81 @@
+"""Ctrl-C and SIGTERM: one handler from the start of a command until everything is closed.
+
+The first signal ends a command at once, except while a training run is open: it then finishes its step, saves and closes.
+A second signal always ends the process at once.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that nothing defers; `status` is the exit status of the process, 128 + its number."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+class _Handler:
+    """What is installed for all `NUMBERS`."""
+
+    def __init__(self):
+        self.received: int | None = None
+        self.deferred = False
+
+    def __call__(self, number: int, frame: object):
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
+        if not self.deferred:
+            raise Interrupted(number)
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, b'\nstopping after this step; a second signal stops at once and loses it\n')
+
+
+_handler: _Handler | None = None
+
+
+@contextlib.contextmanager
+def signals_handled() -> Iterator[_Handler | None]:
+    """Installs the handler, in the main thread; elsewhere signals belong to others, and None is yielded."""
+    global _handler
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    if _handler is not None:
+        yield _handler
+        return
+    _handler = _Handler()
+    before = {number: signal.signal(number, _handler) for number in NUMBERS}
+    try:
+        yield _handler
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _handler = None
+
+
+@contextlib.contextmanager
+def stop_deferred() -> Iterator[Callable[[], bool]]:
+    """While open, the first signal only makes the function that is yielded return True."""
+    with signals_handled() as handler:
+        if handler is None:
+            yield lambda: False
+            return
+        handler.deferred = True
+        try:
+            yield lambda: handler.received is not None
+        finally:
+            handler.deferred = False
+
+
+def ignore_signals():
+    """For the last moment of a process, when everything is closed."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)

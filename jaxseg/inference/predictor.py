@@ -1,0 +1,37 @@
+"""A trained model as a function of one image."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jaxseg.inference.images import check_image
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """Callable `image -> mask` for images (H, W, C) of any size, in the dtype of the training data.
+
+    Args:
+      inference: an inference method, with `predictions` and `probabilities`.
+      variables: of the model.
+      channels, dtype: of the images.
+
+    Raises:
+      InputError: an image of another dtype or number of channels.
+    """
+
+    inference: Any
+    variables: Any
+    channels: int
+    dtype: str
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Class indices (H, W), uint8 or, above 256 classes, uint16; for multilabel models 0/1 (H, W, classes)."""
+        image = check_image(image, self.channels, self.dtype)
+        (_, mask), = self.inference.predictions(self.variables, [(None, image)])
+        return mask
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Class probabilities (H, W, classes), float32."""
+        return self.inference.probabilities(self.variables, check_image(image, self.channels, self.dtype))

@@ -1,0 +1,117 @@
+"""Encoder, context, decoder and head: from images to logits of image size."""
+
+from typing import Annotated, Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.fields import Range
+from jaxseg.layers.head import Head
+from jaxseg.layers.resize import downsample, pad_to_multiple, resize_bilinear
+from jaxseg.layers.stages import Stages
+
+Outputs = dict[str, Any]
+
+
+class SegmentationModel(nn.Module):
+    """Normalised images (B, H, W, C) of any size -> `outputs`, a dict with `logits` (B, H, W, classes) in float32.
+
+    Images are padded to a multiple of the encoder's stride by repeating their border, and logits are cropped back. The
+    context layers run one after the other on one stage of the encoder, the deepest by default. Images are cast to
+    `dtype` once and every layer computes in the dtype of its input; parameters, norm statistics and logits are float32.
+
+    The parameter tree is `encoder`, `context/layers_0...`, `decoder`, `head` and `auxiliary/...`, whatever the number of
+    context layers and auxiliary decoders.
+
+    Args:
+      encoder: images -> stages (`jaxseg.layers.stages`), with a property `stride` that sizes must be a multiple of.
+      decoder: stages -> features.
+      classes: number of channels of the logits.
+      context: a layer, or several, features -> features of the same height and width.
+      context_stage: index of the stage that the context replaces, in order of depth.
+      head: features -> logits; by default a 3x3 convolution.
+      auxiliary: a decoder, or several, on the encoder's own stages (Zhao et al. 2017, PSPNet). They run in training only;
+        their logits, and those that a context layer sows as `auxiliary/regions`, are the tuple `outputs['auxiliary']`.
+      input_scale: factor by which images are downsampled before the encoder; logits still have the size of the images.
+      dtype: the compute dtype.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    classes: int
+    context: nn.Module | tuple[nn.Module, ...] = ()
+    context_stage: int = -1
+    head: nn.Module | None = None
+    auxiliary: nn.Module | tuple[nn.Module, ...] | None = ()
+    input_scale: Annotated[float, Range(above=0, high=1)] = 1.0
+    dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'
+
+    def __post_init__(self):
+        # Containers give one module and several the same place in the parameter tree.
+        if not isinstance(self.context, Chain):
+            object.__setattr__(self, 'context', Chain(_as_tuple(self.context), parent=None))
+        if not isinstance(self.auxiliary, AuxiliaryDecoders):
+            decoders = AuxiliaryDecoders(_as_tuple(self.auxiliary), self.classes, parent=None)
+            object.__setattr__(self, 'auxiliary', decoders)
+        if self.head is None:
+            object.__setattr__(self, 'head', Head(self.classes, parent=None))
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> Outputs:
+        scaled = downsample(images.astype(self.dtype), self.input_scale)
+        padded = pad_to_multiple(scaled, self.encoder.stride)
+        # One pixel of a feature map covers padded/features pixels of the padded image, each of those images/scaled pixels.
+        factors = [padded.shape[axis] * images.shape[axis] / scaled.shape[axis] for axis in (1, 2)]
+
+        def at_image_size(logits: jax.Array) -> jax.Array:
+            scale = [factor / side for factor, side in zip(factors, logits.shape[1:3], strict=True)]
+            return resize_bilinear(logits.astype(jnp.float32), images.shape[1:3], scale)
+
+        stages = self.encoder(padded, train=train)
+        auxiliary = self.auxiliary(stages, train=train) if train or self.is_initializing() else ()
+        stages = self._with_context(stages, train)
+        logits = self.head(self.decoder(stages, train=train), train=train)
+        outputs = {'logits': at_image_size(logits)}
+        if train:
+            # `sow` appends: the last entry of each layer is that of this call.
+            regions = jax.tree.leaves(self.context.variables.get('auxiliary', {}), is_leaf=lambda x: isinstance(x, tuple))
+            outputs['auxiliary'] = tuple(map(at_image_size, (*auxiliary, *(sown[-1] for sown in regions))))
+        return outputs
+
+    def _with_context(self, stages: Stages, train: bool) -> Stages:
+        index = range(len(stages))[self.context_stage]
+        stage = stages[index]
+        features = self.context(stage.features, train=train)
+        return (*stages[:index], stage.replace(features=features), *stages[index + 1:])
+
+
+class Chain(nn.Module):
+    """Context layers, one after the other: (B, H, W, C) -> (B, H, W, features)."""
+
+    layers: tuple[nn.Module, ...]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        for layer in self.layers:
+            x = layer(x, train=train)
+        return x
+
+
+class AuxiliaryDecoders(nn.Module):
+    """Decoders with a 1x1 head each: stages -> a tuple of logits (B, H', W', classes) at the sizes of the decoders."""
+
+    decoders: tuple[nn.Module, ...]
+    classes: int
+
+    @nn.compact
+    def __call__(self, stages: Stages, *, train: bool) -> tuple[jax.Array, ...]:
+        return tuple(Head(self.classes, 1, name=f'heads_{index}')(decoder(stages, train=train), train=train)
+                     for index, decoder in enumerate(self.decoders))
+
+
+def _as_tuple(modules: nn.Module | tuple | list | None) -> tuple[nn.Module, ...]:
+    if modules is None:
+        return ()
+    return tuple(modules) if isinstance(modules, (tuple, list)) else (modules,)
