@@ -41,7 +41,7 @@ def test_rgb_images_of_lossless_types_come_as_they_are(tmp_path, suffix):
     assert (sample['name'], sample['image'].dtype, sample['mask'].dtype) == ('a', np.uint8, np.uint8)
 
 
-def test_grey_rgba_palette_one_bit_and_16_bit_images_become_three_channels(tmp_path):
+def test_grey_rgba_palette_and_one_bit_images_become_three_channels(tmp_path):
     grey = picture(shape=(8, 12))
     colours = Image.fromarray(picture()).quantize(16)
     cases = {
@@ -49,7 +49,6 @@ def test_grey_rgba_palette_one_bit_and_16_bit_images_become_three_channels(tmp_p
         'rgba': (Image.fromarray(picture(shape=(8, 12, 4))), picture(shape=(8, 12, 4))[..., :3]),
         'palette': (colours, np.array(colours.convert('RGB'))),
         'bits': (Image.fromarray(grey > 99), (grey > 99)[..., None].repeat(3, -1) * np.uint8(255)),
-        'deep': (Image.fromarray(grey.astype(np.uint16) * 257), grey[..., None].repeat(3, -1)),
     }
     for name, (image, _) in cases.items():
         write(tmp_path, image=image, mask=MASK, stem=name)
@@ -57,7 +56,7 @@ def test_grey_rgba_palette_one_bit_and_16_bit_images_become_three_channels(tmp_p
         np.testing.assert_array_equal(sample['image'], cases[sample['name']][1], sample['name'])
     one = folder(tmp_path, channels=1)
     assert one.spec.channels == 1 and one.source('train')[2]['image'].shape == (8, 12, 1)
-    assert folder(tmp_path, channels=4).source('train')[0]['image'].shape == (8, 12, 4)
+    assert folder(tmp_path, channels=4).source('train')[3]['image'].shape == (8, 12, 4)
 
 
 def test_images_are_turned_as_exif_says(tmp_path):
@@ -74,11 +73,13 @@ def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
     palette.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])
     colours = np.array([RED, GREEN, BLUE], np.uint8)[known]
     alpha = np.dstack([colours, np.full(known.shape, 255, np.uint8)])
-    for stem, mask in (('palette', palette), ('rgb', colours), ('rgba', alpha), ('deep', known.astype(np.uint16)),
-                       ('grey_as_rgb', known[..., None].repeat(3, -1))):
-        write(tmp_path, image=picture(), mask=mask, stem=stem)
-    for sample in folder(tmp_path).source('train'):
-        np.testing.assert_array_equal(sample['mask'], known, sample['name'])
+    ways = {'indices': {'palette': palette, 'deep': known.astype(np.uint16), 'grey_as_rgb': known[..., None].repeat(3, -1)},
+            'colors': {'rgb': colours, 'rgba': alpha, 'same_palette': Image.fromarray(colours).quantize(3)}}
+    for encoding, masks in ways.items():
+        for stem, mask in masks.items():
+            write(tmp_path / encoding, image=picture(), mask=mask, stem=stem)
+        for sample in folder(tmp_path / encoding).source('train'):
+            np.testing.assert_array_equal(sample['mask'], known, sample['name'])
 
 
 def test_dataset_json_says_what_the_config_does_not(tmp_path):

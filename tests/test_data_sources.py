@@ -95,7 +95,7 @@ def test_what_is_wrong_with_a_prepared_data_set_is_named(tmp_path):
 def test_a_split_that_is_no_expression_is_named_with_its_remedy(tmp_path):
     directory = prepare(tmp_path, 'toys', {'train': 3}, 'image', 'mask', np.array([[0, 1]], np.uint8))
     for split, words in (('nope', "Unknown split 'nope'"), ('train[:200%]', 'Error parsing split')):
-        with pytest.raises(InputError, match=f'{words}.*; mend the expression in data.splits') as error:
+        with pytest.raises(InputError, match=f'{words}.*; correct the expression in data.splits') as error:
             Tfds(directory, classes=('a', 'b'), splits={'train': split}).source('train')
         assert 'array_record' not in str(error.value)
     with pytest.raises(InputError, match="no split 'val'; known: train; give an expression of TFDS in data.splits"):
@@ -115,7 +115,7 @@ def test_0_and_255_in_records_are_refused_where_nobody_says_what_255_is(tmp_path
         Tfds(directory, classes=('a', 'b')).source('train')[0]
     assert Tfds(directory, classes=('a', 'b'), label_map={0: 0, 255: 1}).source('train')[0]['mask'].tolist() == [[0, 1]]
     assert Tfds(directory, classes=('a', 'b'), ignore_index=255).source('train')[0]['mask'].tolist() == [[0, 255]]
-    with pytest.raises(InputError, match="label_map: {'a': 1} does not send integers"):
+    with pytest.raises(InputError, match="data.label_map: expected .*{'a': 1}"):
         Tfds(directory, classes=('a', 'b'), label_map={'a': 1}).source('train')
 
 

@@ -1,19 +1,22 @@
 """A folder of images and masks."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from jaxseg.data.decode import read_image, read_mask, size_of
-from jaxseg.data.labels import Labels
+from jaxseg.data.decode import check_image, read_image
+from jaxseg.data.file_info import file_info
+from jaxseg.data.labels import OPTIONS, Labels
 from jaxseg.data.listing import describe_skipped
+from jaxseg.data.masks import RawMask, check_mask, read_mask
 from jaxseg.data.pairs import Listing, Pair
-from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, read_json
+from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, nothing_labelled, read_json
 from jaxseg.data.splits import check_fractions
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, check_fields, nearest
@@ -116,18 +119,27 @@ class Folder:
     @functools.cached_property
     def _labels(self) -> Labels:
         """How masks become class indices."""
-        known = {field.name for field in dataclasses.fields(Labels)} - {'spec'}
-        _check_names('data.labels', self.labels, known)
+        _check_names('data.labels', self.labels, set(OPTIONS))
         options = dict(self.labels)
         options.setdefault('ignore_color', self._json.get('ignore_color'))
         if self._stated('ignore_index') is not None:
             options.setdefault('binary', False)
-        labels = Labels(self.spec, **options)
+        labels = Labels(self.spec, **options, stated_colors=bool(self._stated('colors')))
         if labels.ignore_color in self.spec.colors:
             name = self.spec.classes[self.spec.colors.index(labels.ignore_color)]
             raise InputError(f'ignore_color: {labels.ignore_color} is also the color of the class {name!r}; give void a '
                              f'color of its own')
-        return labels
+        return labels if self.overlapping else labels.survey(self._some_masks())
+
+    def _some_masks(self) -> Iterator[RawMask]:
+        """About 32 masks spread over all splits: enough to decide how masks store classes."""
+        paths = []
+        for split in self._listing.splits:
+            with contextlib.suppress(InputError):
+                paths += [pair.masks[0] for pair in self._listing.split(split).pairs]
+        for path in paths[::max(1, len(paths) // 32)]:
+            with contextlib.suppress(InputError):  # It is reported where the file is checked.
+                yield read_mask(path)
 
     @functools.cached_property
     def _listing(self) -> Listing:
@@ -185,7 +197,7 @@ class FolderSource:
     def sizes(self) -> set[tuple[int, int]]:
         """Every (height, width) that occurs, read from the headers."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            return set(pool.map(lambda pair: size_of(pair.image), self.pairs))
+            return set(pool.map(lambda pair: file_info(pair.image).size, self.pairs))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample.
@@ -212,7 +224,7 @@ class FolderSource:
         decoded = np.random.default_rng(0).permutation(len(self))[:DECODED]
         rest = sorted(set(range(len(self))) - set(decoded.tolist()))
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            problems = [problem for found in pool.map(lambda index: _header_problems(self.pairs[index]), rest)
+            problems = [problem for found in pool.map(lambda index: _header_problems(self.pairs[index], self._spec), rest)
                         for problem in found]
             labelled = False
             for found, some in pool.map(self._examine, sorted(decoded.tolist())):
@@ -222,10 +234,10 @@ class FolderSource:
             more = f' (and {len(problems) - 1} more problems: jaxseg inspect lists them all)' if problems[1:] else ''
             raise InputError(problems[0] + more)
         if not labelled:
-            raise InputError(nothing_labelled(self._split, len(decoded), self._spec))
+            raise InputError(f'split {self._split!r}: {nothing_labelled(self._spec, len(decoded))}')
 
     def _image(self, pair: Pair) -> np.ndarray:
-        return read_image(pair.image, self._spec.channels)
+        return read_image(pair.image, self._spec.channels, self._spec.value_range)
 
     def _mask(self, pair: Pair) -> np.ndarray:
         """(H, W), or (H, W, classes) of a data set with overlapping masks."""
@@ -235,7 +247,7 @@ class FolderSource:
         for path, mask in found.items():
             if mask.shape != next(iter(found.values())).shape:
                 raise InputError(_sizes(pair, path, next(iter(found.values())).shape, mask.shape))
-        absent = np.zeros(next(iter(found.values())).shape if found else size_of(pair.image), np.uint8)
+        absent = np.zeros(next(iter(found.values())).shape if found else file_info(pair.image).size, np.uint8)
         return np.stack([absent if path is None else found[path] for path in pair.masks], -1)
 
     def _examine(self, index: int) -> tuple[list[str], bool]:
@@ -251,25 +263,22 @@ class FolderSource:
         return problems, 'mask' in arrays and bool((arrays['mask'] != self._spec.ignore_index).any())
 
 
-def nothing_labelled(split: str, samples: int, spec: DatasetSpec) -> str:
-    """The message for a split in which every pixel is void."""
-    return (f'data set {spec.name!r}, split {split!r}: no pixel of {samples} masks is labelled, all are void '
-            f'({spec.ignore_index}); there is nothing to learn or to score, check data.ignore_index and data.labels')
-
-
 def _check_names(key: str, given: Mapping, known: set[str]):
     unknown = sorted(set(given) - known)
     if unknown:
         raise InputError(f'{key}: {unknown[0]} unknown; {nearest(unknown[0], known)}')
 
 
-def _header_problems(pair: Pair) -> list[str]:
+def _header_problems(pair: Pair, spec: DatasetSpec) -> list[str]:
     try:
-        image = size_of(pair.image)
-        sizes = {path: size_of(path, mask=True) for path in pair.masks if path is not None}
+        image = file_info(pair.image)
+        check_image(image, spec.channels, spec.value_range, str(pair.image))
+        masks = {path: file_info(path) for path in pair.masks if path is not None}
+        for path, mask in masks.items():
+            check_mask(mask, str(path))
     except InputError as error:
         return [str(error)]
-    return [_sizes(pair, path, image, size) for path, size in sizes.items() if image != size]
+    return [_sizes(pair, path, image.size, mask.size) for path, mask in masks.items() if image.size != mask.size]
 
 
 def _sizes(pair: Pair, path: pathlib.Path | None, image: Sequence[int], mask: Sequence[int]) -> str:

@@ -1,26 +1,48 @@
-"""From the values in a mask file to class indices."""
+"""What the values and colors of masks mean: class indices and void."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
+from jaxseg.data.masks import RawMask
+from jaxseg.data.readings import check_palettes, count_values, encode_colors, readings, shown_colors
 from jaxseg.data.spec import DatasetSpec, as_color
 from jaxseg.errors import InputError
+from jaxseg.fields import check_fields
+
+Encoding = Literal['indices', 'colors']
+# The options of `data.labels` in a config.
+OPTIONS = ('label_map', 'reduce_zero_label', 'binary', 'ignore_color', 'encoding')
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """How the masks of a data set are written.
+    """How the masks of a data set store classes.
 
-    Raw masks are (H, W) indices or (H, W, 3) colours of the palette. Of indices, one option may say what they mean:
-    `label_map` sends raw values to class indices (or to the void label; what it does not name stays as it is);
-    `reduce_zero_label` makes 0 void and every other value one less; `binary`, for two classes, makes 255 class 1.
-    `binary=False` says that 255 is no class. With None nobody said so, and a mask of two classes that holds nothing but 0
-    and 255 is refused: it may be a binary mask, or one with void.
+    Masks store indices or colors, decided once for the whole data set (`encoding`, or else `survey`). Of palette files
+    'indices' means the stored indices, of RGB files the value of a grey pixel; 'colors' means the RGB color that a viewer
+    shows, whatever kind of file stores it.
+
+    One picture can be stored in several ways that give different indices: 1-bit white is 1 or 255, and programs that make
+    files smaller reorder palettes. Where two of these ways give different classes, a mask is refused; `encoding='indices'`
+    states that the stored indices are meant.
+
+    Attributes:
+      spec: classes, colors and void label.
+      label_map: raw index -> class or void; what it does not name stays as it is.
+      reduce_zero_label: 0 is void, every other index is one less; the void label itself stays void where it is no index.
+      binary: True: 255 is class 1 of two. False: it is not. None: unspecified; a mask of two classes with no other values
+        than 0 and 255 is then refused, for it may be a binary mask or one with void.
+      ignore_color: the color of void in masks of colors.
+      encoding: how all masks of the data set store classes.
+      stated_colors: `spec.colors` were stated by the user, so that masks may be read by color.
+      unnamed_is_void: what `label_map` does not name is void instead.
+      surveyed: the answer of `survey`.
 
     Raises:
-      InputError: an option of another kind, two that contradict each other, `binary` with more classes.
+      InputError: an option has a wrong type, two contradict each other, or one does not fit the classes.
     """
 
     spec: DatasetSpec
@@ -28,114 +50,227 @@ class Labels:
     reduce_zero_label: bool = False
     binary: bool | None = None
     ignore_color: Sequence[int] | None = None
+    encoding: Encoding | None = None
+    stated_colors: bool = True
+    unnamed_is_void: bool = False
+    surveyed: Encoding | None = None
 
     def __post_init__(self):
         if self.ignore_color is not None:
             object.__setattr__(self, 'ignore_color', as_color(self.ignore_color, 'ignore_color'))
-        object.__setattr__(self, 'label_map', _integers(self.label_map))
+        check_fields(self, 'data.labels')
+        object.__setattr__(self, 'label_map', {int(raw): label for raw, label in self.label_map.items()})
         classes, void = len(self.spec.classes), self.spec.ignore_index
         for raw, label in self.label_map.items():
             if raw < 0 or not 0 <= label < classes and label != void:
-                raise InputError(f'label_map: {raw} becomes {label}; it sends values from 0 on to the {classes} classes '
-                                 f'0..{classes - 1} or void {void}, mend it or add the class')
-        for name in ('reduce_zero_label', 'binary'):
-            if getattr(self, name) not in (True, False, None):
-                raise InputError(f'data.labels.{name}: {getattr(self, name)!r} is neither true nor false; give one of them')
-        if len(self._options()) > 1:
-            raise InputError(f'data.labels: {" and ".join(self._options())} contradict each other; give one of them')
-        if self.binary and classes != 2:
-            raise InputError(f'data.labels.binary: true with {classes} classes; binary masks have two, remove it or give two '
-                             f'class names')
+                raise InputError(f'label_map: {raw} becomes {label}; it maps values from 0 on to the {classes} classes '
+                                 f'0..{classes - 1} or void {void}, correct it or add the class')
+        if len(self._options) > 1:
+            raise InputError(f'data.labels: {" and ".join(self._options)} contradict each other; give one of them')
+        if self.binary and classes != 2 and not self.spec.overlapping:
+            raise InputError(f'data.labels.binary: true with {classes} classes; binary masks have two, remove it or give '
+                             f'two class names')
+        if self.encoding == 'colors' and (self._options or not self.stated_colors):
+            remedy = f'remove {self._options[0]}' if self._options else 'give the color of each class in data.colors'
+            raise InputError(f"data.labels.encoding: 'colors' cannot be used here; {remedy}")
 
-    def decode(self, raw: np.ndarray, file: str) -> np.ndarray:
-        """Class indices or the void label, (H, W) uint8 (uint16 if the labels need it).
+    def survey(self, raws: Iterable[RawMask]) -> 'Labels':
+        """These labels with the encoding decided from some masks of the data set; give the same ones each time.
+
+        The encoding under which more of them are valid is taken. If all are valid under both, RGB files store colors,
+        and so do palette files where the two disagree, as their palette then holds the colors in another order.
 
         Raises:
-          InputError: a value outside the classes, or a colour outside the palette; names the value and counts the pixels.
+          InputError: colors are not stated, and palettes disagree about the color of an index.
         """
-        indices = self._from_colors(raw, file) if raw.ndim == 3 else raw
-        void, classes = self.spec.ignore_index, len(self.spec.classes)
-        largest = max(void, classes - 1)
-        values = np.unique(indices)
-        if values[0] < 0 or values[-1] > 65535 or indices.dtype.kind not in 'iu':
-            raise InputError(f'{file}: mask values {values[0]} to {values[-1]} ({indices.dtype}); masks hold integers 0 '
-                             f'to 65535')
-        table = np.arange(int(values[-1]) + 1)
-        if raw.ndim == 2:
-            table = self._table(table, values, file)
-        wrong = [value for value in values if not 0 <= table[value] < classes and table[value] != void]
-        if wrong:
-            raise InputError(self._outside(indices, wrong, file))
-        return table.astype(np.uint8 if largest < 256 else np.uint16)[indices]
+        if self.encoding or self.surveyed:
+            return self
+        if self._options or not self.stated_colors:
+            check_palettes(raws)
+            return dataclasses.replace(self, surveyed='indices')
+        valid, by_color = {'indices': 0, 'colors': 0}, False
+        for raw in raws:
+            found = {encoding: self._attempt(raw, encoding) for encoding in valid}
+            for encoding, labels in found.items():
+                valid[encoding] += labels is not None
+            if raw.values.ndim == 3:
+                by_color = True
+            elif raw.palette and all(labels is not None for labels in found.values()):
+                by_color |= bool((found['indices'] != found['colors']).any())
+        colors = valid['colors'] > valid['indices'] or valid['colors'] == valid['indices'] and by_color
+        return dataclasses.replace(self, surveyed='colors' if colors else 'indices')
 
+    def decode(self, raw: RawMask, file: str) -> np.ndarray:
+        """Class indices or the void label, (H, W) uint8 (uint16 if the labels need it).
+
+        Without `encoding` and `survey` this mask alone decides.
+
+        Raises:
+          InputError: a value or color that is no class and not void, with its count; two meanings that differ.
+        """
+        encoding = self.encoding or self.surveyed
+        if encoding is None:
+            return self.survey([raw]).decode(raw, file)
+        if encoding == 'indices':
+            return self._by_index(raw, self._classes_of, file)
+        if raw.values.ndim == 3:
+            return self._by_color(raw.values, file)
+        values, counts = count_values(raw.values, file)
+        classes, codes = self._colors_of(raw, values)
+        if (classes < 0).any():
+            raise InputError(self._unknown_colors(codes[classes < 0], counts[classes < 0], file))
+        return self._apply(raw.values, values, classes)
+
+    def decode_binary(self, raw: RawMask, file: str) -> np.ndarray:
+        """The mask of one class that may overlap others: (H, W) uint8 of 0, 1 and the void label.
+
+        1 and 255 both mean that the class is there, but not in one mask; with `binary=False`, or a void label other than
+        255, the void label is void.
+
+        Raises:
+          InputError: other values; or 1-bit white where 255 is void.
+        """
+        return self._by_index(raw, self._presence_of, file)
+
+    @property
     def _options(self) -> list[str]:
-        """The options in use that say what indices mean."""
+        """The options in use that state what indices mean."""
         return [name for name in ('label_map', 'reduce_zero_label', 'binary') if getattr(self, name)]
 
-    def _table(self, table: np.ndarray, values: np.ndarray, file: str) -> np.ndarray:
-        """What every raw value means."""
-        void = self.spec.ignore_index
-        if self.label_map:
-            table = table.copy()
-            for raw, label in self.label_map.items():
-                if raw < len(table):
-                    table[raw] = label
-            return table
-        if self.reduce_zero_label:
-            return np.where(table == 0, void, np.where(table == void, void, table - 1))
-        if self.binary:
-            return np.where(table == 255, 1, table)
-        if self.binary is None and len(self.spec.classes) == 2 and values[-1] == 255 and set(values.tolist()) <= {0, 255}:
-            raise InputError(f'{file}: holds only 0 and 255, and 255 may be class 1 or void; set data.labels.binary=true for '
-                             f'class 1 (data.label_map={{0: 0, 255: 1}} with tfds.Tfds), or data.ignore_index=255 for void')
-        return table
+    def _attempt(self, raw: RawMask, encoding: Encoding) -> np.ndarray | None:
+        try:
+            return dataclasses.replace(self, encoding=encoding).decode(raw, '')
+        except InputError:
+            return None
 
-    def _outside(self, indices: np.ndarray, wrong: list, file: str) -> str:
-        shown = ', '.join(f'{value} ({int((indices == value).sum())} px)' for value in wrong[:3])
+    def _classes_of(self, values: np.ndarray) -> np.ndarray:
+        """Class or void label of each value of a mask; -1 for what is neither."""
+        void, classes = self.spec.ignore_index, len(self.spec.classes)
+        if self.label_map:
+            found = np.array([self.label_map.get(value, void if self.unnamed_is_void else value)
+                              for value in values.tolist()])
+        elif self.reduce_zero_label:
+            # Void that is a valid index after all, as 150 of 150 classes, is a class.
+            void_too = (values == 0) | (values == void) & (void > classes)
+            found = np.where(void_too, void, values - 1)
+        elif self.binary:
+            found = np.where(values == 255, 1, values)
+        elif self._undecided(values):
+            found = np.full_like(values, -1)
+        else:
+            found = values
+        return np.where((found >= 0) & (found < classes) | (found == void), found, -1)
+
+    def _presence_of(self, values: np.ndarray) -> np.ndarray:
+        """0, 1 or void for each value of the mask of one class; -1 for anything else."""
+        void = self.spec.ignore_index
+        found = np.where((values == 0) | (values == 1) | (values == void), values, -1)
+        if self.binary is False:
+            return found
+        found = np.where(values == 255, 1, found)
+        return np.full_like(values, -1) if {1, 255} <= set(values.tolist()) else found
+
+    def _undecided(self, values: np.ndarray) -> bool:
+        return (self.binary is None and not self.label_map and len(self.spec.classes) == 2
+                and 255 in values and set(values.tolist()) <= {0, 255})
+
+    def _by_index(self, raw: RawMask, meaning: Callable[[np.ndarray], np.ndarray], file: str) -> np.ndarray:
+        stored = raw.values
+        if stored.ndim == 3:
+            if (stored != stored[..., :1]).any():
+                raise InputError(f'{file}: a mask of colors, {self._no_colors()}')
+            stored = stored[..., 0]  # Indices saved as RGB.
+        values, counts = count_values(stored, file)
+        found = [meaning(each) for each in ([values] if self.encoding == 'indices' else readings(raw, values))]
+        valid = [classes for classes in found if (classes >= 0).all()]
+        if not valid:
+            raise InputError(self._invalid(values, counts, found[0], file))
+        if any((classes != valid[0]).any() for classes in valid) or self._contradicts_palette(raw, values, valid[0]):
+            kind = 'palette' if raw.palette else f'{ {255: 1, 85: 2, 17: 4}[raw.scale]}-bit'
+            other = 'indices or the colors' if raw.palette else 'values or the greys'
+            raise InputError(f'{file}: the {other} of this {kind} mask may be meant, and they give different classes; save '
+                             f"it as 8-bit grey, or set data.labels.encoding to 'indices' for the stored ones")
+        return self._apply(stored, values, valid[0])
+
+    def _by_color(self, colors: np.ndarray, file: str) -> np.ndarray:
+        codes = encode_colors(colors)
+        known, classes = self._table()
+        place = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        wrong = known[place] != codes
+        if wrong.any():
+            raise InputError(self._unknown_colors(*np.unique(codes[wrong], return_counts=True), file))
+        return classes.astype(self._dtype)[place]
+
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of the known colors in order, and the class or void label of each."""
+        table = {} if self.ignore_color is None else {self.ignore_color: self.spec.ignore_index}
+        table |= {color: index for index, color in enumerate(self.spec.colors)}
+        codes, classes = encode_colors(np.array(list(table))), np.array(list(table.values()))
+        order = np.argsort(codes)
+        return codes[order], classes[order]
+
+    def _colors_of(self, raw: RawMask, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Class or void of each stored value by the color that a viewer shows, -1 for unknown ones; and these colors.
+
+        Entries of a palette that repeat an earlier color are padding, and no colors.
+        """
+        shown = shown_colors(raw, values)
+        codes = np.where((shown >= 0).all(-1), encode_colors(shown), -1)
+        known, classes = self._table()
+        place = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        return np.where(known[place] == codes, classes[place], -1), codes
+
+    def _contradicts_palette(self, raw: RawMask, values: np.ndarray, classes: np.ndarray) -> bool:
+        """Whether the palette gives a stated class color to an index that means another class."""
+        if not raw.palette or self.encoding:
+            return False
+        if self.spec.overlapping:  # Black is the absence of a class.
+            return bool(((shown_colors(raw, values) == 0).all(-1) & (values != 0)).any())
+        if not self.stated_colors:
+            return False
+        by_color, _ = self._colors_of(raw, values)
+        return bool(((by_color >= 0) & (by_color != classes)).any())
+
+    @property
+    def _dtype(self) -> type:
+        return np.uint8 if max(self.spec.ignore_index, len(self.spec.classes) - 1) < 256 else np.uint16
+
+    def _apply(self, stored: np.ndarray, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        table = np.zeros(int(values[-1]) + 1, self._dtype)
+        table[values] = classes
+        return table[stored]
+
+    def _no_colors(self) -> str:
+        if self._options:
+            return (f'which data.labels.{self._options[0]} does not apply to; remove it and give the colors of the classes '
+                    f'in data.colors, or save indices')
+        if not self.stated_colors:
+            return 'but data.colors does not state the color of each class; give it, or save indices'
+        return 'but the masks of this data set store indices; save all in one way, or set data.labels.encoding'
+
+    def _invalid(self, values: np.ndarray, counts: np.ndarray, classes: np.ndarray, file: str) -> str:
+        if self.spec.overlapping:
+            return (f'{file}: values {", ".join(map(str, values[:5]))}; the mask of one class holds 0 and 1, or 0 and 255, '
+                    f'and void where data.ignore_index is stated ({self.spec.ignore_index} is void with '
+                    f'data.labels.binary=false)')
+        if self._undecided(values):
+            return (f'{file}: holds only 0 and 255, and 255 may be class 1 or void; set data.labels.binary=true for class 1 '
+                    f'(data.label_map={{0: 0, 255: 1}} with tfds.Tfds), or data.ignore_index=255 for void')
+        wrong = np.flatnonzero(classes < 0)
+        shown = ', '.join(f'{values[i]} ({counts[i]} px)' for i in wrong[:3])
         more = f' and {len(wrong) - 3} more values' if len(wrong) > 3 else ''
         names = len(self.spec.classes)
         return (f'{file}: label {shown}{more} outside the {names} classes 0..{names - 1}, void {self.spec.ignore_index}; '
                 f'set data.ignore_index, or label_map, reduce_zero_label or binary in data.labels, or add the class')
 
-    def _from_colors(self, raw: np.ndarray, file: str) -> np.ndarray:
-        code = raw[..., 0].astype(np.uint32) << 16 | raw[..., 1].astype(np.uint32) << 8 | raw[..., 2]
-        palette = {_code(color): index for index, color in enumerate(self.spec.colors)}
-        if self.ignore_color is not None:
-            palette.setdefault(_code(self.ignore_color), self.spec.ignore_index)
-        found, inverse, counts = np.unique(code, return_inverse=True, return_counts=True)
-        grey = (raw[..., 0] == raw[..., 1]).all() and (raw[..., 0] == raw[..., 2]).all()
-        if grey and (self._options() or not set(found.tolist()) <= palette.keys()):
-            return self.decode(raw[..., 0], file)  # Grey saved as RGB: indices.
-        if self._options():
-            raise InputError(f'{file}: a mask of colours, which data.labels.{self._options()[0]} does not apply to; remove '
-                             f'the option and give the colours of the classes in data.colors, or export indices')
-        unknown = [i for i, value in enumerate(found) if int(value) not in palette]
-        if unknown:
-            raise InputError(self._unknown(found, counts, unknown, file))
-        labels = np.array([palette[int(value)] for value in found], np.uint16)
-        return labels[inverse.reshape(code.shape)]
-
-    def _unknown(self, found: np.ndarray, counts: np.ndarray, unknown: list[int], file: str) -> str:
-        most = sorted(unknown, key=lambda i: -counts[i])
-        shown = ', '.join(f'({found[i] >> 16}, {found[i] >> 8 & 255}, {found[i] & 255}) in {counts[i]} px'
-                          for i in most[:3])
-        more = f' and {len(unknown) - 3} more colours' if len(unknown) > 3 else ''
-        # Blending makes many rare colours; a class forgotten in the palette makes one common colour.
-        if len(unknown) > 20:
-            return (f'{file}: {len(unknown)} colours that are not in the palette, such as {shown}: the mask is '
-                    f'anti-aliased, its edges are blends; export the masks as PNG without anti-aliasing')
-        return (f'{file}: colour {shown}{more}, not in the palette of {len(self.spec.colors)} colours; '
-                f'add it to data.colors, or to dataset.json')
-
-
-def _integers(label_map: Mapping) -> dict[int, int]:
-    """With integers for what may be their text: the keys of JSON are strings."""
-    try:
-        return {int(str(raw)): int(str(label)) for raw, label in label_map.items()}
-    except (AttributeError, ValueError):
-        raise InputError(f'label_map: {label_map!r} does not send integers to integers; give raw values and classes, such '
-                         f'as {{0: 0, 255: 1}}') from None
-
-
-def _code(color: Sequence[int]) -> int:
-    return int(color[0]) << 16 | int(color[1]) << 8 | int(color[2])
+    def _unknown_colors(self, codes: np.ndarray, counts: np.ndarray, file: str) -> str:
+        most = np.argsort(-counts, kind='stable')[:3]
+        shown = ', '.join(f'({codes[i] >> 16}, {codes[i] >> 8 & 255}, {codes[i] & 255}) in {counts[i]} px'
+                          if codes[i] >= 0 else f'of an index without a color of its own in {counts[i]} px' for i in most)
+        more = f' and {len(codes) - 3} more colors' if len(codes) > 3 else ''
+        # Blending makes many rare colors; a class that is not in the palette makes one common color.
+        if len(codes) > 20:
+            return (f'{file}: {len(codes)} colors that are not in the palette, such as {shown}: the mask is anti-aliased, '
+                    f'its edges are blends; save masks as PNG without anti-aliasing')
+        return (f'{file}: color {shown}{more}, not in the palette of {len(self.spec.colors)} colors; add it to data.colors, '
+                f"or set data.labels.ignore_color for void, or data.labels.encoding='indices' where masks store indices")

@@ -1,4 +1,4 @@
-"""Well-known data sets of TensorFlow Datasets: their features, classes and colours, and where each raw label goes."""
+"""Well-known data sets of TensorFlow Datasets: their features, classes and colours, and the class of each raw label."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

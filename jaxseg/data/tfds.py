@@ -6,22 +6,32 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxseg.data.decode import read_image, read_mask
-from jaxseg.data.labels import Labels
+from jaxseg.data.decode import read_image
+from jaxseg.data.labels import Encoding, Labels
 from jaxseg.data.mappings import KNOWN, VOID, Known
+from jaxseg.data.masks import RawMask, read_mask
 from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
 from jaxseg.errors import InputError
+from jaxseg.fields import PositiveInt, check_fields, nearest
 
 
 @dataclasses.dataclass(frozen=True)
 class Tfds:
     """A data set that was prepared with `file_format='array_record'` (TFRecord needs TensorFlow to read).
 
-    `directory` is the folder of one version, the one that holds dataset_info.json. A `mapping` (`'cityscapes'`,
-    `'oxford_iiit_pet'`, `'camvid'`) says the names of the features, the classes and what the raw labels mean; for others
-    give `classes`, and `label_map` where the raw labels are not the indices of the classes. What a given label map does
-    not name is void. `splits` are expressions of TFDS: `{'train': 'train[:80%]', 'val': 'train[80%:]'}`. `ignore_index` is
-    255 where nobody says it; masks of two classes that hold only 0 and 255 are then refused, for 255 may be a class.
+    Attributes:
+      directory: the folder of one version, which holds dataset_info.json.
+      mapping: a data set of `mappings.KNOWN`, which gives the feature names, the classes and what raw labels mean.
+      classes, colors: names and RGB colors of the classes, where no mapping gives them.
+      image_key, mask_key: names of the features.
+      label_map: raw label -> class, where raw labels are not class indices; what it does not name is void.
+      ignore_index: the void label, 255 by default. Masks of two classes that hold only 0 and 255 are refused unless it is
+        stated, as 255 may be a class.
+      encoding: whether masks store 'indices' or 'colors'; by default decided from the first masks, see
+        `jaxseg.data.labels.Labels`.
+      splits: expressions of TFDS, such as `{'train': 'train[:80%]', 'val': 'train[80%:]'}`.
+      channels: of the images.
+      value_range: pixel values that stand for black and white.
 
     Raises:
       InputError: nothing prepared there, an unknown mapping, split or feature, a label map that cannot be used.
@@ -35,8 +45,13 @@ class Tfds:
     mask_key: str | None = None
     label_map: Mapping[int, int] | None = None
     ignore_index: int | None = None
+    encoding: Encoding | None = None
     splits: Mapping[str, str] | None = None
-    channels: int = 3
+    channels: PositiveInt = 3
+    value_range: tuple[float, float] = (0, 255)
+
+    def __post_init__(self):
+        check_fields(self, 'data')
 
     @property
     def spec(self) -> DatasetSpec:
@@ -51,7 +66,7 @@ class Tfds:
             name=self.mapping or pathlib.Path(self.directory).parent.name, classes=classes,
             colors=self.colors or known.colors, ignore_index=VOID if self.ignore_index is None else self.ignore_index,
             mean=(0.5,) * self.channels if grey else IMAGENET_MEAN, std=(0.25,) * self.channels if grey else IMAGENET_STD,
-            splits=tuple(self._splits()))
+            splits=tuple(self._splits()), value_range=self.value_range)
 
     def source(self, split: str) -> 'TfdsSource':
         """Random access to a split."""
@@ -64,16 +79,23 @@ class Tfds:
         if missing:
             raise InputError(f'{self.directory}: no feature {missing[0]!r}; known: {", ".join(builder.info.features)}; '
                              f'set data.image_key and data.mask_key')
-        labels = Labels(self.spec, label_map=self.label_map or known.label_map,
-                        binary=None if self.ignore_index is None else False)
-        return TfdsSource(self.directory, self._splits()[split], keys, labels, self.channels)
+        return TfdsSource(self.directory, self._splits()[split], keys, self._labels(keys))
+
+    def _labels(self, keys: tuple[str, str]) -> Labels:
+        """How masks become class indices, the same for every split: decided from the first masks of the first one."""
+        known = self._known()
+        labels = Labels(
+            self.spec, label_map=self.label_map or known.label_map, binary=None if self.ignore_index is None else False,
+            encoding=self.encoding, stated_colors=bool(self.colors or known.colors), unnamed_is_void=True)
+        source = TfdsSource(self.directory, next(iter(self._splits().values())), keys, labels)
+        return labels.survey(source.raw_mask(index) for index in range(min(len(source), 8)))
 
     def _known(self) -> Known:
         if self.mapping is None:
             splits = {split: split for split in self._builder().info.splits}
             return Known('image', 'mask', (), (), {}, splits)
         if self.mapping not in KNOWN:
-            raise InputError(f'data.mapping: {self.mapping!r} is unknown; known: {", ".join(KNOWN)}')
+            raise InputError(f'data.mapping: {self.mapping!r} is unknown; {nearest(self.mapping, KNOWN)}')
         return KNOWN[self.mapping]
 
     def _splits(self) -> Mapping[str, str]:
@@ -84,11 +106,10 @@ class Tfds:
 
 
 class TfdsSource:
-    """One split; opened when it is first read, so that it can be sent to other processes."""
+    """One split. It can be pickled: another process opens the files again."""
 
-    def __init__(self, directory: str, split: str, keys: tuple[str, str], labels: Labels, channels: int):
-        self._directory, self._split, self._keys = directory, split, keys
-        self._labels, self._channels = labels, channels
+    def __init__(self, directory: str, split: str, keys: tuple[str, str], labels: Labels):
+        self._directory, self._split, self._keys, self._labels = directory, split, keys, labels
         self._records = self._open()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,18 +126,18 @@ class TfdsSource:
         record = self._records[index]
         name = _name(record, f'{self._split}_{index:06d}')
         shown = f'{self._directory} {name}'
-        # Pillow decodes both: with OpenCV installed TFDS itself would expand palette masks to colours.
-        image = read_image(record[self._keys[0]], self._channels, shown)
-        raw = read_mask(record[self._keys[1]], shown)
-        labels, known = self._labels, self._labels.label_map
-        if known:
-            labels = dataclasses.replace(labels, label_map={
-                value: known.get(value, labels.spec.ignore_index) for value in range(int(raw.max()) + 1)})
-        mask = labels.decode(raw, shown)
+        # Decoded here, as TFDS itself would use OpenCV, which expands palette masks to colors.
+        spec = self._labels.spec
+        image = read_image(record[self._keys[0]], spec.channels, spec.value_range, shown)
+        mask = self._labels.decode(read_mask(record[self._keys[1]], shown), shown)
         if image.shape[:2] != mask.shape:
             raise InputError(f'{shown}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for an image of '
                              f'{image.shape[1]}x{image.shape[0]}; prepare both at the same size')
         return {'image': image, 'mask': mask, 'name': name}
+
+    def raw_mask(self, index: int) -> RawMask:
+        """The values of one mask, before they become class indices."""
+        return read_mask(self._records[index][self._keys[1]], f'{self._directory} {self._split}_{index:06d}')
 
     def _open(self) -> Any:
         import tensorflow_datasets as tfds  # takes a second; only those who read it pay
@@ -128,7 +149,7 @@ class TfdsSource:
             raise InputError(f'{self._directory}: {str(error).splitlines()[0]}; prepare it with '
                              f"file_format='array_record'") from None
         except (ValueError, KeyError) as error:
-            raise InputError(f'{self._directory}, split {self._split!r}: {str(error).splitlines()[0]}; mend the expression in '
+            raise InputError(f'{self._directory}, split {self._split!r}: {str(error).splitlines()[0]}; correct the expression in '
                              f'data.splits') from None
 
 
