@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxseg.data.inspection import look_through
-from jaxseg.data.pipeline import eval_batches, train_batches
+from jaxseg.data.pipeline import eval_samples, train_batches
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.data.synthetic import CLASSES, Shapes
 from jaxseg.data.transforms import RandomCrop
@@ -70,7 +69,7 @@ def test_a_void_label_that_masks_cannot_hold_is_refused():
     with pytest.raises(InputError, match='ignore_index 300 does not fit into the uint8 mask of p'):
         next(train_batches(Even(0), spec=spec(ignore_index=300), transforms=(RandomCrop((20, 20)),), batch_size=2, seed=0))
     with pytest.raises(InputError, match='ignore_index 300 does not fit'):
-        next(eval_batches(Even(0), spec=spec(ignore_index=300), batch_size=2))
+        next(eval_samples(Even(0), spec=spec(ignore_index=300)))
     for never in (-1, 65536):
         with pytest.raises(InputError, match=f'ignore_index: {never} is out of range'):
             spec(ignore_index=never)
@@ -82,24 +81,4 @@ def test_an_unreadable_file_keeps_its_one_line_on_the_way_through_grain(workers)
         list(itertools.islice(train_batches(Broken(0), spec=spec(), transforms=(), batch_size=2, seed=0, workers=workers), 1))
     assert str(raised.value).endswith('.png: truncated; save it again') and '\n' not in str(raised.value)
     with pytest.raises(InputError, match='^p0.png: truncated; save it again$'):
-        next(eval_batches(Broken(0), spec=spec(), batch_size=2))
-
-
-def test_counts_that_make_no_batch_are_named():
-    for options, words in (({'batch_size': 0}, 'batch_size: 0'), ({'seed': -1}, 'seed: -1 is negative')):
-        with pytest.raises(InputError, match=words):
-            train_batches(Even(0), spec=spec(), transforms=(), **{'batch_size': 2, 'seed': 0, **options})
-    with pytest.raises(InputError, match='batch_size: -2 of an evaluation'):
-        next(eval_batches(Even(0), spec=spec(), batch_size=-2))
-
-
-@pytest.mark.parametrize('label', [3, 7])  # 3 is the number of classes, where void is counted
-def test_inspection_names_labels_outside_the_classes(label):
-    problems, found = look_through(Even(label), spec())
-    assert len(problems) == 6 and problems[0].startswith(f'p0: labels {label} outside the 3 classes 0..2')
-    assert found.void == found.samples == 0
-
-
-def test_a_split_that_is_all_void_has_frequencies_without_a_warning():
-    problems, found = look_through(Even(255), spec())
-    assert not problems and found.void == 480 and np.isnan(found.weights()).all()
+        next(eval_samples(Broken(0), spec=spec()))

@@ -1,76 +1,125 @@
-"""Looking through a data set before training: every problem, the frequencies of the classes."""
+"""Inspection of a data set before training: every problem, class frequencies, the range of pixel values."""
 
 import concurrent.futures
 import dataclasses
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.spec import DatasetSpec, Source, nothing_labelled
 from jaxseg.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Frequencies:
-    """Of every class: `pixels`, and `images` that hold it; `area` is the number of pixels of these images."""
+    """How often each class occurs in the samples that have no problem.
+
+    Attributes:
+      spec: the data set.
+      pixels: pixels of each class, (classes,).
+      images: images that show it.
+      area: pixels of these images, void included.
+      labelled: labels other than void: pixels, or for overlapping masks pixels of the mask of each class.
+      void: the void labels.
+      samples: number of samples.
+      value_range: smallest and largest pixel value of all images.
+    """
 
     spec: DatasetSpec
     pixels: np.ndarray
     images: np.ndarray
     area: np.ndarray
+    labelled: int
     void: int
     samples: int
+    value_range: tuple[float, float]
 
     def weights(self) -> np.ndarray:
-        """Median-frequency balancing (Eigen & Fergus 2015): median frequency / frequency; NaN for what never occurs."""
-        with np.errstate(invalid='ignore', divide='ignore'):
-            frequency = np.where(self.pixels > 0, self.pixels / self.area, np.nan)
-        return np.nanmedian(frequency) / frequency if self.pixels.any() else frequency
+        """Median-frequency balancing (Eigen & Fergus 2015): median frequency / frequency of the class.
+
+        The frequency of a class is its share of the pixels of the images that show it; a class that never
+        occurs has the weight NaN.
+        """
+        if not self.pixels.any():
+            return np.full(len(self.pixels), np.nan)
+        frequency = np.divide(self.pixels, self.area, out=np.full(len(self.pixels), np.nan),
+                              where=self.pixels > 0)
+        return np.nanmedian(frequency) / frequency
 
     def table(self) -> str:
-        """As text: share of the known pixels, share of the images, weight."""
+        """As text: share of the labelled pixels, share of the images, weight of each class."""
         width = max(map(len, ('class', *self.spec.classes)))
-        known = max(int(self.pixels.sum()), 1)
+        labelled = max(self.labelled // (len(self.spec.classes) if self.spec.overlapping else 1), 1)
         lines = [f'{"class":{width}} {"pixels %":>9} {"images %":>9} {"weight":>8}']
-        for name, pixels, images, weight in zip(self.spec.classes, self.pixels, self.images, self.weights(), strict=True):
-            lines.append(f'{name:{width}} {100 * pixels / known:9.2f} {100 * images / max(self.samples, 1):9.1f} '
-                         f'{weight:8.3f}')
-        lines.append(f'{"(void)":{width}} {100 * self.void / max(known + self.void, 1):9.2f} of all pixels')
+        rows = zip(self.spec.classes, self.pixels, self.images, self.weights(), strict=True)
+        for name, pixels, images, weight in rows:
+            lines.append(f'{name:{width}} {100 * pixels / labelled:9.2f} '
+                         f'{100 * images / max(self.samples, 1):9.1f} {weight:8.3f}')
+        share = 100 * self.void / max(self.labelled + self.void, 1)
+        lines.append(f'{"(void)":{width}} {share:9.2f} of all pixels')
         return '\n'.join(lines)
+
+
+class _Counts(NamedTuple):
+    """What is counted of one sample."""
+
+    pixels: np.ndarray
+    labelled: int
+    void: int
+    area: int
+    lowest: float
+    highest: float
 
 
 def look_through(source: Source, spec: DatasetSpec) -> tuple[list[str], Frequencies]:
     """All problems of the samples of a source, and the class frequencies of those without."""
-    count = len(spec.classes)
-    pixels, images, area = (np.zeros(count, np.int64) for _ in range(3))
-    void, good, problems = 0, 0, []
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for found, counts in pool.map(lambda index: _look_at(source, index, spec), range(len(source))):
-            problems += found
-            if counts is not None:
-                pixels += counts[:count]
-                images += counts[:count] > 0
-                area += (counts[:count] > 0) * counts.sum()
-                void, good = void + int(counts[count]), good + 1
-    return problems, Frequencies(spec, pixels, images, area, void, good)
+    pixels, images, area = (np.zeros(len(spec.classes), np.int64) for _ in range(3))
+    labelled, void, good, lowest, highest, problems = 0, 0, 0, np.inf, -np.inf, []
+    for found, counts in _each(source, spec):
+        problems += found
+        if counts is not None:
+            shown = counts.pixels > 0
+            pixels, images, area = pixels + counts.pixels, images + shown, area + shown * counts.area
+            labelled, void, good = labelled + counts.labelled, void + counts.void, good + 1
+            lowest, highest = min(lowest, counts.lowest), max(highest, counts.highest)
+    if good and not labelled:
+        problems.append(nothing_labelled(spec, good))
+    return problems, Frequencies(spec, pixels, images, area, labelled, void, good, (lowest, highest))
 
 
 def listing_problems(dataset: Any, split: str) -> list[str]:
-    """What is wrong with the listing of a split, all of it; pairing problems do not hide those of the files."""
+    """All that is wrong with the listing of a split; pairing problems do not hide those of the files."""
     try:
         return dataset.problems(split) if hasattr(dataset, 'problems') else []
     except InputError as error:
         return [str(error)]
 
 
-def _look_at(source: Source, index: int, spec: DatasetSpec) -> tuple[list[str], np.ndarray | None]:
+def _each(source: Source, spec: DatasetSpec) -> Iterator[tuple[list[str], _Counts | None]]:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda index: _look_at(source, index, spec), range(len(source)))
+
+
+def _look_at(source: Source, index: int, spec: DatasetSpec) -> tuple[list[str], _Counts | None]:
     try:
         sample = source[index]
     except InputError as error:
         return (source.check(index) if hasattr(source, 'check') else [str(error)]), None
-    count, void = len(spec.classes), sample['mask'] == spec.ignore_index
-    wrong = np.unique(sample['mask'][~void & (sample['mask'] >= count)])
+    mask, image, labels = sample['mask'], sample['image'], 2 if spec.overlapping else len(spec.classes)
+    shape = (*image.shape[:2], len(spec.classes)) if spec.overlapping else image.shape[:2]
+    if mask.shape != shape or image.shape[-1] != spec.channels:
+        return [f'{sample["name"]}: an image of shape {image.shape} with a mask of {mask.shape}; data set '
+                f'{spec.name!r} has {spec.channels} channels and needs masks of {shape}'], None
+    void = mask == spec.ignore_index
+    wrong = np.unique(mask[~void & ((mask < 0) | (mask >= labels))])
     if wrong.size:
-        return [f'{sample["name"]}: labels {", ".join(map(str, wrong[:3]))} outside the {count} classes 0..{count - 1}, '
-                f'void {spec.ignore_index}; mend the mask or add the class'], None
-    return [], np.bincount(np.where(void, count, sample['mask']).ravel(), minlength=count + 1)
+        return [f'{sample["name"]}: labels {", ".join(map(str, wrong[:3]))} outside 0..{labels - 1}, void '
+                f'{spec.ignore_index}; correct the mask, or add the class'], None
+    if spec.overlapping:
+        pixels = (mask == 1).sum((0, 1))
+    else:
+        pixels = np.bincount(np.where(void, labels, mask).ravel(), minlength=labels + 1)[:labels]
+    count = int(void.sum())
+    return [], _Counts(pixels, mask.size - count, count, mask.shape[0] * mask.shape[1],
+                       float(image.min()), float(image.max()))

@@ -171,6 +171,12 @@ def _check_unique(where: str, values: Sequence):
         raise InputError(f'{where}: {twice[0]!r} occurs twice; give each class one of its own')
 
 
+def nothing_labelled(spec: DatasetSpec, samples: int) -> str:
+    """The message for samples of which every pixel is void."""
+    return (f'data set {spec.name!r}: no pixel of {samples} masks is labelled, all are void ({spec.ignore_index}); there '
+            f'is nothing to learn or to score, check data.ignore_index and data.labels')
+
+
 def distinct_colors(count: int) -> tuple[Color, ...]:
     """The palette of PASCAL VOC: the bits of the index spread over the high bits of red, green and blue."""
     index = np.arange(count)
