@@ -8,7 +8,6 @@ import pytest
 
 from jaxseg.data import transforms as T
 from jaxseg.data.device_transforms import normalize
-from jaxseg.data.inspection import look_through
 from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_index_png
 from jaxseg.data.pipeline import eval_batches, padded_size, train_batches
 from jaxseg.data.spec import DatasetSpec, Fill, distinct_colors
@@ -136,15 +135,6 @@ def test_pictures_of_masks(tmp_path):
 def test_the_palette_is_that_of_pascal_voc():
     assert distinct_colors(22)[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
     assert len(set(distinct_colors(256))) == 256
-
-
-def test_class_frequencies_by_hand():
-    problems, found = look_through(Pictures(4), SPEC)
-    assert not problems
-    assert found.pixels.tolist() == [140, 70, 70] and found.images.tolist() == [2, 1, 1]
-    assert (found.void, found.samples) == (40, 4)
-    np.testing.assert_allclose(found.weights(), [1, 1, 1])
-    assert ' 50.00 ' in found.table()
 
 
 def test_a_description_survives_its_file(tmp_path):
