@@ -1,4 +1,4 @@
-"""ResNet at every stage: equal to a slow reference with weights named and laid out as torchvision's."""
+"""ResNet equals a slow reference at every stage, with weights named and laid out as torchvision's."""
 
 import re
 
@@ -9,15 +9,16 @@ import pytest
 from jaxseg.encoders.resnet import ResNet
 from tests.references import resnet as reference
 
-NORM = {'weight': ('params', 'scale'), 'bias': ('params', 'bias'), 'running_mean': ('batch_stats', 'mean'),
-        'running_var': ('batch_stats', 'var')}
+NORM = {'weight': ('params', 'scale'), 'bias': ('params', 'bias'),
+        'running_mean': ('batch_stats', 'mean'), 'running_var': ('batch_stats', 'var')}
 IMAGES = np.random.default_rng(1).normal(size=(1, 64, 96, 3)).astype(np.float32)
 
 
 def our_name(name: str) -> tuple[str, ...]:
     """`layer1.0.downsample.1.running_var` -> `batch_stats, layer1_0, downsample_bn, batch, var`."""
-    *path, part = re.sub(r'(layer\d)\.(\d+)', r'\1_\2', name).replace('downsample.0', 'downsample_conv').replace(
-        'downsample.1', 'downsample_bn').split('.')
+    name = re.sub(r'(layer\d)\.(\d+)', r'\1_\2', name)
+    name = name.replace('downsample.0', 'downsample_conv').replace('downsample.1', 'downsample_bn')
+    *path, part = name.split('.')
     if 'conv' in path[-1]:
         return ('params', *path, 'kernel')
     collection, leaf = NORM[part]
@@ -45,7 +46,8 @@ def test_every_stage_equals_the_reference(depth, output_stride):
     variables = our_variables(weights)
     expected = jax.eval_shape(lambda: encoder.init(jax.random.key(0), IMAGES, train=False))
     assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, expected)
-    stages = jax.jit(lambda variables, images: encoder.apply(variables, images, train=False))(variables, IMAGES)
+    apply = jax.jit(lambda variables: encoder.apply(variables, IMAGES, train=False))
+    stages = apply(variables)
     truth = reference.resnet(weights, IMAGES.transpose(0, 3, 1, 2), depth, output_stride)
     strides = [2, 4, 8, 8, 8] if output_stride == 8 else [2, 4, 8, 16, 32]
     for stage, features, stride in zip(stages, truth, strides, strict=True):
@@ -54,11 +56,13 @@ def test_every_stage_equals_the_reference(depth, output_stride):
         assert largest_difference(ours, features) < 1e-5
 
 
-@pytest.mark.parametrize('wrong', [{'shortcuts': False}, {'pool_margin': (0, 2)}, {'pool_margin': (2, 0)}])
+@pytest.mark.parametrize('wrong', [
+    {'shortcuts': False}, {'pool_margin': (0, 2)}, {'pool_margin': (2, 0)}])
 @pytest.mark.parametrize('depth', [18, 50])
 def test_a_wrong_network_differs_at_every_stage_after_the_stem(wrong, depth):
     weights, images = reference.random_weights(depth, 4), IMAGES.transpose(0, 3, 1, 2)
-    right, other = reference.resnet(weights, images, depth), reference.resnet(weights, images, depth, **wrong)
+    right = reference.resnet(weights, images, depth)
+    other = reference.resnet(weights, images, depth, **wrong)
     np.testing.assert_array_equal(right[0], other[0])
     for a, b in zip(right[1:], other[1:], strict=True):
         assert largest_difference(b, a) > 1e-2

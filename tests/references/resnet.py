@@ -1,7 +1,8 @@
 """ResNets in plain numpy, as torchvision computes them (He et al. 2016; arXiv:1512.03385).
 
-Weights are a dict with torchvision's names and layouts: `layer1.0.conv1.weight` is (out, in, height, width), norms have
-`weight`, `bias`, `running_mean` and `running_var`. Images are (B, C, H, W), and so are the five stages.
+Weights are a dict with torchvision's names and layouts: `layer1.0.conv1.weight` is (out, in, height,
+width), norms have `weight`, `bias`, `running_mean` and `running_var`. Images are (B, C, H, W), and so
+are the five stages.
 """
 
 import numpy as np
@@ -11,12 +12,12 @@ Weights = dict[str, np.ndarray]
 
 
 def random_weights(depth: int, width: int, channels: int = 3, seed: int = 0) -> Weights:
-    """A checkpoint of random values in the order of torchvision's modules; no scale, shift or statistic is 0 or 1."""
+    """A checkpoint of random values; no scale, shift or statistic is 0 or 1."""
     rng, weights = np.random.default_rng(seed), {}
 
     def convolution(name: str, features: int, inputs: int, kernel: int):
-        shape = (features, inputs, kernel, kernel)
-        weights[f'{name}.weight'] = rng.normal(size=shape, scale=(2 / (inputs * kernel ** 2)) ** 0.5)
+        shape, deviation = (features, inputs, kernel, kernel), (2 / (inputs * kernel ** 2)) ** 0.5
+        weights[f'{name}.weight'] = rng.normal(size=shape, scale=deviation)
 
     def norm(name: str, features: int):
         weights[f'{name}.weight'] = rng.uniform(0.5, 1.5, features)
@@ -44,12 +45,13 @@ def random_weights(depth: int, width: int, channels: int = 3, seed: int = 0) -> 
     return {name: value.astype(np.float32) for name, value in weights.items()}
 
 
-def resnet(weights: Weights, images: np.ndarray, depth: int, output_stride: int = 32, shortcuts: bool = True,
-           pool_margin: tuple[int, int] = (1, 1)) -> list[np.ndarray]:
+def resnet(weights: Weights, images: np.ndarray, depth: int, output_stride: int = 32,
+           shortcuts: bool = True, pool_margin: tuple[int, int] = (1, 1)) -> list[np.ndarray]:
     """The stem and layer1 to layer4, before the average pooling.
 
-    `output_stride` 8 and 16 are torchvision's `replace_stride_with_dilation`: the first block of a dilated layer keeps
-    the dilation of the layer before. `shortcuts` and `pool_margin` (positions before and after) make wrong networks.
+    `output_stride` 8 and 16 are torchvision's `replace_stride_with_dilation`: the first block of a
+    dilated layer keeps the dilation of the layer before. `shortcuts` and `pool_margin` (positions
+    before and after) make wrong networks.
     """
     x = relu(norm(weights, 'bn1', convolve(images, weights['conv1.weight'], 2, 3)))
     stages = [x]
@@ -67,20 +69,25 @@ def resnet(weights: Weights, images: np.ndarray, depth: int, output_stride: int 
             residual = bottleneck if depth == 50 else basic
             y = residual(weights, name, x, strides, dilations)
             if f'{name}.downsample.0.weight' in weights:
-                x = norm(weights, f'{name}.downsample.1', convolve(x, weights[f'{name}.downsample.0.weight'], strides, 0))
+                x = convolve(x, weights[f'{name}.downsample.0.weight'], strides, 0)
+                x = norm(weights, f'{name}.downsample.1', x)
             x = relu(y + x) if shortcuts else relu(y)
         stages.append(x)
     return stages
 
 
 def basic(weights: Weights, name: str, x: np.ndarray, stride: int, dilation: int) -> np.ndarray:
-    y = relu(norm(weights, f'{name}.bn1', convolve(x, weights[f'{name}.conv1.weight'], stride, dilation, dilation)))
-    return norm(weights, f'{name}.bn2', convolve(y, weights[f'{name}.conv2.weight'], 1, dilation, dilation))
+    y = convolve(x, weights[f'{name}.conv1.weight'], stride, dilation, dilation)
+    y = relu(norm(weights, f'{name}.bn1', y))
+    y = convolve(y, weights[f'{name}.conv2.weight'], 1, dilation, dilation)
+    return norm(weights, f'{name}.bn2', y)
 
 
-def bottleneck(weights: Weights, name: str, x: np.ndarray, stride: int, dilation: int) -> np.ndarray:
+def bottleneck(weights: Weights, name: str, x: np.ndarray, stride: int, dilation: int
+               ) -> np.ndarray:
     y = relu(norm(weights, f'{name}.bn1', convolve(x, weights[f'{name}.conv1.weight'], 1, 0)))
-    y = relu(norm(weights, f'{name}.bn2', convolve(y, weights[f'{name}.conv2.weight'], stride, dilation, dilation)))
+    y = convolve(y, weights[f'{name}.conv2.weight'], stride, dilation, dilation)
+    y = relu(norm(weights, f'{name}.bn2', y))
     return norm(weights, f'{name}.bn3', convolve(y, weights[f'{name}.conv3.weight'], 1, 0))
 
 
@@ -95,7 +102,8 @@ def norm(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
     return (x - mean) / np.sqrt(var + 1e-5) * scale + bias
 
 
-def convolve(x: np.ndarray, kernel: np.ndarray, stride: int, padding: int, dilation: int = 1) -> np.ndarray:
+def convolve(x: np.ndarray, kernel: np.ndarray, stride: int, padding: int, dilation: int = 1
+             ) -> np.ndarray:
     """`padding` zeros on all four sides, as torch's Conv2d."""
     x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     rows, columns = ((side - dilation * (k - 1) - 1) // stride + 1
@@ -103,7 +111,8 @@ def convolve(x: np.ndarray, kernel: np.ndarray, stride: int, padding: int, dilat
     y = np.zeros((len(x), len(kernel), rows, columns))
     for i in range(kernel.shape[2]):
         for j in range(kernel.shape[3]):
-            seen = x[:, :, i * dilation:, j * dilation:][:, :, ::stride, ::stride][:, :, :rows, :columns]
+            seen = x[:, :, i * dilation:, j * dilation:][:, :, ::stride, ::stride]
+            seen = seen[:, :, :rows, :columns]
             y += np.einsum('oc,bchw->bohw', kernel[:, :, i, j], seen)
     return y
 
@@ -112,4 +121,5 @@ def max_pool(x: np.ndarray, margin: tuple[int, int] = (1, 1)) -> np.ndarray:
     """3x3 at stride 2, padded with -inf."""
     x = np.pad(x, ((0, 0), (0, 0), margin, margin), constant_values=-np.inf)
     rows, columns = ((side - 3) // 2 + 1 for side in x.shape[2:])
-    return np.max([x[:, :, i:, j:][:, :, ::2, ::2][:, :, :rows, :columns] for i in range(3) for j in range(3)], axis=0)
+    return np.max([x[:, :, i:, j:][:, :, ::2, ::2][:, :, :rows, :columns]
+                   for i in range(3) for j in range(3)], axis=0)
