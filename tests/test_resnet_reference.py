@@ -1,4 +1,4 @@
-"""ResNet equals a slow reference at every stage, with weights named and laid out as torchvision's."""
+"""ResNet equals a slow reference at every stage; weights are named as torchvision's."""
 
 import re
 

@@ -1,8 +1,8 @@
 """ResNets in plain numpy, as torchvision computes them (He et al. 2016; arXiv:1512.03385).
 
-Weights are a dict with torchvision's names and layouts: `layer1.0.conv1.weight` is (out, in, height,
-width), norms have `weight`, `bias`, `running_mean` and `running_var`. Images are (B, C, H, W), and so
-are the five stages.
+Weights are a dict with torchvision's names and layout: `layer1.0.conv1.weight` is (out, in, height,
+width), norms have `weight`, `bias`, `running_mean` and `running_var`. Images are (B, C, H, W), and
+so are the five stages.
 """
 
 import numpy as np
