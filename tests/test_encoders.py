@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from jaxseg.build import build
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
@@ -30,14 +31,15 @@ def test_a_resnet_has_the_parameters_of_torchvisions(depth, parameters):
 
 
 @pytest.mark.parametrize('depth', [18, 50])
-@pytest.mark.parametrize('output_stride, strides', [(32, [2, 4, 8, 16, 32]), (16, [2, 4, 8, 16]), (8, [2, 4, 8])])
+@pytest.mark.parametrize('output_stride, strides', [(32, [2, 4, 8, 16, 32]), (16, [2, 4, 8, 16, 16]), (8, [2, 4, 8, 8, 8])])
 def test_a_resnet_stops_at_its_output_stride(depth, output_stride, strides):
     encoder = ResNet(depth, output_stride=output_stride)
-    features, variables = shapes(encoder)
-    assert list(features) == strides and encoder.stride == output_stride
-    for stride, feature in features.items():
-        assert feature.shape[:3] == (2, 64 // stride, 96 // stride)
-    assert features[output_stride].shape[-1] == (512 if depth == 18 else 2048)
+    stages, variables = shapes(encoder)
+    assert [stage.stride for stage in stages] == strides and encoder.stride == output_stride
+    for stage in stages:
+        assert stage.features.shape[:3] == (2, 64 // stage.stride, 96 // stage.stride)
+    expansion = 1 if depth == 18 else 4
+    assert [stage.features.shape[-1] for stage in stages] == [64, *(64 * expansion * n for n in (1, 2, 4, 8))]
     # Dilation changes no parameter: the same weights load at every output stride.
     assert count(variables['params']) == (11_176_512 if depth == 18 else 23_508_032)
 
@@ -69,20 +71,20 @@ def test_a_resnet_block_names_its_parameters_as_torchvision_does():
 
 
 def test_group_norm_and_width_are_fields_of_a_resnet():
-    features, variables = shapes(ResNet(18, width=16, norm='group'))
+    stages, variables = shapes(ResNet(18, width=16, norm='group'))
     assert 'batch_stats' not in variables
-    assert [feature.shape[-1] for feature in features.values()] == [16, 16, 32, 64, 128]
+    assert [stage.features.shape[-1] for stage in stages] == [16, 16, 32, 64, 128]
 
 
 @pytest.mark.parametrize('stem_stride', [1, 2, 4])
 def test_conv_pool_gives_every_stage_before_its_pooling_and_the_last_one_pooled(stem_stride):
     encoder = VGGLike((4, 8, 16), depth=1, stem_stride=stem_stride)
-    features, _ = shapes(encoder)
+    stages, _ = shapes(encoder)
     expected = [(stem_stride, 4), (2 * stem_stride, 8), (4 * stem_stride, 16), (8 * stem_stride, 16)]
-    assert [(stride, feature.shape[-1]) for stride, feature in features.items()] == expected
+    assert [(stage.stride, stage.features.shape[-1]) for stage in stages] == expected
     assert encoder.stride == 8 * stem_stride
-    for stride, feature in features.items():
-        assert feature.shape[:3] == (2, 64 // stride, 96 // stride)
+    for stage in stages:
+        assert stage.features.shape[:3] == (2, 64 // stage.stride, 96 // stage.stride)
 
 
 def test_conv_pool_has_depth_convolutions_a_stage():
@@ -93,19 +95,25 @@ def test_conv_pool_has_depth_convolutions_a_stage():
 
 def test_the_last_map_of_conv_pool_is_the_maximum_of_two_by_two():
     encoder, x = VGGLike((3, 4), depth=1), np.random.default_rng(0).normal(size=(1, 8, 12, 2)).astype(np.float32)
-    features, _ = jax.jit(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True))(x)
-    np.testing.assert_array_equal(features[4], np.asarray(features[2]).reshape(1, 2, 2, 3, 2, 4).max((2, 4)))
-    assert float(features[2].min()) == 0
+    stages, _ = jax.jit(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True))(x)
+    before, last = (np.asarray(stage.features) for stage in stages[-2:])
+    np.testing.assert_array_equal(last, before.reshape(1, 2, 2, 3, 2, 4).max((2, 4)))
+    assert before.min() == 0
 
 
-@pytest.mark.parametrize('encoder, words', [
-    (ResNet(20), 'depth 20.*18, 34, 50, 101, 152'),
-    (ResNet(18, output_stride=4), 'output_stride 4.*8, 16 or 32'),
-    (ResNet(18, norm='instance'), "'instance'.*batch, group"),
-    (VGGLike((4,), stem_stride=3), 'stem_stride 3.*1, 2 or 4'),
-    (VGGLike((4,), depth=0), 'depth 0.*at least 1'),
-    (VGGLike(()), r'widths \(\).*names a stage'),
+def test_an_encoder_without_a_stage_is_refused():
+    with pytest.raises(InputError, match='encoder.widths'):
+        shapes(VGGLike(()))
+
+
+@pytest.mark.parametrize('entry, key', [
+    (dict(type='resnet.ResNet', depth=20), 'encoder.depth'),
+    (dict(type='resnet.ResNet', output_stride=4), 'encoder.output_stride'),
+    (dict(type='resnet.ResNet', width=0), 'encoder.width'),
+    (dict(type='vgg_like.VGGLike', stem_stride=3), 'encoder.stem_stride'),
+    (dict(type='vgg_like.VGGLike', depth=0), 'encoder.depth'),
+    (dict(type='vgg_like.VGGLike', widths=[4, -1]), 'encoder.widths'),
 ])
-def test_a_field_outside_its_range_is_named(encoder, words):
-    with pytest.raises(InputError, match=words):
-        shapes(encoder)
+def test_a_field_outside_its_range_is_refused_by_name(entry, key):
+    with pytest.raises(InputError, match=f'^{key}: '):
+        build('encoder', entry)

@@ -1,4 +1,4 @@
-"""The contract of a model: any size, any channels, float32 logits at image size, for every composition of the parts."""
+"""The contract of a model: any size, any channels, float32 logits at image size, for every composition of parts."""
 
 import functools
 import itertools
@@ -7,10 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from jaxseg.build import build_losses
 from jaxseg.context.attention_pooling import AttentionPooling
 from jaxseg.context.identity import Identity
 from jaxseg.context.ocr import OCR
@@ -21,15 +19,15 @@ from jaxseg.decoders.unet import UNet
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
-from jaxseg.layers.norm import DATA_AXIS
-from jaxseg.models.segmenter import Segmenter
-from jaxseg.training.state import TrainState
-from jaxseg.training.step import make_train_step
+from jaxseg.layers.axis import mapped_over
+from jaxseg.layers.head import Head
+from jaxseg.layers.stages import deepest
+from jaxseg.models.segmentation_model import SegmentationModel
 from tests.variables import random_variables
 
 CLASSES = 5
 ENCODERS = {
-    'plain': VGGLike((4, 8, 8), depth=1), 'stem4': VGGLike((4, 8), depth=1, stem_stride=4),
+    'vgg_like': VGGLike((4, 8, 8), depth=1), 'stem4': VGGLike((4, 8), depth=1, stem_stride=4),
     'resnet': ResNet(18, width=4), 'dilated': ResNet(18, width=4, output_stride=8, norm='group'),
 }
 CONTEXTS = {
@@ -44,8 +42,8 @@ def images(batch: int, height: int, width: int, channels: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(batch, height, width, channels)).astype(np.float32)
 
 
-def small(context: str = 'identity', **fields) -> Segmenter:
-    return Segmenter(VGGLike((4, 8), depth=1), CONTEXTS[context], UNet((4,)), CLASSES, **fields)
+def small(context: str = 'identity', **fields) -> SegmentationModel:
+    return SegmentationModel(VGGLike((4, 8), depth=1), UNet((4,)), CLASSES, CONTEXTS[context], **fields)
 
 
 def shapes(model, *shape: int, train: bool = True):
@@ -56,14 +54,16 @@ def shapes(model, *shape: int, train: bool = True):
 
 @functools.partial(jax.jit, static_argnums=0)
 def run(model, variables, x):
-    return model.apply(variables, x, train=False)
+    return model.apply(variables, x, train=False)['logits']
 
 
 @pytest.mark.parametrize('encoder, context, decoder', list(itertools.product(ENCODERS, CONTEXTS, DECODERS)))
 def test_every_composition_takes_a_picture_of_101_by_131(encoder, context, decoder):
-    model = Segmenter(ENCODERS[encoder], CONTEXTS[context], DECODERS[decoder], CLASSES)
+    model = SegmentationModel(ENCODERS[encoder], DECODERS[decoder], CLASSES, CONTEXTS[context])
     for channels, train, dtype in ((1, True, 'bfloat16'), (3, False, 'float32'), (5, True, 'float32')):
-        logits, variables = shapes(model.clone(dtype=dtype), 2, 101, 131, channels, train=train)
+        outputs, variables = shapes(model.clone(dtype=dtype), 2, 101, 131, channels, train=train)
+        assert set(outputs) == ({'logits', 'auxiliary'} if train else {'logits'})
+        logits = outputs['logits']
         assert (logits.shape, logits.dtype) == ((2, 101, 131, CLASSES), jnp.float32)
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
 
@@ -74,7 +74,8 @@ def test_a_model_of_each_family_computes_finite_logits_and_gradients_in_bfloat16
     variables = random_variables(model, x, train=True)
 
     def loss(params):
-        logits, _ = model.apply({**variables, 'params': params}, x, train=True, mutable=['batch_stats'])
+        outputs, _ = model.apply({**variables, 'params': params}, x, train=True, mutable=['batch_stats'])
+        logits = outputs['logits']
         return jnp.sum(logits ** 2), logits
 
     gradient, logits = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
@@ -84,19 +85,53 @@ def test_a_model_of_each_family_computes_finite_logits_and_gradients_in_bfloat16
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient['encoder']))
 
 
-def test_the_parameter_tree_is_encoder_context_decoder_head():
-    _, variables = shapes(small('gru'), 1, 32, 32, 3)
-    assert set(variables['params']) == {'encoder', 'context', 'decoder', 'head'}
+def names(tree, depth: int = 2) -> set[str]:
+    """The first names on the paths to the leaves."""
+    return {'/'.join(str(key.key) for key in path[:depth]) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def test_context_and_auxiliary_have_fixed_places_in_the_parameter_tree_whatever_their_number():
     _, variables = shapes(small('identity'), 1, 32, 32, 3)
-    assert set(variables['params']) == {'encoder', 'decoder', 'head'}
-    _, variables = shapes(small('two', auxiliary=FCN((4,))), 1, 32, 32, 3)
-    assert {name.split('_')[0] for name in variables['params']} == {'encoder', 'context', 'decoder', 'head', 'auxiliary'}
+    assert names(variables['params'], 1) == {'encoder', 'decoder', 'head'}
+    single, several = (shapes(model, 1, 32, 32, 3)[1]['params'] for model in (
+        small('gru', auxiliary=FCN((4,))), small('two', auxiliary=(FCN((4,)), FCN((4,), stage=0)))))
+    assert names(single['context']) >= {'layers_0/rows0_forward'} and names(single['context'], 1) == {'layers_0'}
+    assert names(several['context'], 1) == {'layers_0', 'layers_1'}
+    assert names(single['auxiliary'], 1) == {'decoders_0', 'heads_0'}
+    assert names(several['auxiliary'], 1) == {'decoders_0', 'heads_0', 'decoders_1', 'heads_1'}
+    # A model that was cloned or rebuilt from its own fields is the same model.
+    again = shapes(small('two', auxiliary=(FCN((4,)), FCN((4,), stage=0))).clone(), 1, 32, 32, 3)[1]['params']
+    assert jax.tree.structure(again) == jax.tree.structure(several)
+
+
+@pytest.mark.parametrize('index, channels', [(-1, 64), (3, 32), (1, 8)])
+def test_a_context_may_stand_at_any_stage(index, channels):
+    encoder = ResNet(18, width=8, output_stride=8)
+    context = Recorder()
+    _, variables = shapes(SegmentationModel(encoder, FCN((4,)), 3, context, context_stage=index), 1, 32, 48, 3)
+    assert variables['params']['context']['layers_0']['scale'].shape == (channels,)
+
+
+class Recorder(nn.Module):
+    """A context whose parameter shows the channels of its input."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return x * self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None, None]
+
+
+def test_an_auxiliary_decoder_reads_layer3_of_a_dilated_resnet_and_not_the_context():
+    encoder = ResNet(50, width=8, output_stride=8)
+    model = SegmentationModel(encoder, FCN((4,)), 3, context=Recorder(), auxiliary=FCN((4,), stage=-2))
+    _, variables = shapes(model, 1, 32, 32, 3)
+    assert variables['params']['auxiliary']['decoders_0']['conv0']['kernel'].shape[2] == 8 * 4 * 4  # layer3: 4 x 32
+    assert variables['params']['decoder']['conv0']['kernel'].shape[2] == 8 * 8 * 4
 
 
 def test_a_resnet18_unet_with_11_classes_has_smps_parameters():
-    model = Segmenter(ResNet(18), Identity(), UNet((256, 128, 64, 32, 16)), 11)
-    logits, variables = shapes(model, 1, 256, 256, 3)
-    assert logits.shape == (1, 256, 256, 11)
+    model = SegmentationModel(ResNet(18), UNet((256, 128, 64, 32, 16)), 11)
+    outputs, variables = shapes(model, 1, 256, 256, 3)
+    assert outputs['logits'].shape == (1, 256, 256, 11)
     # segmentation_models.pytorch's Unet('resnet18', classes=1) has 14,328,209 parameters, 145 of them in its head.
     assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == 14_328_209 + 10 * 145
 
@@ -111,7 +146,7 @@ def test_a_picture_that_needs_no_padding_equals_the_crop_of_the_padded_one():
 
 
 def test_coarse_logits_are_enlarged_between_pixel_centres_and_cropped():
-    model, x = Segmenter(VGGLike((4,), depth=1), Identity(), FCN((4,)), CLASSES), images(1, 7, 6, 3)
+    model, x = SegmentationModel(VGGLike((4,), depth=1), FCN((4,)), CLASSES), images(1, 7, 6, 3)
     variables = random_variables(model, x, train=True)
     even = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), 'edge')
     logits = run(model, variables, x)
@@ -122,23 +157,21 @@ def test_coarse_logits_are_enlarged_between_pixel_centres_and_cropped():
 
 
 @pytest.mark.parametrize('input_scale', [0.5, 0.7])
-def test_a_reduced_input_scale_still_gives_logits_of_every_pixel(input_scale):
-    logits, _ = shapes(small(input_scale=input_scale), 2, 101, 131, 3)
-    assert logits.shape == (2, 101, 131, CLASSES)
-    with pytest.raises(InputError, match='input_scale'):
-        shapes(small(input_scale=0.0), 1, 32, 32, 3)
+def test_a_reduced_input_still_gives_logits_of_every_pixel(input_scale):
+    outputs, _ = shapes(small(input_scale=input_scale), 2, 101, 131, 3)
+    assert outputs['logits'].shape == (2, 101, 131, CLASSES)
 
 
-def test_the_auxiliary_head_gives_logits_in_training_only():
+def test_auxiliary_decoders_give_logits_in_training_only():
     model, x = small(auxiliary=FCN((4,), norm='group')), images(1, 13, 17, 3)
     variables = random_variables(model, x, train=True)
 
-    def sown(train):
-        return jax.eval_shape(lambda x: model.apply(variables, x, train=train, mutable=['auxiliary', 'batch_stats']), x)[1]
+    def outputs(train):
+        return jax.eval_shape(lambda x: model.apply(variables, x, train=train, mutable=['batch_stats'])[0], x)
 
-    logits, = sown(train=True)['auxiliary']['logits']
+    logits, = outputs(train=True)['auxiliary']
     assert (logits.shape, logits.dtype) == ((1, 13, 17, CLASSES), jnp.float32)
-    assert 'auxiliary' not in sown(train=False)
+    assert set(outputs(train=False)) == {'logits'}
 
 
 class Sowing(nn.Module):
@@ -152,74 +185,51 @@ class Sowing(nn.Module):
 
 
 def test_what_a_context_layer_sows_is_brought_to_image_size_like_the_logits_themselves():
-    # A decoder and a head that pass on the same channels give the same picture.
-    class Coarsest(nn.Module):
+    # A decoder and a head that pass on the same channels give the same logits.
+    class Deepest(nn.Module):
         @nn.compact
-        def __call__(self, features, *, train):
-            return features[max(features)]
+        def __call__(self, stages, *, train):
+            return deepest(stages).features
 
     x = images(2, 21, 30, 3)
-    model = Segmenter(VGGLike((4, 8), depth=1), (Identity(), Sowing()), Coarsest(), CLASSES, input_scale=0.7)
+    model = SegmentationModel(VGGLike((4, 8), depth=1), Deepest(), CLASSES, (Identity(), Sowing()), input_scale=0.7)
     variables = random_variables(model, x, train=True)
     head = np.zeros((3, 3, 8, CLASSES), np.float32)
     head[1, 1, :CLASSES] = np.eye(CLASSES)
     variables['params']['head'] = {'kernel': head, 'bias': np.zeros(CLASSES, np.float32)}
-    logits, updates = jax.jit(lambda x: model.apply(variables, x, train=True, mutable=['auxiliary', 'batch_stats']))(x)
-    (name, sown), = updates['auxiliary'].items()
-    regions, = sown['regions']
-    assert name == 'context_1' and regions.shape == (2, 21, 30, CLASSES)
-    np.testing.assert_allclose(regions, logits, atol=1e-6)
+    outputs, _ = jax.jit(lambda x: model.apply(variables, x, train=True, mutable=['auxiliary', 'batch_stats']))(x)
+    regions, = outputs['auxiliary']
+    assert regions.shape == (2, 21, 30, CLASSES)
+    np.testing.assert_allclose(regions, outputs['logits'], atol=1e-6)
 
 
-def test_regions_are_sown_in_training_only_and_only_where_somebody_asks():
-    model, x = small('ocr', dtype='bfloat16'), images(2, 21, 30, 3)
+def test_regions_are_outputs_in_training_only_and_only_where_sown_values_are_asked_for():
+    model, x = small('ocr', dtype='bfloat16', auxiliary=FCN((4,))), images(2, 21, 30, 3)
     variables = random_variables(model, x, train=True)
 
-    def sown(train, mutable, **more):
-        return jax.eval_shape(lambda x: model.apply({**variables, **more}, x, train=train, mutable=mutable), x)[1]
+    def outputs(train, mutable, **more):
+        return jax.eval_shape(lambda x: model.apply({**variables, **more}, x, train=train, mutable=mutable)[0], x)
 
-    regions, = sown(True, ['auxiliary', 'batch_stats'])['auxiliary']['context']['regions']
-    assert (regions.shape, regions.dtype) == ((2, 21, 30, CLASSES), jnp.float32)
-    assert 'auxiliary' not in sown(False, ['auxiliary', 'batch_stats'])
-    assert set(sown(True, ['batch_stats'])) == {'batch_stats'}
-    # The variables of `init` hold what it sowed; training adds to it, if it may.
-    first = shapes(model, 1, 21, 30, 3)[1]['auxiliary']
-    assert jax.tree.map(jnp.shape, first) == {'context': {'regions': ((1, 21, 30, CLASSES),)}}
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), first)
-    kept = sown(True, ['auxiliary', 'batch_stats'], auxiliary=zeros)['auxiliary']
-    assert jax.tree.map(jnp.shape, kept) == {'context': {'regions': ((1, 21, 30, CLASSES), (2, 21, 30, CLASSES))}}
-    assert set(sown(True, ['batch_stats'], auxiliary=zeros)) == {'batch_stats'}
-
-
-def test_the_loss_of_a_step_has_the_term_of_the_regions():
-    batch = {'image': images(2, 21, 30, 3), 'label': np.zeros((2, 21, 30), np.int32), 'valid': np.ones((2, 21, 30), bool)}
-    model = Segmenter(VGGLike((4,), depth=1), OCR(4, CLASSES), FCN((4,)), CLASSES, auxiliary_weight=0.3)
-    variables = random_variables(model, batch['image'], train=True)
-    losses, rule = build_losses(dict(cross_entropy=dict(type='cross_entropy.cross_entropy'))), optax.sgd(0.1)
-    step = make_train_step(model=model, losses=losses, optimizer=rule, schedule=lambda i: 0.1, normalize=lambda x: x, seed=0)
-
-    def metrics_and_sown(params):
-        state = TrainState(jnp.zeros((), jnp.int32), params, variables['batch_stats'], rule.init(params))
-        _, updates = model.apply(state.variables, batch['image'], train=True, mutable=['auxiliary', 'batch_stats'])
-        return step(state, batch)[1], updates['auxiliary']
-
-    metrics, sown = jax.jit(metrics_and_sown)(variables['params'])
-    regions, = sown['context']['regions']
-    term = losses.total(losses(regions, batch['label'], batch['valid']))
-    assert term > 0.1
-    np.testing.assert_allclose(metrics['loss'] - metrics['cross_entropy'], 0.3 * term, rtol=1e-4)
+    found = outputs(True, ['auxiliary', 'batch_stats'])['auxiliary']
+    assert [(logits.shape, logits.dtype) for logits in found] == 2 * [((2, 21, 30, CLASSES), jnp.float32)]
+    assert len(outputs(True, ['batch_stats'])['auxiliary']) == 1
+    assert set(outputs(False, ['auxiliary', 'batch_stats'])) == {'logits'}
+    # The variables of `init` hold what it sowed for one image: it is not taken for this call's.
+    first = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes(model, 1, 21, 30, 3)[1]['auxiliary'])
+    found = outputs(True, ['auxiliary', 'batch_stats'], auxiliary=first)['auxiliary']
+    assert [logits.shape for logits in found] == 2 * [(2, 21, 30, CLASSES)]
 
 
 def test_initialising_for_evaluation_makes_the_same_parameters_as_for_training():
-    model = small('two', auxiliary=FCN((4,)), dropout=0.1)
+    model = small('two', auxiliary=FCN((4,)), head=Head(CLASSES, dropout=0.1))
     one, other = (shapes(model, 1, 16, 16, 3, train=train)[1]['params'] for train in (True, False))
     assert jax.tree.map(lambda leaf: leaf.shape, one) == jax.tree.map(lambda leaf: leaf.shape, other)
 
 
 def test_dropout_needs_its_key_in_training_only():
-    model, x = small(dropout=0.5), images(1, 16, 16, 3)
+    model, x = small(head=Head(CLASSES, dropout=0.5)), images(1, 16, 16, 3)
     variables = random_variables(model, x, train=True)
-    train = jax.jit(lambda key: model.apply(variables, x, train=True, mutable=['batch_stats'], rngs={'dropout': key})[0])
+    train = jax.jit(lambda key: model.apply(variables, x, train=True, mutable=['batch_stats'], rngs={'dropout': key})[0]['logits'])
     a, b, again = (train(jax.random.key(i)) for i in (1, 2, 1))
     assert np.abs(np.asarray(a - b)).max() > 1e-3
     np.testing.assert_array_equal(a, again)
@@ -234,7 +244,27 @@ def test_a_model_over_four_pmapped_devices_equals_one_device():
     def forward(x):
         return model.apply(variables, x, train=True, mutable=['batch_stats'])
 
-    logits, updates = jax.jit(forward)(x)
-    spread, spread_updates = jax.pmap(forward, axis_name=DATA_AXIS)(x.reshape(4, 2, 8, 8, 3))
-    np.testing.assert_allclose(spread.reshape(logits.shape), logits, atol=1e-4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[3], b, atol=1e-5), spread_updates, updates)
+    def mapped(x):
+        with mapped_over('devices'):
+            return forward(x)
+
+    outputs, updates = jax.jit(forward)(x)
+    split, split_updates = jax.pmap(mapped, axis_name='devices')(x.reshape(4, 2, 8, 8, 3))
+    np.testing.assert_allclose(split['logits'].reshape(outputs['logits'].shape), outputs['logits'], atol=1e-4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[3], b, atol=1e-5), split_updates, updates)
+
+
+def test_a_head_computes_in_float32_and_starts_near_even_probabilities():
+    features = np.random.default_rng(0).normal(size=(1, 6, 6, 64)).astype(np.float32)
+    head = Head(19)
+    variables = head.init(jax.random.key(0), features, train=False)
+    logits = head.apply(variables, features, train=False)
+    narrow = head.apply(variables, jnp.asarray(features, jnp.bfloat16), train=False)
+    assert narrow.dtype == jnp.float32
+    # The product of rounded features in float32: bfloat16 sums would be off by a hundredth.
+    expected = head.apply(variables, jnp.asarray(features, jnp.bfloat16).astype(jnp.float32), train=False)
+    np.testing.assert_array_equal(narrow, expected)
+    loss = jax.nn.logsumexp(logits, -1) - logits[..., 0]
+    assert abs(float(loss.mean()) / np.log(19) - 1) < 0.05
+    with pytest.raises(InputError, match='head.kernel: 2'):
+        Head(3, 2).init(jax.random.key(0), features, train=False)
