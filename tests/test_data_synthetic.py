@@ -56,12 +56,32 @@ def test_names_and_masks_are_those_of_the_split():
     assert sample['mask'].max() < len(CLASSES)
 
 
-@pytest.mark.parametrize('options, words', [
-    ({'samples': {'train': 4, 'valid': 3}}, "data.samples: no split 'valid'; known: train, val, test"),
-    ({'samples': {'train': -4}}, 'data.samples.train: -4 is negative'), ({'seed': -1}, 'data.seed: -1 is negative')])
-def test_options_of_the_shapes_that_cannot_be_are_named(options, words):
-    with pytest.raises(InputError, match=words):
+@pytest.mark.parametrize('options, key, value', [
+    ({'samples': {'train': 4, 'valid': 3}}, 'data.samples', "'valid'; known: train, val, test"),
+    ({'samples': {'train': -4}}, 'data.samples', '-4'), ({'seed': -1}, 'data.seed', '-1'),
+    ({'size': (8, 64)}, 'data.size', '8'), ({'size': (64,)}, 'data.size', '64'), ({'overlapping': 1}, 'data.overlapping', '1')])
+def test_options_of_the_shapes_that_cannot_be_are_refused(options, key, value):
+    with pytest.raises(InputError) as error:
         Shapes(**options)
+    assert str(error.value).startswith(key) and value in str(error.value)
+
+
+def test_overlapping_masks_show_whole_shapes_of_the_same_pictures():
+    plain, overlapping = (Shapes(overlapping=either) for either in (False, True))
+    assert overlapping.spec.classes == plain.spec.classes[1:] and overlapping.spec.colors == plain.spec.colors[1:]
+    assert overlapping.spec.overlapping and not plain.spec.overlapping
+    hidden = 0
+    for index in range(30):
+        one, other = plain.source('train')[index], overlapping.source('train')[index]
+        np.testing.assert_array_equal(one['image'], other['image'])
+        masks = other['mask']
+        assert masks.shape == (64, 96, 4) and masks.dtype == np.uint8 and masks.max() == 1
+        # What is visible belongs to its class, background to none, and what is covered to several.
+        visible = np.eye(5, dtype=np.uint8)[one['mask']][..., 1:]
+        assert (masks >= visible).all()
+        np.testing.assert_array_equal(masks.any(-1), one['mask'] > 0)
+        hidden += int((masks > visible).sum())
+    assert hidden > 100
 
 
 def test_a_void_label_that_masks_cannot_hold_is_refused():

@@ -18,6 +18,7 @@ from jaxseg.data.masks import RawMask, check_mask, read_mask
 from jaxseg.data.pairs import Listing, Pair
 from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, nothing_labelled, read_json
 from jaxseg.data.splits import check_fractions
+from jaxseg.data.value_range import decide_value_range
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, check_fields, nearest
 
@@ -93,7 +94,7 @@ class Folder:
             ignore_index=255 if stated is None else stated,
             mean=given.get('mean', (0.5,) * self.channels if grey else IMAGENET_MEAN),
             std=given.get('std', (0.25,) * self.channels if grey else IMAGENET_STD),
-            splits=self._listing.splits, value_range=self._stated('value_range') or (0.0, 255.0),
+            splits=self._listing.splits, value_range=self._value_range,
             overlapping=self.overlapping)
         if spec.channels != self.channels:
             raise InputError(f'{self._root}/dataset.json: {spec.channels} values in mean and std, but data.channels is '
@@ -131,12 +132,21 @@ class Folder:
                              f'color of its own')
         return labels if self.overlapping else labels.survey(self._some_masks())
 
+    @functools.cached_property
+    def _value_range(self) -> tuple[float, float]:
+        if self._stated('value_range') is not None:
+            return self._stated('value_range')
+        images = dict.fromkeys(pair.image for pair in self._all_pairs())
+        return decide_value_range(list(images), str(self._root))
+
+    def _all_pairs(self) -> Iterator[Pair]:
+        for split in self._listing.splits:
+            with contextlib.suppress(InputError):  # It is reported where the split is used.
+                yield from self._listing.split(split).pairs
+
     def _some_masks(self) -> Iterator[RawMask]:
         """About 32 masks spread over all splits: enough to decide how masks store classes."""
-        paths = []
-        for split in self._listing.splits:
-            with contextlib.suppress(InputError):
-                paths += [pair.masks[0] for pair in self._listing.split(split).pairs]
+        paths = [pair.masks[0] for pair in self._all_pairs()]
         for path in paths[::max(1, len(paths) // 32)]:
             with contextlib.suppress(InputError):  # It is reported where the file is checked.
                 yield read_mask(path)
