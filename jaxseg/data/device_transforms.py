@@ -1,4 +1,5 @@
-"""Transforms of a batch on the device: images travel there as integers, a quarter of the bytes of float32."""
+"""Transforms of a batch on the device: images travel there as integers, a quarter of the bytes of
+float32."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,12 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Normalize:
-    """Pixel values to float32 around zero: `((x - low) / (high - low) - mean) / std` for each channel.
+    """Pixel values to float32 around zero: `((x - low) / (high - low) - mean) / std` for each
+    channel.
 
-    A callable `(batch, key) -> batch` for the preprocess step; `key` (for random transforms, None in evaluation) is not
-    used. `batch['image']` is (B, H, W, C) of any integer or floating-point type.
+    A callable `(batch, key) -> batch` for the preprocess step; `key` (for random transforms, None
+    in evaluation) is not used. `batch['image']` is (B, H, W, C) of any integer or floating-point
+    type.
 
     Attributes:
       mean, std: one a channel, of pixel values after `value_range` was mapped to 0-1.

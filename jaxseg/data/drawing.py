@@ -1,4 +1,5 @@
-"""Shapes with textures, light, blur and noise, for synthetic data sets. Pictures are float32 in 0-1."""
+"""Shapes with textures, light, blur and noise, for synthetic data sets. Pictures are float32 in
+0-1."""
 
 import cv2
 import numpy as np
@@ -31,8 +32,8 @@ def draw_texture(rng: np.random.Generator, size: tuple[int, int], contrast: floa
 
 def place_shapes(rng: np.random.Generator, size: tuple[int, int], count: int
                  ) -> list[tuple[np.ndarray, float]]:
-    """Centres (x, y) and radii: the border cuts shapes and they cover each other, but never so much that
-    nothing tells them apart."""
+    """Centres (x, y) and radii: the border cuts shapes and they cover each other, but never so much
+    that nothing tells them apart."""
     places: list[tuple[np.ndarray, float]] = []
     for _ in range(20 * count):
         radius = min(size) * rng.uniform(0.22, 0.38)

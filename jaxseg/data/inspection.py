@@ -1,4 +1,5 @@
-"""Inspection of a data set before training: every problem, class frequencies, the range of pixel values."""
+"""Inspection of a data set before training: every problem, class frequencies, the range of pixel
+values."""
 
 import concurrent.futures
 import dataclasses
@@ -20,7 +21,8 @@ class Frequencies:
       pixels: pixels of each class, (classes,).
       images: images that show it.
       area: pixels of these images, void included.
-      labelled: labels other than void: pixels, or for overlapping masks pixels of the mask of each class.
+      labelled: labels other than void: pixels, or for overlapping masks pixels of the mask of each
+        class.
       void: the void labels.
       samples: number of samples.
       value_range: smallest and largest pixel value of all images.
@@ -36,10 +38,11 @@ class Frequencies:
     value_range: tuple[float, float]
 
     def weights(self) -> np.ndarray:
-        """Median-frequency balancing (Eigen & Fergus 2015): median frequency / frequency of the class.
+        """Median-frequency balancing (Eigen & Fergus 2015): median frequency / frequency of the
+        class.
 
-        The frequency of a class is its share of the pixels of the images that show it; a class that never
-        occurs has the weight NaN.
+        The frequency of a class is its share of the pixels of the images that show it; a class that
+        never occurs has the weight NaN.
         """
         if not self.pixels.any():
             return np.full(len(self.pixels), np.nan)
@@ -89,7 +92,8 @@ def look_through(source: Source, spec: DatasetSpec) -> tuple[list[str], Frequenc
 
 
 def listing_problems(dataset: Any, split: str) -> list[str]:
-    """All that is wrong with the listing of a split; pairing problems do not hide those of the files."""
+    """All that is wrong with the listing of a split; pairing problems do not hide those of the
+    files."""
     try:
         return dataset.problems(split) if hasattr(dataset, 'problems') else []
     except InputError as error:

@@ -1,4 +1,5 @@
-"""Which files of a folder are images, the same in training and prediction, and what list files name."""
+"""Which files of a folder are images, the same in training and prediction, and what list files
+name."""
 
 import collections
 import os
@@ -15,15 +16,17 @@ _SYSTEM = {'@eadir', '#recycle', '__macosx', '$recycle.bin', 'system volume info
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder is hidden, or made by an operating system rather than by the user."""
+    """Whether a file or folder is hidden, or made by an operating system rather than by the
+    user."""
     return name.startswith('.') or name.lower() in _SYSTEM
 
 
 def list_images(folder: pathlib.Path, *, recursive: bool = False) -> tuple[list[pathlib.Path], collections.Counter]:
-    """The image files of a folder (`recursive`: and of its subfolders) in order, and what was left out, counted by kind.
+    """The image files of a folder (`recursive`: and of its subfolders) in order, and what was left
+    out, counted by kind.
 
-    An image is a file with a suffix of `decode.IMAGE_SUFFIXES` in upper or lower case that is not hidden. Links are
-    followed.
+    An image is a file with a suffix of `decode.IMAGE_SUFFIXES` in upper or lower case that is not
+    hidden. Links are followed.
 
     Raises:
       InputError: the folder cannot be listed.
@@ -46,7 +49,8 @@ def list_images(folder: pathlib.Path, *, recursive: bool = False) -> tuple[list[
 
 
 def list_folders(folder: pathlib.Path) -> list[str]:
-    """The names of the subfolders in order, without those of `is_system`; none where there is no such folder."""
+    """The names of the subfolders in order, without those of `is_system`; none where there is no
+    such folder."""
     return [entry.name for entry in _entries(folder) if _kind(entry) == 'folder'] if folder.is_dir() else []
 
 
@@ -72,7 +76,8 @@ def read_list(path: pathlib.Path) -> list[str]:
 
 
 def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) -> str:
-    """The stem that a line of a list means: it may be written with folders, the file's suffix and one of `suffixes`."""
+    """The stem that a line of a list means: it may be written with folders, the file's suffix and
+    one of `suffixes`."""
     if line in stems:
         return line
     name = pathlib.PureWindowsPath(line).name  # Understands both / and \.
@@ -82,7 +87,8 @@ def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) ->
 
 
 def explain_near_misses(names: Collection[str], others: Collection[str]) -> str:
-    """Names whose characters look equal but are not: as text for a message, empty where there are none."""
+    """Names whose characters look equal but are not: as text for a message, empty where there are
+    none."""
     forms = {_plain(name): name for name in others}
     near = [name for name in names if _plain(name) in forms and forms[_plain(name)] != name]
     if not near:

@@ -15,7 +15,8 @@ from jaxseg.errors import InputError
 
 
 class Pair(NamedTuple):
-    """An image file, its mask file (overlapping masks: one a class, None where the class is absent) and their stem."""
+    """An image file, its mask file (overlapping masks: one a class, None where the class is absent)
+    and their stem."""
 
     image: pathlib.Path
     masks: tuple[pathlib.Path | None, ...]
@@ -23,8 +24,8 @@ class Pair(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """The pairs of a split in the order of their stems (of a list: in its order), all that is wrong with the listing,
-    and the counts of what was left out, by kind."""
+    """The pairs of a split in the order of their stems (of a list: in its order), all that is wrong
+    with the listing, and the counts of what was left out, by kind."""
 
     pairs: tuple[Pair, ...]
     problems: tuple[str, ...]
@@ -41,15 +42,18 @@ class _Files(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The files of a folder of images and masks. Each folder is listed once, when it is first needed.
+    """The files of a folder of images and masks. Each folder is listed once, when it is first
+    needed.
 
     Attributes:
       root: the folder.
       images, masks: names of the folders of images and masks.
       suffixes: what is taken off the stems of images and of masks before they are paired.
       fractions, seed: shares of the splits, for `splits.assign_split`.
-      classes: with overlapping masks the names of the classes, whose folders hold their masks; otherwise None.
-      absent: an image without a mask of some class does not show that class; otherwise this is a problem.
+      classes: with overlapping masks the names of the classes, whose folders hold their masks;
+        otherwise None.
+      absent: an image without a mask of some class does not show that class; otherwise this is a
+        problem.
     """
 
     root: pathlib.Path
@@ -72,7 +76,8 @@ class Listing:
     def splits(self) -> tuple[str, ...]:
         """The names of the splits: by fractions, by subfolders on either level, or by list files.
 
-        A text file is a list if it is called train, val or test, or if it names an image; others are notes.
+        A text file is a list if it is called train, val or test, or if it names an image; others
+        are notes.
         """
         if self.fractions:
             return tuple(sorted(self.fractions, key=split_order))
@@ -152,7 +157,8 @@ class Listing:
 
     def _masks(self, place: pathlib.Path, images: Mapping[str, pathlib.Path]
                ) -> tuple[dict[str, tuple[pathlib.Path | None, ...]], list[str], collections.Counter]:
-        """The masks of every stem, None for a class that has no file of it; problems; what was left out."""
+        """The masks of every stem, None for a class that has no file of it; problems; what was left
+        out."""
         if self.classes is None or (len(self.classes) == 1 and not (place / self.classes[0]).is_dir()):
             folders = [place]
         else:
@@ -195,7 +201,8 @@ class Listing:
         return problems
 
     def _shared(self, split: str) -> list[str]:
-        """The stems that train, val and test share: in lists any, in folders those whose image files are equal.
+        """The stems that train, val and test share: in lists any, in folders those whose image
+        files are equal.
 
         Numbered files (1.png in each split) are common, and no harm while the images differ.
         """

@@ -22,13 +22,14 @@ Deviation = Annotated[float, Range(above=0, high=1)]
 class Source(Protocol):
     """Random access to the samples of one split.
 
-    `source[i]` is `{'image': (H, W, C) uint8, uint16 or float32, 'mask': (H, W) integer, 'name': str}`. The mask holds
-    class indices, or the `ignore_index` of the `DatasetSpec` for void. Of a data set with overlapping masks it is
-    (H, W, classes) and holds 0, 1 or the `ignore_index`.
+    `source[i]` is a mapping: `image` (H, W, C) uint8, uint16 or float32, `mask` (H, W) integer, and
+    `name`, a string. The mask holds class indices, or the `ignore_index` of the `DatasetSpec` for
+    void. Of a data set with overlapping masks it is (H, W, classes) and holds 0, 1 or the
+    `ignore_index`.
 
-    A source may also have `names`, the name of every sample in order (otherwise samples are decoded to learn them);
-    `check_files()`, which raises InputError where a file cannot be used; `check(i)`, all problems of sample i; and
-    `sizes()`, the set of (height, width) of its images.
+    A source may also have `names`, the name of every sample in order (otherwise samples are decoded
+    to learn them); `check_files()`, which raises InputError where a file cannot be used;
+    `check(i)`, all problems of sample i; and `sizes()`, the set of (height, width) of its images.
     """
 
     def __len__(self) -> int: ...
@@ -37,8 +38,8 @@ class Source(Protocol):
 
 
 class Fill(NamedTuple):
-    """What transforms need to know of a data set: the value of new pixels for each channel, the void label and the
-    values that stand for black and white."""
+    """What transforms need to know of a data set: the value of new pixels for each channel, the
+    void label and the values that stand for black and white."""
 
     image: tuple[float, ...]
     mask: int
@@ -54,11 +55,13 @@ class DatasetSpec:
       classes: class names in the order of their indices.
       colors: red, green and blue (0 to 255) of each class; by default the palette of PASCAL VOC.
       ignore_index: the void label of the masks.
-      mean, std: channel means and standard deviations of pixel values after `value_range` was mapped to 0-1.
+      mean, std: channel means and standard deviations of pixel values after `value_range` was
+        mapped to 0-1.
       splits: names of the splits.
-      value_range: the pixel values that become 0 and 1 before `mean` and `std` are applied, one pair for the whole
-        data set: (0, 255) for 8-bit images, (0, 65535) for 16-bit ones.
-      overlapping: each class has a 0/1 mask of its own, and these may overlap (multilabel segmentation).
+      value_range: the pixel values that become 0 and 1 before `mean` and `std` are applied, one
+        pair for the whole data set: (0, 255) for 8-bit images, (0, 65535) for 16-bit ones.
+      overlapping: each class has a 0/1 mask of its own, and these may overlap (multilabel
+        segmentation).
 
     Raises:
       InputError: a field has a wrong type or is out of range, or two fields contradict each other.
@@ -114,7 +117,8 @@ class DatasetSpec:
         return Fill(tuple(low + (high - low) * value for value in self.mean), self.ignore_index, self.value_range)
 
     def save(self, path: pathlib.Path):
-        """Writes the description as JSON; a reader sees the old file or the new one, never a part."""
+        """Writes the description as JSON; a reader sees the old file or the new one, never a
+        part."""
         partial = path.with_name(f'{path.name}.partial')
         partial.write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
         os.replace(partial, path)
@@ -178,7 +182,8 @@ def nothing_labelled(spec: DatasetSpec, samples: int) -> str:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """The palette of PASCAL VOC: the bits of the index spread over the high bits of red, green and blue."""
+    """The palette of PASCAL VOC: the bits of the index spread over the high bits of red, green and
+    blue."""
     index = np.arange(count)
     color = np.zeros((count, 3), int)
     for place in range(8):

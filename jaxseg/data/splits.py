@@ -20,9 +20,10 @@ def split_order(name: str) -> tuple[int, str]:
 def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | None:
     """The split of one sample, None where the fractions leave it out.
 
-    SHA-256 of seed and name gives a number in [0, 1), which falls into the interval of one split; the intervals follow
-    each other in the order of `split_order`. So neither other samples nor the order of `fractions` matter: an image
-    that is added or removed moves no other one to another split.
+    SHA-256 of seed and name gives a number in [0, 1), which falls into the interval of one split;
+    the intervals follow each other in the order of `split_order`. So neither other samples nor the
+    order of `fractions` matter: an image that is added or removed moves no other one to another
+    split.
     """
     digest = hashlib.sha256(_bytes(f'{seed}:{name}')).digest()
     # 53 bits: as many as a float holds exactly, so that the number is below 1.
@@ -51,14 +52,16 @@ def sample_names(source: Source) -> tuple[str, ...]:
 
 
 def split_identity(source: Source) -> dict[str, Any]:
-    """What a work directory keeps of a split: `count`, the sorted `names`, and the `sha256` of these, one name a line."""
+    """What a work directory keeps of a split: `count`, the sorted `names`, and the `sha256` of
+    these, one name a line."""
     names = sorted(unicodedata.normalize('NFC', name) for name in sample_names(source))
     digest = hashlib.sha256(_bytes('\n'.join(names))).hexdigest()
     return {'count': len(names), 'sha256': digest, 'names': names}
 
 
 def check_source(dataset: Any, split: str) -> Source:
-    """A split of a data set, after its files were checked as far as the source can do that in advance.
+    """A split of a data set, after its files were checked as far as the source can do that in
+    advance.
 
     Raises:
       InputError: the split is unknown or empty, or one of its files cannot be used.
@@ -87,5 +90,6 @@ class FilteredSource:
 
 
 def _bytes(name: str) -> bytes:
-    """UTF-8 of the composed form, so that a copy by macOS, which decomposes names, has the same splits."""
+    """UTF-8 of the composed form, so that a copy by macOS, which decomposes names, has the same
+    splits."""
     return unicodedata.normalize('NFC', name).encode('utf-8', 'surrogateescape')

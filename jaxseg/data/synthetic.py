@@ -35,9 +35,9 @@ Side = Annotated[int, Range(32, LARGEST)]
 class Shapes:
     """Two to four shapes that cover each other on a textured background.
 
-    Color and texture are drawn for every shape and for the background, and do not depend on the class.
-    Scale, rotation (up to 23 degrees), a gradient of light, noise and blur vary. Sample i of a split
-    depends on (seed, split, i) only.
+    Color and texture are drawn for every shape and for the background, and do not depend on the
+    class. Scale, rotation (up to 23 degrees), a gradient of light, noise and blur vary. Sample i of
+    a split depends on (seed, split, i) only.
 
     Attributes:
       size: (height, width) of a picture.
@@ -85,18 +85,18 @@ class Shapes:
 
 @dataclasses.dataclass(frozen=True)
 class DistantCue:
-    """Circles of two classes that nothing in or near them tells apart: a red or a blue square far away
-    names the class.
+    """Circles of two classes that nothing in or near them tells apart: a red or a blue square far
+    away names the class.
 
     `kind='corner'`: one square in one of the four corners names the class of all circles of the
-    picture. `kind='line'`: every circle has its own square, on its own row at the left or right border,
-    or, in other pictures, on its own column at the upper or lower border; no other circle lies on those
-    rows (columns).
+    picture. `kind='line'`: every circle has its own square, on its own row at the left or right
+    border, or, in other pictures, on its own column at the upper or lower border; no other circle
+    lies on those rows (columns).
 
-    No pixel of a circle is nearer to its square than `distance`, and the square is drawn at random, so a
-    model with a smaller receptive field cannot do better than guess: see `ceiling`. Circles and
-    background are grey: the squares are easy to find, the difficulty is to carry their color to where it
-    is needed. Sample i of a split depends on (seed, split, i) only.
+    No pixel of a circle is nearer to its square than `distance`, and the square is drawn at random,
+    so a model with a smaller receptive field cannot do better than guess: see `ceiling`. Circles
+    and background are grey: the squares are easy to find, the difficulty is to carry their color to
+    where it is needed. Sample i of a split depends on (seed, split, i) only.
 
     Attributes:
       kind: 'corner' or 'line'.
@@ -138,10 +138,10 @@ class DistantCue:
     def ceiling(self, split: str) -> float:
         """The highest mIoU to be expected of a model that does not see the cues.
 
-        It may find every circle, but which it calls red does not depend on which are red. If a share p
-        of the circles' pixels is called red, and a and b pixels are red and blue, the hits are p a and
-        (1 - p) b, and the IoUs p a / (a + p b) and (1 - p) b / (b + (1 - p) a); the background's is 1.
-        The ceiling is the largest mean of the three over p: 5/9 where a = b.
+        It may find every circle, but which it calls red does not depend on which are red. If a
+        share p of the circles' pixels is called red, and a and b pixels are red and blue, the hits
+        are p a and (1 - p) b, and the IoUs p a / (a + p b) and (1 - p) b / (b + (1 - p) a); the
+        background's is 1. The ceiling is the largest mean of the three over p: 5/9 where a = b.
         """
         source = self.source(split)
         counts = sum(np.bincount(source[i]['mask'].ravel(), minlength=3) for i in range(len(source)))
@@ -169,7 +169,8 @@ class DistantCue:
         return grey if abs(grey - background) >= 0.3 else float(background < 0.5)
 
     def _corner(self, rng: np.random.Generator) -> list[tuple]:
-        """(centre, radius, label, upper left pixel of the cue) of two or three circles with one cue."""
+        """(centre, radius, label, upper left pixel of the cue) of two or three circles with one
+        cue."""
         height, width = self.size
         label = int(rng.integers(1, 3))
         cue = (rng.integers(2, size=2) * (height - CUE, width - CUE)).astype(int)

@@ -1,13 +1,13 @@
 """Augmentation on the host. Image and mask move together: the image bilinearly, the mask by nearest
 neighbour.
 
-A transform is `(image, mask, *, rng, fill) -> (image, mask)`, with an image (H, W, C) of uint8, uint16
-or float32 and any number of channels, and an integer mask (H, W) or (H, W, classes). New pixels
-outside the picture get the values of `fill`: the mean colour, and void.
+A transform is `(image, mask, *, rng, fill) -> (image, mask)`, with an image (H, W, C) of uint8,
+uint16 or float32 and any number of channels, and an integer mask (H, W) or (H, W, classes). New
+pixels outside the picture get the values of `fill`: the mean colour, and void.
 
-Transforms are applied in training only; evaluation sees images at their own size. So there is none that
-resizes to a fixed size: train on crops of the true scale (`RandomCrop`), or let the model itself work
-at another scale (`model.input_scale`), which holds in evaluation too.
+Transforms are applied in training only; evaluation sees images at their own size. So there is none
+that resizes to a fixed size: train on crops of the true scale (`RandomCrop`), or let the model
+itself work at another scale (`model.input_scale`), which holds in evaluation too.
 """
 
 import dataclasses
@@ -27,8 +27,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class RandomScale:
-    """Scales by a factor between `low` and `high`, uniform in its logarithm: halving is as likely as
-    doubling."""
+    """Scales by a factor between `low` and `high`, uniform in its logarithm: halving is as likely
+    as doubling."""
 
     low: Positive = 0.5
     high: Positive = 2.0
@@ -48,11 +48,12 @@ class RandomScale:
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop:
-    """Cuts out a window of `size` (height, width); smaller pictures are padded at the bottom and right.
+    """Cuts out a window of `size` (height, width); smaller pictures are padded at the bottom and
+    right.
 
     Up to `tries` windows are drawn until no class has more than `max_class_ratio` of the window's
-    labelled pixels (the `cat_max_ratio` of MMSegmentation), since sky and road alone teach little. For
-    overlapping masks, where a pixel has no single class, the first window is taken.
+    labelled pixels (the `cat_max_ratio` of MMSegmentation), since sky and road alone teach little.
+    For overlapping masks, where a pixel has no single class, the first window is taken.
     """
 
     size: tuple[PositiveInt, PositiveInt]
@@ -101,8 +102,8 @@ class RandomFlip:
 
 @dataclasses.dataclass(frozen=True)
 class RandomRotation:
-    """Rotates about the centre by up to `degrees` either way, with probability `p`; the corners become
-    `fill`."""
+    """Rotates about the centre by up to `degrees` either way, with probability `p`; the corners
+    become `fill`."""
 
     degrees: Annotated[float, Range(0, 180)] = 10.0
     p: Probability = 0.5
@@ -124,8 +125,8 @@ class RandomRotation:
                                   borderMode=cv2.BORDER_CONSTANT, borderValue=values)
 
         image = _per_channels(image, lambda part, at: rotate(part, fill.image[at], cv2.INTER_LINEAR))
-        # OpenCV does not rotate integers of 32 bits (labels need 16), and rounds the positions for two
-        # channels unlike those for one: each class is rotated alone.
+        # OpenCV does not rotate integers of 32 bits (labels need 16), and rounds the positions for
+        # two channels unlike those for one: each class is rotated alone.
         labels = mask.astype(np.uint16 if mask.dtype.itemsize > 1 else np.uint8).reshape(height, width, -1)
         labels = [rotate(np.ascontiguousarray(labels[..., i]), (fill.mask,), cv2.INTER_NEAREST)
                   for i in range(labels.shape[-1])]
@@ -134,12 +135,12 @@ class RandomRotation:
 
 @dataclasses.dataclass(frozen=True)
 class ColorJitter:
-    """Multiplies brightness, contrast and saturation by factors within 1 -+ their value, and shifts the
-    hue by up to `hue` of the colour circle.
+    """Multiplies brightness, contrast and saturation by factors within 1 -+ their value, and shifts
+    the hue by up to `hue` of the colour circle.
 
-    Each picture is changed with probability `p`. Values are first mapped from the data set's value range
-    to 0-1, and clipped to it at the end. Contrast is changed about the mean of the picture, saturation
-    and hue in HSV. These two are for RGB: with other numbers of channels they must be 0.
+    Each picture is changed with probability `p`. Values are first mapped from the data set's value
+    range to 0-1, and clipped to it at the end. Contrast is changed about the mean of the picture,
+    saturation and hue in HSV. These two are for RGB: with other numbers of channels they must be 0.
     """
 
     brightness: Probability = 0.3
@@ -177,7 +178,8 @@ class ColorJitter:
 
 @dataclasses.dataclass(frozen=True)
 class RandomBlur:
-    """Blurs by a Gaussian with a standard deviation of up to `sigma` pixels, with probability `p`."""
+    """Blurs by a Gaussian with a standard deviation of up to `sigma` pixels, with probability
+    `p`."""
 
     sigma: Positive = 1.5
     p: Probability = 0.2
@@ -216,8 +218,8 @@ def _pad(image: np.ndarray, mask: np.ndarray, bottom: int, right: int, fill: Fil
 
 
 def _per_channels(array: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
-    """Applies `change` to four channels at a time, the most that OpenCV fills and filters at once; it
-    also drops the axis of a single one."""
+    """Applies `change` to four channels at a time, the most that OpenCV fills and filters at once;
+    it also drops the axis of a single one."""
     parts = [change(np.ascontiguousarray(array[..., i:i + 4]), slice(i, i + 4))
              for i in range(0, array.shape[-1], 4)]
     return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], -1)

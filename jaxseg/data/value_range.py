@@ -1,4 +1,5 @@
-"""Which pixel values stand for black and white: decided once for a data set, never by a single picture."""
+"""Which pixel values stand for black and white: decided once for a data set, never by a single
+picture."""
 
 import collections
 import concurrent.futures
@@ -18,9 +19,9 @@ MEASURED = 500
 def decide_value_range(files: Sequence[pathlib.Path], name: str) -> tuple[float, float]:
     """The range that the number formats of all images imply.
 
-    It is (0, 255) if all are 8-bit, and (0, 65535) if there are 16-bit ones besides. Other formats, such as
-    float32 or 12-bit, imply none. Files that cannot be read are left out; they are reported where they are
-    checked.
+    It is (0, 255) if all are 8-bit, and (0, 65535) if there are 16-bit ones besides. Other formats,
+    such as float32 or 12-bit, imply none. Files that cannot be read are left out; they are reported
+    where they are checked.
 
     Args:
       files: all image files of a data set.
@@ -56,7 +57,8 @@ def _is_eight_bit(info: FileInfo) -> bool:
 
 
 def _measure(files: Sequence[pathlib.Path], depths: set[str]) -> tuple[float, float]:
-    """The smallest and the largest finite value of up to `MEASURED` files of these number formats."""
+    """The smallest and the largest finite value of up to `MEASURED` files of these number
+    formats."""
     found = []
     for path in files:
         info = _info(path)

@@ -1,0 +1,138 @@
+"""Access to the image and mask files of one split."""
+
+import concurrent.futures
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxseg.data.decode import check_image, read_image
+from jaxseg.data.file_info import file_info
+from jaxseg.data.labels import Labels
+from jaxseg.data.masks import check_mask, read_mask
+from jaxseg.data.pairs import Pair
+from jaxseg.data.spec import DatasetSpec, nothing_labelled
+from jaxseg.errors import InputError
+
+# Decoding this many pairs before training takes seconds; of larger sets a sample is decoded, and
+# all headers are read.
+DECODED = 2000
+
+
+class FolderSource:
+    """The pairs of one split, decoded on access.
+
+    Attributes:
+      pairs: the files of each sample.
+      skipped: what the folders hold besides, as text: `3 left out: 2 .txt, 1 hidden or system`;
+        empty if nothing.
+    """
+
+    def __init__(self, split: str, pairs: Sequence[Pair], labels: Labels, spec: DatasetSpec,
+                 skipped: str = ''):
+        self.pairs, self.skipped = tuple(pairs), skipped
+        self._split, self._labels, self._spec = split, labels, spec
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One sample.
+
+        Raises:
+          InputError: a file cannot be decoded, sizes differ, or a label or color is outside the
+            classes.
+        """
+        pair = self.pairs[index]
+        image, mask = self._image(pair), self._mask(pair)
+        if image.shape[:2] != mask.shape[:2]:
+            raise InputError(_different_sizes(pair, pair.masks[0], image.shape, mask.shape))
+        return {'image': image, 'mask': mask, 'name': pair.name}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stem of every pair, in order."""
+        return tuple(pair.name for pair in self.pairs)
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Every (height, width) that occurs, read from the headers."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            return set(pool.map(lambda pair: file_info(pair.image).size, self.pairs))
+
+    def check(self, index: int) -> list[str]:
+        """All that is wrong with one pair."""
+        return self._examine(index)[0]
+
+    def check_files(self):
+        """Reads the headers of all pairs and decodes them all, or a seeded sample of 2,000.
+
+        Raises:
+          InputError: the first problem, and how many more there are; or no labelled pixel in what
+            was decoded.
+        """
+        decoded = np.random.default_rng(0).permutation(len(self))[:DECODED]
+        rest = sorted(set(range(len(self))) - set(decoded.tolist()))
+        problems, labelled = [], False
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for found in pool.map(self._header_problems, rest):
+                problems += found
+            for found, some in pool.map(self._examine, sorted(decoded.tolist())):
+                problems += found
+                labelled |= some
+        if problems:
+            more = f' (and {len(problems) - 1} more problems: jaxseg inspect lists them all)'
+            raise InputError(problems[0] + (more if problems[1:] else ''))
+        if not labelled:
+            raise InputError(f'split {self._split!r}: {nothing_labelled(self._spec, len(decoded))}')
+
+    def _image(self, pair: Pair) -> np.ndarray:
+        return read_image(pair.image, self._spec.channels, self._spec.value_range)
+
+    def _mask(self, pair: Pair) -> np.ndarray:
+        """(H, W), or (H, W, classes) of a data set with overlapping masks."""
+        if not self._spec.overlapping:
+            return self._labels.decode(read_mask(pair.masks[0]), str(pair.masks[0]))
+        masks = {path: self._labels.decode_binary(read_mask(path), str(path))
+                 for path in pair.masks if path is not None}
+        shape = next(iter(masks.values())).shape if masks else file_info(pair.image).size
+        for path, mask in masks.items():
+            if mask.shape != shape:
+                raise InputError(_different_sizes(pair, path, shape, mask.shape))
+        absent = np.zeros(shape, np.uint8)
+        return np.stack([absent if path is None else masks[path] for path in pair.masks], -1)
+
+    def _examine(self, index: int) -> tuple[list[str], bool]:
+        """All that is wrong with one pair, and whether a pixel of it is labelled."""
+        pair, problems, arrays = self.pairs[index], [], {}
+        for part, read in (('image', self._image), ('mask', self._mask)):
+            try:
+                arrays[part] = read(pair)
+            except InputError as error:
+                problems.append(str(error))
+        if len(arrays) == 2 and arrays['image'].shape[:2] != arrays['mask'].shape[:2]:
+            problems.append(_different_sizes(
+                pair, pair.masks[0], arrays['image'].shape, arrays['mask'].shape))
+        labelled = 'mask' in arrays and bool((arrays['mask'] != self._spec.ignore_index).any())
+        return problems, labelled
+
+    def _header_problems(self, index: int) -> list[str]:
+        pair, problems = self.pairs[index], []
+        try:
+            image = file_info(pair.image)
+            check_image(image, self._spec.channels, self._spec.value_range, str(pair.image))
+            for path in pair.masks:
+                mask = image if path is None else file_info(path)
+                if path is not None:
+                    check_mask(mask, str(path))
+                if mask.size != image.size:
+                    problems.append(_different_sizes(pair, path, image.size, mask.size))
+        except InputError as error:
+            problems.append(str(error))
+        return problems
+
+
+def _different_sizes(pair: Pair, path: pathlib.Path | None, image: Sequence[int], mask: Sequence[int]
+                     ) -> str:
+    return (f'{path or pair.name}: mask of {mask[1]}x{mask[0]} pixels for an image of '
+            f'{image[1]}x{image[0]} ({pair.image}); export both at the same size')
