@@ -1,6 +1,7 @@
 """`jaxseg inspect`: what it needs, what it requires of a data set, and what it says of a bad one."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -18,24 +19,49 @@ def of_folder(root, **fields):
     return f'--config.data={dict(type="folder.Folder", root=str(root), **fields)!r}'
 
 
-@pytest.mark.parametrize('key', ['data', 'transforms', 'seed'])
-def test_a_config_without_what_is_inspected_is_refused_in_one_line(tmp_path, capsys, key):
-    without = f'whole = get_config\n\n\ndef get_config():\n    config = whole()\n    del config[{key!r}]\n    return config\n'
+def test_a_config_without_data_is_refused_in_one_line(tmp_path, capsys):
+    without = 'whole = get_config\n\n\ndef get_config():\n    config = whole()\n    del config.data\n    return config\n'
     (tmp_path / 'bare.py').write_text(f'{runs.CONFIG}\n\n{without}')
     assert main(['inspect', f'--config={tmp_path}/bare.py', f'--output={tmp_path}']) == 2
     error = capsys.readouterr().err
-    assert error.count('\n') == 1 and f'config: inspect needs {key}; add config.{key}' in error
+    assert error.count('\n') == 1 and 'data' in error
 
 
-def test_a_data_set_without_val_is_not_called_good(tmp_path, capsys):
+def test_a_data_set_needs_train_and_all_of_its_splits_are_inspected(tmp_path, capsys):
     runs.write_folder(tmp_path / 'data')
     (tmp_path / 'data' / 'val').rename(tmp_path / 'data' / 'dev')
+    (tmp_path / 'data' / 'dev' / 'images' / 'notes.txt').write_text('x')
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 0
+    out = capsys.readouterr().out
+    assert 'train: 4 samples\n' in out and 'dev: 4 samples (1 left out: 1 .txt)\n' in out
+    (tmp_path / 'data' / 'train').rename(tmp_path / 'data' / 'val')
     assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
     captured = capsys.readouterr()
     assert 'dev: 4 samples' in captured.out and 'no problems' not in captured.out
-    assert "no split 'val'; known: train, dev; add " in captured.err and 'data.splits' in captured.err
-    assert inspect(tmp_path, "--config.data.samples={'train': 4}") == 2
-    assert "no split 'val'" in capsys.readouterr().err
+    assert "no split 'train'; known: val, dev; add " in captured.err
+
+
+def test_overlapping_masks_are_counted_and_shown(tmp_path, capsys):
+    assert inspect(tmp_path, '--config.data.overlapping=True') == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for name in ('circle', 'square', 'triangle', 'star'):
+        assert sum(row[0] == name for row in rows if row) == 3
+    assert (tmp_path / 'out' / 'contact_sheet.png').is_file()
+
+
+def test_what_cannot_be_learned_from_is_a_problem(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    for path in (tmp_path / 'data/val/masks').iterdir():
+        Image.fromarray(np.full((32, 40), 255, np.uint8)).save(path)
+    for part, end in (('images', 'jpg'), ('masks', 'png')):
+        shutil.copy(tmp_path / f'data/train/{part}/0.{end}', tmp_path / f'data/val/{part}/0.{end}')
+        shutil.copy(tmp_path / f'data/train/{part}/0.{end}', tmp_path / f'data/val/{part}/9.{end}')
+    Image.fromarray(np.full((32, 40), 255, np.uint8)).save(tmp_path / 'data/val/masks/0.png')
+    Image.fromarray(np.full((32, 40), 255, np.uint8)).save(tmp_path / 'data/val/masks/9.png')
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
+    error = capsys.readouterr().err
+    assert '3 problems' in error and 'no pixel of 5 masks is labelled' in error
+    assert "1 images of 'train' are also in 'val'" in error and "1 images of 'val' are also in 'train'" in error
 
 
 def test_problems_of_listings_options_and_files_are_all_listed(tmp_path, capsys):
@@ -46,7 +72,7 @@ def test_problems_of_listings_options_and_files_are_all_listed(tmp_path, capsys)
     assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
     error = capsys.readouterr().err
     assert '3 problems' in error
-    assert all(words in error for words in ('1 images have no mask', '1.png: a mask must not be a JPEG', '2.png: label 9'))
+    assert all(words in error for words in ('1 images have no mask', '1.png: a mask must not be lossy', '2.png: label 9'))
     assert not (tmp_path / 'out' / 'contact_sheet.png').exists()
     # An option that cannot be used stops the files of a split, but does not hide what its listing has.
     assert inspect(tmp_path, of_folder(tmp_path / 'data', labels={'label_map': {0: 1}, 'reduce_zero_label': True})) == 2
@@ -66,6 +92,7 @@ def test_notes_beside_the_lists_of_a_flat_folder_are_no_splits(tmp_path, capsys)
     assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 0
     out = capsys.readouterr().out
     assert 'train: 2 samples' in out and 'val: 2 samples' in out and 'README' not in out
+    assert out.count('pixel values 0 to 255, data.value_range 0 to 255') == 2
     assert (tmp_path / 'out' / 'contact_sheet.png').is_file()
 
 

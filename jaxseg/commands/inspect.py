@@ -65,7 +65,8 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.P
 
 
 def inspect_split(dataset: Any, split: str) -> list[str]:
-    """Prints the class frequencies of a split; returns all of its problems."""
+    """Prints what a split holds and leaves out, its pixel values and class frequencies; returns all
+    of its problems."""
     problems = listing_problems(dataset, split)
     # A broken listing still leaves files to check: those that pair.
     try:
@@ -73,7 +74,13 @@ def inspect_split(dataset: Any, split: str) -> list[str]:
     except InputError as error:
         return list(dict.fromkeys([*problems, str(error)]))
     found, frequencies = look_through(source, dataset.spec)
-    print(f'\n{split}: {len(source)} samples\n{frequencies.table()}')
+    skipped = getattr(source, 'skipped', '')
+    print(f'\n{split}: {len(source)} samples' + (f' ({skipped})' if skipped else ''))
+    if frequencies.samples:
+        low, high = dataset.spec.value_range
+        measured = '{:.6g} to {:.6g}'.format(*frequencies.value_range)
+        print(f'pixel values {measured}, data.value_range {low:.6g} to {high:.6g}')
+    print(frequencies.table())
     return problems + found
 
 
