@@ -1,81 +1,16 @@
 """Layers against exact values, slow references and finite differences of their own definitions."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 from jaxseg.errors import InputError
-from jaxseg.layers.conv import Conv, convolve
 from jaxseg.layers.norm import DATA_AXIS, Norm
 from jaxseg.layers.position import sine_2d
 from jaxseg.layers.resize import adaptive_average_pool, downsample, pad_to_multiple, resize_bilinear, upsample_nearest
 from tests.references import convolutional
 from tests.variables import random
-
-
-def slow_convolution(x, kernel, margin, stride, dilation, groups):
-    """Every output pixel by itself, zeros around the picture."""
-    x = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    size = kernel.shape[0]
-    reach = (size - 1) * dilation + 1
-    height, width = ((side - reach) // stride + 1 for side in x.shape[1:3])
-    out = np.zeros((x.shape[0], height, width, kernel.shape[-1]))
-    inside, outside = kernel.shape[2], kernel.shape[3] // groups
-    for i, j, group in np.ndindex(height, width, groups):
-        patch = x[:, i * stride:i * stride + reach:dilation, j * stride:j * stride + reach:dilation]
-        of_group = slice(group * outside, (group + 1) * outside)
-        out[:, i, j, of_group] = np.einsum('bhwc,hwcf->bf', patch[..., group * inside:(group + 1) * inside],
-                                           kernel[..., of_group])
-    return out
-
-
-@pytest.mark.parametrize('kernel, stride, dilation, groups', [
-    (1, 1, 1, 1), (1, 2, 1, 1), (3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 2, 2), (7, 2, 1, 1), (3, 1, 1, 4)])
-def test_a_convolution_equals_the_loop_with_symmetric_padding(kernel, stride, dilation, groups):
-    x = random(2, 8, 9, 4)
-    layer = Conv(8, kernel, stride, dilation, groups)
-    params = layer.init(jax.random.key(0), x)['params']
-    expected = slow_convolution(x, np.asarray(params['kernel']), (kernel - 1) // 2 * dilation, stride, dilation, groups)
-    assert expected.shape[1:3] == (-(-8 // stride), -(-9 // stride))
-    np.testing.assert_allclose(layer.apply({'params': params}, x), expected, atol=1e-5)
-
-
-def test_a_convolution_computes_in_the_dtype_of_its_input_and_keeps_float32_parameters():
-    layer, x = Conv(4, bias=True), jnp.ones((1, 5, 5, 2), jnp.bfloat16)
-    out, variables = layer.init_with_output(jax.random.key(0), x)
-    assert out.dtype == jnp.bfloat16
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
-    assert convolve(x, variables['params']['kernel'], padding='VALID').shape == (1, 3, 3, 4)
-
-
-@pytest.mark.parametrize('kernel, padding, dilation', [
-    ((3, 5), ((1, 1), (2, 2)), (1, 1)), ((3, 3), ((3, 3), (2, 2)), (3, 2)), ((1, 4), ((0, 0), (0, 0)), (1, 2)),
-    ((9, 3), ((4, 4), (3, 0)), (1, 1)), ((2, 2), ((0, 3), (2, 1)), (1, 1))])
-def test_a_depthwise_convolution_has_the_values_and_gradients_of_a_grouped_one(kernel, padding, dilation):
-    x, weights = random(2, 9, 8, 3), random(*kernel, 1, 3, seed=1)
-
-    def grouped(x, weights):
-        return lax.conv_general_dilated(x, weights, (1, 1), padding, rhs_dilation=dilation, feature_group_count=3,
-                                        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-
-    expected, pull = jax.vjp(grouped, x, weights)
-    slope = random(*expected.shape, seed=2)
-    found, own_pull = jax.vjp(lambda *both: convolve(*both, padding=padding, dilation=dilation, groups=3), x, weights)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), own_pull(slope), pull(slope))
-
-
-def test_a_depthwise_convolution_goes_by_shifted_sums_on_cpu_and_sums_up_in_float32():
-    x, kernel = jnp.ones((1, 4, 40, 2), jnp.bfloat16), jnp.ones((1, 31, 1, 2))
-    text = str(jax.make_jaxpr(lambda x: convolve(x, kernel, padding=((0, 0), (15, 15)), groups=2))(x))
-    assert 'conv_general_dilated' not in text
-    kernel = kernel.at[0, 0].set(256)  # 256 + 1 + ... + 1 stays 256 in the 8 bits of bfloat16
-    out = convolve(x, kernel, padding=((0, 0), (0, 0)), groups=2)
-    np.testing.assert_array_equal(np.asarray(out, np.float32), 286)
 
 
 def test_batch_norm_takes_the_statistics_of_the_batch_and_moves_its_averages_by_a_tenth():

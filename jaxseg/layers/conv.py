@@ -1,57 +1,140 @@
-"""Convolution: one function through which every convolution of the library goes."""
+"""Convolution: one function that every convolution of the library calls."""
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.fields import PositiveInt
+from jaxseg.layers.dense import weight_gradient
 from jaxseg.layers.depthwise import depthwise
 
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
+LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+Pair = tuple[int, int]
 
 
-def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[tuple[int, int]] | str,
-             strides: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), groups: int = 1) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str, strides: Pair = (1, 1),
+             dilation: Pair = (1, 1), groups: int = 1) -> jax.Array:
     """Two-dimensional convolution in the dtype of `x`.
+
+    On CPU it has no forward-mode derivative: reverse mode is defined by `_convolve` and
+    `depthwise`. Other platforms use XLA's own gradients.
 
     Args:
       x: (B, H, W, C).
       kernel: (h, w, C / groups, features).
+      padding: zeros before and after the rows, and the columns; or 'SAME' or 'VALID'.
 
     Returns:
       (B, H', W', features).
     """
-    alone = groups == x.shape[-1] == kernel.shape[-1] and tuple(strides) == (1, 1) and not isinstance(padding, str)
-    if alone and jax.default_backend() == 'cpu':
-        return depthwise(x, kernel, tuple(map(tuple, padding)), tuple(dilation))
-    return lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), strides, padding, rhs_dilation=dilation,
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups)
+    strides, dilation, kernel = tuple(strides), tuple(dilation), kernel.astype(x.dtype)
+    if isinstance(padding, str):
+        window = [(k - 1) * d + 1 for k, d in zip(kernel.shape[:2], dilation, strict=True)]
+        padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
+    padding = tuple((int(before), int(after)) for before, after in padding)
+    if jax.default_backend() != 'cpu':
+        return _conv(x, kernel, strides, padding, dilation, groups)
+    if groups == x.shape[-1] == kernel.shape[-1] and strides == (1, 1):
+        return depthwise(x, kernel, padding, dilation)
+    return _convolve(strides, padding, dilation, groups, x, kernel)
+
+
+def _conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.Array:
+    """`spacing` - 1 zeros between the positions of `x`."""
+    return lax.conv_general_dilated(x, kernel, strides, padding, lhs_dilation=spacing,
+                                    rhs_dilation=dilation, dimension_numbers=LAYOUT,
+                                    feature_group_count=groups)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def _convolve(strides, padding, dilation, groups, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A convolution whose gradients are convolutions in the layout of the forward pass.
+
+    XLA writes them with permuted dimensions. Its CPU compiler brings these into the usual
+    layout everywhere but in the body of a loop, where they are 20 to 60 times slower
+    (experiments/benchmarks/convolution_in_loop.csv).
+    """
+    return _conv(x, kernel, strides, padding, dilation, groups)
+
+
+def _forward(strides, padding, dilation, groups, x, kernel):
+    return _convolve(strides, padding, dilation, groups, x, kernel), (x, kernel)
+
+
+def _backward(strides, padding, dilation, groups, residuals, cotangent):
+    x, kernel = residuals
+    gradients = _input_gradient, _kernel_gradient
+    return tuple(gradient(strides, padding, dilation, groups, x, kernel, cotangent)
+                 for gradient in gradients)
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
+    """The cotangent, spread out by the strides, convolved with the rotated kernel."""
+    rows, columns, inputs, outputs = kernel.shape
+    rotated = kernel[::-1, ::-1].reshape(rows, columns, inputs, groups, outputs // groups)
+    rotated = rotated.transpose(0, 1, 4, 3, 2).reshape(
+        rows, columns, outputs // groups, groups * inputs)
+    margins = []
+    for axis in (0, 1):
+        before, reach = padding[axis][0], (kernel.shape[axis] - 1) * dilation[axis]
+        covered = (cotangent.shape[axis + 1] - 1) * strides[axis] + 1
+        margins.append((reach - before, x.shape[axis + 1] - covered + before))
+    return _conv(cotangent, rotated, (1, 1), margins, dilation, groups, spacing=strides)
+
+
+def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
+    """The input convolved with the cotangent; images are its channels, channels its images."""
+    batch, height, width, channels = x.shape
+    if kernel.shape[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
+        # One matrix product: a convolution with a window as large as the map takes 3 to 10 times
+        # as long.
+        seen = x[:, ::strides[0], ::strides[1]]
+        return weight_gradient(seen, cotangent).astype(kernel.dtype)[None, None]
+    margins = []
+    for axis in (0, 1):
+        before, reach = padding[axis][0], (kernel.shape[axis] - 1) * dilation[axis]
+        covered = (cotangent.shape[axis + 1] - 1) * strides[axis] + 1
+        margins.append((before, covered + reach - x.shape[axis + 1] - before))
+    # (C / groups, H, W, groups * B): one group of images for every group of channels.
+    images = x.reshape(batch, height, width, groups, channels // groups)
+    images = images.transpose(4, 1, 2, 3, 0).reshape(
+        channels // groups, height, width, groups * batch)
+    gradient = _conv(images, cotangent.transpose(1, 2, 0, 3), dilation, margins, strides, groups)
+    return gradient.transpose(1, 2, 0, 3)
 
 
 class Conv(nn.Module):
     """Convolution with PyTorch's symmetric padding `(kernel - 1) // 2 * dilation`.
 
-    (B, H, W, C) -> (B, H / stride, W / stride, features), rounded up; C and features divide by `groups`.
+    (B, H, W, C) -> (B, H / stride, W / stride, features), rounded up; C and features divide by
+    `groups`.
     """
 
-    features: int
-    kernel: int = 3
-    stride: int = 1
-    dilation: int = 1
-    groups: int = 1
+    features: PositiveInt
+    kernel: PositiveInt = 3
+    stride: PositiveInt = 1
+    dilation: PositiveInt = 1
+    groups: PositiveInt = 1
     bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
         kernel = self.param('kernel', KERNEL_INIT, shape)
-        # Symmetric even at stride 2, where 'SAME' would pad one side only and shift the picture by a pixel.
+        # Symmetric even at stride 2: 'SAME' would pad one side only and shift the image by a pixel.
         margin = (self.kernel - 1) // 2 * self.dilation
-        x = convolve(x, kernel, padding=((margin, margin), (margin, margin)), strides=(self.stride, self.stride),
-                     dilation=(self.dilation, self.dilation), groups=self.groups)
+        x = convolve(x, kernel, padding=((margin, margin), (margin, margin)),
+                     strides=(self.stride, self.stride), dilation=(self.dilation, self.dilation),
+                     groups=self.groups)
         if self.bias:
             bias = self.param('bias', nn.initializers.zeros, (self.features,))
             x = x + bias.astype(x.dtype)[None, None, None]
