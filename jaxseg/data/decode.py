@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from jaxseg.data.bmp import read_indices
 from jaxseg.data.file_info import FileInfo, file_info, first_line
 from jaxseg.data.tiff import read_with_tifffile
 from jaxseg.errors import InputError
@@ -76,6 +77,8 @@ def read_samples(file: pathlib.Path | bytes, info: FileInfo, name: str, *, expan
         data = file if isinstance(file, bytes) else file.read_bytes()
         if info.format == 'NPY':
             array = np.load(io.BytesIO(data), allow_pickle=False).reshape(*_stored_size(info), info.samples)
+        elif info.format == 'BMP' and info.samples == 1:
+            array = _expand(read_indices(data), info) if expand else read_indices(data)[..., None]
         elif _exact_in_pillow(info):
             array = _with_pillow(data, info, expand=expand)
         elif info.format == 'PNG':
@@ -182,6 +185,12 @@ def _with_pillow(data: bytes, info: FileInfo, *, expand: bool) -> np.ndarray:
     elif not expand and info.color in _GREY and info.bits < 8:
         array = array // (255 // (2 ** info.bits - 1))
     return array if array.ndim == 3 else array[..., None]
+
+
+def _expand(indices: np.ndarray, info: FileInfo) -> np.ndarray:
+    if info.palette is None:
+        return (indices * np.uint8(255 // (2 ** info.bits - 1)))[..., None]
+    return np.array(info.palette, np.uint8)[indices]
 
 
 def _with_opencv(data: bytes, info: FileInfo) -> np.ndarray:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin
 
+from jaxseg.data.bmp import bmp_header
 from jaxseg.data.tiff import tiff_header, truncated
 from jaxseg.errors import InputError
 
@@ -182,21 +183,6 @@ def _jpeg(stream: BinaryIO) -> dict:
             'orientation': orientation, 'height': image.height, 'width': image.width}
 
 
-def _bmp(stream: BinaryIO) -> dict:
-    """BMP. Pillow gives indices of a palette, except of one of greys in order, which stand for themselves."""
-    image = BmpImagePlugin.BmpImageFile(stream)
-    table = None
-    if image.mode == 'P':
-        order = image.palette.rawmode  # BGR or BGRX
-        table = np.frombuffer(bytes(image.palette.palette), np.uint8).reshape(-1, len(order))[:, 2::-1]
-    compressed = image.tile and image.tile[0][0] == 'bmp_rle'
-    return {'format': 'BMP', 'codec': 'RLE' if compressed else 'none',
-            'color': {'P': 'palette', '1': 'grey', 'L': 'grey'}.get(image.mode, 'RGB'),
-            'bits': 1 if image.mode == '1' else 8, 'samples': len(image.getbands()), 'alpha': image.mode == 'RGBA',
-            'palette': None if table is None else tuple(map(tuple, table.tolist())), 'height': image.height,
-            'width': image.width}
-
-
 def _webp(stream: BinaryIO) -> dict:
     """WebP (RFC 9649): chunks in a RIFF container."""
     total = struct.unpack('<4xI', stream.read(8))[0] + 8
@@ -251,7 +237,7 @@ def _npy(stream: BinaryIO) -> dict:
 
 
 _READERS: dict[bytes, Callable[[BinaryIO], dict]] = {
-    b'\x89PNG\r\n\x1a\n': _png, b'\xff\xd8\xff': _jpeg, b'BM': _bmp, b'RIFF': _webp, b'\x93NUMPY': _npy,
+    b'\x89PNG\r\n\x1a\n': _png, b'\xff\xd8\xff': _jpeg, b'BM': bmp_header, b'RIFF': _webp, b'\x93NUMPY': _npy,
     b'II*\0': tiff_header, b'MM\0*': tiff_header, b'II+\0': tiff_header, b'MM\0+': tiff_header}
 
 

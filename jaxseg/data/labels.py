@@ -1,5 +1,6 @@
 """What the values and colors of masks mean: class indices and void."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
@@ -7,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from jaxseg.data.masks import RawMask
-from jaxseg.data.readings import check_palettes, count_values, encode_colors, readings, shown_colors
-from jaxseg.data.spec import DatasetSpec, as_color
+from jaxseg.data.readings import add_palette, count_values, encode_colors, readings, shown_colors
+from jaxseg.data.spec import Color, DatasetSpec, as_color
 from jaxseg.errors import InputError
 from jaxseg.fields import check_fields
 
@@ -39,7 +40,7 @@ class Labels:
       encoding: how all masks of the data set store classes.
       stated_colors: `spec.colors` were stated by the user, so that masks may be read by color.
       unnamed_is_void: what `label_map` does not name is void instead.
-      surveyed: the answer of `survey`.
+      surveyed, palette: the answer of `survey`, and the colors that indices have in palette files.
 
     Raises:
       InputError: an option has a wrong type, two contradict each other, or one does not fit the classes.
@@ -54,6 +55,7 @@ class Labels:
     stated_colors: bool = True
     unnamed_is_void: bool = False
     surveyed: Encoding | None = None
+    palette: Mapping[int, Color] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.ignore_color is not None:
@@ -77,28 +79,37 @@ class Labels:
     def survey(self, raws: Iterable[RawMask]) -> 'Labels':
         """These labels with the encoding decided from some masks of the data set; give the same ones each time.
 
-        The encoding under which more of them are valid is taken. If all are valid under both, RGB files store colors,
-        and so do palette files where the two disagree, as their palette then holds the colors in another order.
+        The encoding under which more of them are valid is taken. If all are valid under both, palette files in which the
+        two disagree are read by color, as their palette holds the colors in another order.
 
         Raises:
-          InputError: colors are not stated, and palettes disagree about the color of an index.
+          InputError: other masks are valid under both, which disagree; or palettes disagree about an index.
         """
         if self.encoding or self.surveyed:
             return self
-        if self._options or not self.stated_colors:
-            check_palettes(raws)
-            return dataclasses.replace(self, surveyed='indices')
-        valid, by_color = {'indices': 0, 'colors': 0}, False
+        votes, palette, conflict = collections.Counter(), {}, ''
         for raw in raws:
-            found = {encoding: self._attempt(raw, encoding) for encoding in valid}
-            for encoding, labels in found.items():
-                valid[encoding] += labels is not None
-            if raw.values.ndim == 3:
-                by_color = True
-            elif raw.palette and all(labels is not None for labels in found.values()):
-                by_color |= bool((found['indices'] != found['colors']).any())
-        colors = valid['colors'] > valid['indices'] or valid['colors'] == valid['indices'] and by_color
-        return dataclasses.replace(self, surveyed='colors' if colors else 'indices')
+            conflict = conflict or add_palette(palette, raw)
+            votes[self._vote(raw)] += 1
+        if votes['either'] and votes['indices'] == votes['colors']:
+            raise InputError(f'data.labels.encoding: {votes["either"]} masks are valid as indices and as colors, but mean '
+                             f"other classes; state 'indices' or 'colors'")
+        if votes['colors'] + votes['palette'] > votes['indices']:
+            return dataclasses.replace(self, surveyed='colors')
+        if conflict:
+            raise InputError(conflict)
+        return dataclasses.replace(self, surveyed='indices', palette=palette)
+
+    def _vote(self, raw: RawMask) -> str:
+        """The encoding under which a mask is valid: indices, colors, palette (both, in another order), either, or same."""
+        if self._options or not self.stated_colors:
+            return 'indices'
+        by_index, by_color = (self._attempt(raw, encoding) for encoding in ('indices', 'colors'))
+        if by_index is None or by_color is None:
+            return 'indices' if by_color is None and by_index is not None else 'colors' if by_index is None else 'same'
+        if (by_index == by_color).all():
+            return 'same'
+        return 'palette' if raw.palette else 'either'
 
     def decode(self, raw: RawMask, file: str) -> np.ndarray:
         """Class indices or the void label, (H, W) uint8 (uint16 if the labels need it).
@@ -221,15 +232,17 @@ class Labels:
         return np.where(known[place] == codes, classes[place], -1), codes
 
     def _contradicts_palette(self, raw: RawMask, values: np.ndarray, classes: np.ndarray) -> bool:
-        """Whether the palette gives a stated class color to an index that means another class."""
+        """Whether the palette of a file gives an index another color than the data set gives its class."""
         if not raw.palette or self.encoding:
             return False
         if self.spec.overlapping:  # Black is the absence of a class.
             return bool(((shown_colors(raw, values) == 0).all(-1) & (values != 0)).any())
-        if not self.stated_colors:
-            return False
+        own = {value: raw.palette[value] for value in values.tolist() if value < len(raw.palette)}
+        owners = {color: value for value, color in self.palette.items()}
+        if any(self.palette.get(value, color) != color or owners.get(color, value) != value for value, color in own.items()):
+            return True
         by_color, _ = self._colors_of(raw, values)
-        return bool(((by_color >= 0) & (by_color != classes)).any())
+        return self.stated_colors and bool(((by_color >= 0) & (by_color != classes)).any())
 
     @property
     def _dtype(self) -> type:

@@ -1,11 +1,8 @@
 """What the stored values of a mask look like in a viewer, and which masks they may have been made from."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from jaxseg.data.masks import RawMask
-from jaxseg.errors import InputError
 
 
 def count_values(stored: np.ndarray, file: str) -> tuple[np.ndarray, np.ndarray]:
@@ -51,13 +48,11 @@ def encode_colors(colors: np.ndarray) -> np.ndarray:
     return red << 16 | green << 8 | blue
 
 
-def check_palettes(raws: Iterable[RawMask]):
-    """Raises InputError where palettes give one index two colors: a program has reordered at least one of them."""
-    seen = {}
-    for raw in raws:
-        values = np.unique(raw.values).tolist() if raw.palette else []
-        for value, color in [(value, raw.palette[value]) for value in values if value < len(raw.palette)]:
-            if seen.setdefault(value, color) != color:
-                raise InputError(f"index {value} has the color {seen[value]} in the palette of one mask and {color} in "
-                                 f"that of another; state data.colors for masks that are read by color, or "
-                                 f"data.labels.encoding='indices'")
+def add_palette(palette: dict[int, tuple[int, int, int]], raw: RawMask) -> str:
+    """Adds the colors of the indices that a palette file uses; returns what is wrong if one has another color already."""
+    values = np.unique(raw.values).tolist() if raw.palette else []
+    for value, color in [(value, raw.palette[value]) for value in values if value < len(raw.palette)]:
+        if palette.setdefault(value, color) != color:
+            return (f"index {value} has the color {palette[value]} in the palette of one mask and {color} in that of "
+                    f"another; state data.colors for masks that are read by color, or data.labels.encoding='indices'")
+    return ''
