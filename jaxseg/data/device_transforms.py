@@ -29,7 +29,8 @@ class Normalize:
 
     def __call__(self, batch: Mapping[str, Any], key: jax.Array | None = None) -> dict[str, Any]:
         low, high = self.value_range
-        mean, std = (jnp.array(values, jnp.float32).reshape(1, 1, 1, -1) for values in (self.mean, self.std))
+        mean, std = (jnp.array(values, jnp.float32).reshape(1, 1, 1, -1)
+                     for values in (self.mean, self.std))
         # One multiplication and one addition a pixel, after `low` was taken off exactly.
         image = (batch['image'].astype(jnp.float32) - low) * (1 / ((high - low) * std)) - mean / std
         return {**batch, 'image': image}

@@ -95,10 +95,11 @@ class Folder:
             ignore_index=255 if stated_void is None else stated_void,
             mean=given.get('mean', IMAGENET_MEAN if imagenet else (0.5,) * self.channels),
             std=given.get('std', IMAGENET_STD if imagenet else (0.25,) * self.channels),
-            splits=self._listing.splits, value_range=self._value_range, overlapping=self.overlapping)
+            splits=self._listing.splits, value_range=self._value_range,
+            overlapping=self.overlapping)
         if spec.channels != self.channels:
-            raise InputError(f'{self._root}/dataset.json: {spec.channels} values in mean and std, but '
-                             f'data.channels is {self.channels}; give one for each channel')
+            raise InputError(f'{self._root}/dataset.json: {spec.channels} values in mean and std, '
+                             f'but data.channels is {self.channels}; give one for each channel')
         return spec
 
     def source(self, split: str) -> FolderSource:
@@ -111,7 +112,8 @@ class Folder:
     def paired(self, split: str) -> FolderSource:
         """The pairs of a split, whatever else its folders hold."""
         listed = self._listing.split(split)
-        return FolderSource(split, listed.pairs, self._labels, self.spec, describe_skipped(listed.skipped))
+        return FolderSource(split, listed.pairs, self._labels, self.spec,
+                            describe_skipped(listed.skipped))
 
     def problems(self, split: str) -> list[str]:
         """All that is wrong with the listing of a split: images without masks, an empty split..."""
@@ -163,8 +165,8 @@ class Folder:
     def _classes(self) -> Sequence[str]:
         classes = self._stated('classes')
         if not classes:
-            raise InputError(f'data.classes: not given, and {self.root}/dataset.json names none; give '
-                             f'the class names in the order of their indices, such as '
+            raise InputError(f'data.classes: not given, and {self.root}/dataset.json names none; '
+                             f'give the class names in the order of their indices, such as '
                              f"data.classes=['background', 'cell']")
         return classes
 
@@ -177,8 +179,8 @@ class Folder:
         root = pathlib.Path(self.root).expanduser()
         if not self.root or not root.is_dir():
             raise InputError(f'data.root: {self.root!r} is no folder; give the folder that holds '
-                             f'{self.images}/ and {self.masks}/, or train/, val/ and test/ with these '
-                             f'two in each')
+                             f'{self.images}/ and {self.masks}/, or train/, val/ and test/ with '
+                             f'these two in each')
         return root
 
     @functools.cached_property

@@ -132,7 +132,7 @@ class FolderSource:
         return problems
 
 
-def _different_sizes(pair: Pair, path: pathlib.Path | None, image: Sequence[int], mask: Sequence[int]
-                     ) -> str:
+def _different_sizes(pair: Pair, path: pathlib.Path | None, image: Sequence[int],
+                     mask: Sequence[int]) -> str:
     return (f'{path or pair.name}: mask of {mask[1]}x{mask[0]} pixels for an image of '
             f'{image[1]}x{image[0]} ({pair.image}); export both at the same size')

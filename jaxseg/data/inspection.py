@@ -83,12 +83,14 @@ def look_through(source: Source, spec: DatasetSpec) -> tuple[list[str], Frequenc
         problems += found
         if counts is not None:
             shown = counts.pixels > 0
-            pixels, images, area = pixels + counts.pixels, images + shown, area + shown * counts.area
+            pixels, images = pixels + counts.pixels, images + shown
+            area = area + shown * counts.area
             labelled, void, good = labelled + counts.labelled, void + counts.void, good + 1
             lowest, highest = min(lowest, counts.lowest), max(highest, counts.highest)
     if good and not labelled:
         problems.append(nothing_labelled(spec, good))
-    return problems, Frequencies(spec, pixels, images, area, labelled, void, good, (lowest, highest))
+    return problems, Frequencies(spec, pixels, images, area, labelled, void, good,
+                                 (lowest, highest))
 
 
 def listing_problems(dataset: Any, split: str) -> list[str]:
@@ -110,16 +112,19 @@ def _look_at(source: Source, index: int, spec: DatasetSpec) -> tuple[list[str], 
         sample = source[index]
     except InputError as error:
         return (source.check(index) if hasattr(source, 'check') else [str(error)]), None
-    mask, image, labels = sample['mask'], sample['image'], 2 if spec.overlapping else len(spec.classes)
+    mask, image = sample['mask'], sample['image']
+    labels = 2 if spec.overlapping else len(spec.classes)
     shape = (*image.shape[:2], len(spec.classes)) if spec.overlapping else image.shape[:2]
     if mask.shape != shape or image.shape[-1] != spec.channels:
-        return [f'{sample["name"]}: an image of shape {image.shape} with a mask of {mask.shape}; data set '
-                f'{spec.name!r} has {spec.channels} channels and needs masks of {shape}'], None
+        return [f'{sample["name"]}: an image of shape {image.shape} with a mask of {mask.shape}; '
+                f'data set {spec.name!r} has {spec.channels} channels and needs masks of '
+                f'{shape}'], None
     void = mask == spec.ignore_index
     wrong = np.unique(mask[~void & ((mask < 0) | (mask >= labels))])
     if wrong.size:
-        return [f'{sample["name"]}: labels {", ".join(map(str, wrong[:3]))} outside 0..{labels - 1}, void '
-                f'{spec.ignore_index}; correct the mask, or add the class'], None
+        return [f'{sample["name"]}: labels {", ".join(map(str, wrong[:3]))} outside '
+                f'0..{labels - 1}, void {spec.ignore_index}; correct the mask, or add the '
+                f'class'], None
     if spec.overlapping:
         pixels = (mask == 1).sum((0, 1))
     else:

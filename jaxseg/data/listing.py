@@ -11,8 +11,8 @@ from jaxseg.data.decode import IMAGE_SUFFIXES
 from jaxseg.errors import InputError
 
 # Of Synology, macOS, Windows and Linux; names that begin with a dot are hidden in any case.
-_SYSTEM = {'@eadir', '#recycle', '__macosx', '$recycle.bin', 'system volume information', 'thumbs.db', 'desktop.ini',
-           'lost+found'}
+_SYSTEM = {'@eadir', '#recycle', '__macosx', '$recycle.bin', 'system volume information',
+           'thumbs.db', 'desktop.ini', 'lost+found'}
 
 
 def is_system(name: str) -> bool:
@@ -21,7 +21,8 @@ def is_system(name: str) -> bool:
     return name.startswith('.') or name.lower() in _SYSTEM
 
 
-def list_images(folder: pathlib.Path, *, recursive: bool = False) -> tuple[list[pathlib.Path], collections.Counter]:
+def list_images(folder: pathlib.Path, *, recursive: bool = False
+                ) -> tuple[list[pathlib.Path], collections.Counter]:
     """The image files of a folder (`recursive`: and of its subfolders) in order, and what was left
     out, counted by kind.
 
@@ -51,12 +52,14 @@ def list_images(folder: pathlib.Path, *, recursive: bool = False) -> tuple[list[
 def list_folders(folder: pathlib.Path) -> list[str]:
     """The names of the subfolders in order, without those of `is_system`; none where there is no
     such folder."""
-    return [entry.name for entry in _entries(folder) if _kind(entry) == 'folder'] if folder.is_dir() else []
+    entries = _entries(folder) if folder.is_dir() else []
+    return [entry.name for entry in entries if _kind(entry) == 'folder']
 
 
 def describe_skipped(skipped: Mapping[str, int]) -> str:
     """What was left out as text, empty if nothing was: `3 left out: 2 .txt, 1 hidden`."""
-    counts = sorted(((count, kind) for kind, count in skipped.items() if count), key=lambda each: (-each[0], each[1]))
+    counts = sorted(((count, kind) for kind, count in skipped.items() if count),
+                    key=lambda each: (-each[0], each[1]))
     shown = ', '.join(f'{count} {kind}' for count, kind in counts)
     return f'{sum(skipped.values())} left out: {shown}' if counts else ''
 
@@ -70,7 +73,8 @@ def read_list(path: pathlib.Path) -> list[str]:
     try:
         text = path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{path}: cannot be read as UTF-8 text ({error}); save the list as UTF-8') from None
+        raise InputError(f'{path}: cannot be read as UTF-8 text ({error}); save the list as '
+                         f'UTF-8') from None
     # Not splitlines(): it also splits at characters that names may hold.
     return [line.strip() for line in text.split('\n') if line.strip()]
 
@@ -81,7 +85,8 @@ def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) ->
     if line in stems:
         return line
     name = pathlib.PureWindowsPath(line).name  # Understands both / and \.
-    stem = pathlib.PurePath(name).stem if pathlib.PurePath(name).suffix.lower() in IMAGE_SUFFIXES else name
+    path = pathlib.PurePath(name)
+    stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
     candidates = [name, stem, *(stem.removesuffix(suffix) for suffix in suffixes)]
     return next((candidate for candidate in candidates if candidate in stems), stem)
 
@@ -96,7 +101,8 @@ def explain_near_misses(names: Collection[str], others: Collection[str]) -> str:
     name, other = near[0], forms[_plain(near[0])]
     unicode = unicodedata.normalize('NFC', name) == unicodedata.normalize('NFC', other)
     why = 'Unicode form (NFC and NFD, as macOS writes it)' if unicode else 'upper and lower case'
-    return f'; {len(near)} of them, such as {name!a} and {other!a}, differ only in {why}: rename one of each'
+    return (f'; {len(near)} of them, such as {name!a} and {other!a}, differ only in {why}: rename '
+            f'one of each')
 
 
 def _plain(name: str) -> str:
@@ -108,7 +114,8 @@ def _entries(folder: pathlib.Path) -> list[os.DirEntry]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise InputError(f'{folder}: cannot be listed ({error.strerror}); give a folder that can be read') from None
+        raise InputError(f'{folder}: cannot be listed ({error.strerror}); give a folder that can '
+                         f'be read') from None
 
 
 def _kind(entry: os.DirEntry) -> str:

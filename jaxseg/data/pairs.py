@@ -9,7 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxseg.data.decode import IMAGE_SUFFIXES
-from jaxseg.data.listing import explain_near_misses, list_folders, list_images, read_list, resolve_entry
+from jaxseg.data.listing import (
+    explain_near_misses,
+    list_folders,
+    list_images,
+    read_list,
+    resolve_entry,
+)
 from jaxseg.data.splits import STANDARD_SPLITS, assign_split, split_order
 from jaxseg.errors import InputError
 
@@ -69,8 +75,8 @@ class Listing:
         for key in ('images', 'masks'):
             name = pathlib.PurePath(getattr(self, key))
             if not name.parts or name.is_absolute() or '..' in name.parts:
-                raise InputError(f'data.{key}: {getattr(self, key)!r} is no folder inside {self.root}; give its name, '
-                                 f'such as {key!r}')
+                raise InputError(f'data.{key}: {getattr(self, key)!r} is no folder inside '
+                                 f'{self.root}; give its name, such as {key!r}')
 
     @functools.cached_property
     def splits(self) -> tuple[str, ...]:
@@ -83,7 +89,8 @@ class Listing:
             return tuple(sorted(self.fractions, key=split_order))
         found = {'outer': self._outer, 'inner': self._inner}.get(self._layout)
         if found is None:
-            found = [name for name, path in self._text_files.items() if name in STANDARD_SPLITS or self._is_list(path)]
+            found = [name for name, path in self._text_files.items()
+                     if name in STANDARD_SPLITS or self._is_list(path)]
         return tuple(sorted(found, key=split_order))
 
     def split(self, split: str) -> Listed:
@@ -95,23 +102,28 @@ class Listing:
         if split not in self.splits:
             raise InputError(
                 f'{self.root}: no split {split!r}; known: {", ".join(self.splits) or "none"}; add '
-                f'{self._place(split, self.images, "outer")}, {self._place(split, self.images, "inner")} or '
-                f'{self.root / split}.txt, in the layout of the other splits, or keep all files in '
-                f'{self.root / self.images} and give fractions in data.splits')
+                f'{self._place(split, self.images, "outer")}, '
+                f'{self._place(split, self.images, "inner")} or {self.root / split}.txt, in the '
+                f'layout of the other splits, or keep all files in {self.root / self.images} and '
+                f'give fractions in data.splits')
         images = self._files(self._existing(split, 'images'), self.suffixes[0])
         masks, mask_problems, skipped = self._masks(self._existing(split, 'masks'), images.by_stem)
         stems, problems = self._chosen(split, sorted(images.by_stem.keys() | masks.keys()))
         pairs = tuple(Pair(images.by_stem[name], masks[name], name) for name in stems
-                      if name in images.by_stem and name in masks and (self.absent or None not in masks[name]))
-        problems += [*images.problems, *mask_problems, *self._unpaired(split, stems, images.by_stem, masks),
+                      if name in images.by_stem and name in masks
+                      and (self.absent or None not in masks[name]))
+        problems += [*images.problems, *mask_problems,
+                     *self._unpaired(split, stems, images.by_stem, masks),
                      *self._shared(split)]
         if not pairs and not problems:
-            problems = [f'{self.root}: split {split!r} is empty, {self._why_empty(split, images.by_stem)}']
+            problems = [f'{self.root}: split {split!r} is empty, '
+                        f'{self._why_empty(split, images.by_stem)}']
         return Listed(pairs, tuple(problems), images.skipped + skipped)
 
     @functools.cached_property
     def _outer(self) -> list[str]:
-        return [name for name in list_folders(self.root) if (self.root / name / self.images).is_dir()]
+        return [name for name in list_folders(self.root)
+                if (self.root / name / self.images).is_dir()]
 
     @functools.cached_property
     def _inner(self) -> list[str]:
@@ -126,13 +138,15 @@ class Listing:
     @functools.cached_property
     def _text_files(self) -> dict[str, pathlib.Path]:
         return {path.stem: path for path in sorted(self.root.iterdir())
-                if path.suffix.lower() == '.txt' and path.is_file() and not path.name.startswith('.')}
+                if path.suffix.lower() == '.txt' and path.is_file()
+                and not path.name.startswith('.')}
 
     def _is_list(self, path: pathlib.Path) -> bool:
         folder = self.root / self.images
         stems = self._files(folder, self.suffixes[0]).by_stem if folder.is_dir() else {}
         try:
-            return any(resolve_entry(line, stems, self.suffixes) in stems for line in read_list(path))
+            return any(resolve_entry(line, stems, self.suffixes) in stems
+                       for line in read_list(path))
         except InputError:  # Text of another encoding is a note.
             return False
 
@@ -143,7 +157,8 @@ class Listing:
     def _existing(self, split: str, key: str) -> pathlib.Path:
         place = self._place(split, getattr(self, key), self._layout)
         if not place.is_dir():
-            raise InputError(f'{place}: no such folder; add it, or set data.{key} to the name of the folder')
+            raise InputError(f'{place}: no such folder; add it, or set data.{key} to the name of '
+                             f'the folder')
         return place
 
     @functools.cached_property
@@ -156,17 +171,17 @@ class Listing:
         return self._known_files[folder, suffix]
 
     def _masks(self, place: pathlib.Path, images: Mapping[str, pathlib.Path]
-               ) -> tuple[dict[str, tuple[pathlib.Path | None, ...]], list[str], collections.Counter]:
+               ) -> tuple[dict[str, tuple[pathlib.Path | None, ...]], list[str],
+                          collections.Counter]:
         """The masks of every stem, None for a class that has no file of it; problems; what was left
         out."""
-        if self.classes is None or (len(self.classes) == 1 and not (place / self.classes[0]).is_dir()):
+        folders = [place / name for name in self.classes or ()]
+        if not folders or len(folders) == 1 and not folders[0].is_dir():
             folders = [place]
-        else:
-            folders = [place / name for name in self.classes]
         lost = [folder for folder in folders if not folder.is_dir()]
         if lost:
-            raise InputError(f'{lost[0]}: no such folder; with overlapping masks each class has a folder of its own in '
-                             f'{place}, add it or correct data.classes')
+            raise InputError(f'{lost[0]}: no such folder; with overlapping masks each class has a '
+                             f'folder of its own in {place}, add it or correct data.classes')
         found = [self._files(folder, self.suffixes[1]) for folder in folders]
         stems = set(images if self.absent else ()).union(*(files.by_stem for files in found))
         masks = {stem: tuple(files.by_stem.get(stem) for files in found) for stem in stems}
@@ -176,28 +191,35 @@ class Listing:
     def _chosen(self, split: str, stems: Sequence[str]) -> tuple[list[str], list[str]]:
         """The stems of a split, and what is wrong with its list."""
         if self.fractions:
-            return [stem for stem in stems if assign_split(stem, self.fractions, self.seed) == split], []
+            return [stem for stem in stems
+                    if assign_split(stem, self.fractions, self.seed) == split], []
         if self._layout != 'flat':
             return list(stems), []
         known, path = set(stems), self._text_files[split]
         listed = [resolve_entry(line, known, self.suffixes) for line in read_list(path)]
         twice = [stem for stem, count in collections.Counter(listed).items() if count > 1]
-        return list(dict.fromkeys(listed)), self._problem(twice, 'stems are named twice', path, (), 'keep one of each')
+        problems = self._problem(twice, 'stems are named twice', path, (), 'keep one of each')
+        return list(dict.fromkeys(listed)), problems
 
-    def _unpaired(self, split: str, stems: Sequence[str], images: Mapping, masks: Mapping) -> list[str]:
+    def _unpaired(self, split: str, stems: Sequence[str], images: Mapping, masks: Mapping
+                  ) -> list[str]:
         """Images without masks, the reverse, and names without either."""
-        remedy = 'add or remove the files (stems must be equal; data.naming sets image_suffix and mask_suffix)'
+        remedy = ('add or remove the files (stems must be equal; data.naming sets image_suffix and '
+                  'mask_suffix)')
         places = [self._existing(split, key) for key in ('images', 'masks')]
         without_mask = [name for name in stems if name in images and name not in masks]
         without_image = [name for name in stems if name in masks and name not in images]
         missing = [name for name in stems if name not in images and name not in masks]
         problems = [*self._problem(without_mask, 'images have no mask', places[1], masks, remedy),
                     *self._problem(without_image, 'masks have no image', places[0], images, remedy),
-                    *self._problem(missing, f'stems of {split}.txt have neither image nor mask', places[0], images, remedy)]
-        remedy = "add them, or set data.missing_masks='absent' if no file means that the class does not occur"
+                    *self._problem(missing, f'stems of {split}.txt have neither image nor mask',
+                                   places[0], images, remedy)]
+        remedy = ("add them, or set data.missing_masks='absent' if no file means that the class "
+                  "does not occur")
         for index, name in enumerate(() if self.absent else self.classes or ()):
             partly = [stem for stem in stems if stem in masks and masks[stem][index] is None]
-            problems += self._problem(partly, f'images have no mask of class {name!r}', places[1], (), remedy)
+            problems += self._problem(partly, f'images have no mask of class {name!r}', places[1],
+                                      (), remedy)
         return problems
 
     def _shared(self, split: str) -> list[str]:
@@ -213,18 +235,21 @@ class Listing:
         for other in others:
             files = self._images_of(other)
             same = [stem for stem in own if stem in files
-                    and (self._layout == 'flat' or filecmp.cmp(own[stem], files[stem], shallow=False))]
-            problems += self._problem(same, f'images of {split!r} are also in {other!r},', self.root, (),
-                                      'keep each in one split')
+                    and (self._layout == 'flat'
+                         or filecmp.cmp(own[stem], files[stem], shallow=False))]
+            problems += self._problem(same, f'images of {split!r} are also in {other!r},',
+                                      self.root, (), 'keep each in one split')
         return problems
 
     def _images_of(self, split: str) -> dict[str, pathlib.Path]:
         place = self._place(split, self.images, self._layout)
         files = self._files(place, self.suffixes[0]).by_stem if place.is_dir() else {}
-        return {stem: files[stem] for stem in self._chosen(split, sorted(files))[0] if stem in files}
+        stems, _ = self._chosen(split, sorted(files))
+        return {stem: files[stem] for stem in stems if stem in files}
 
-    def _problem(self, names: Sequence[str], what: str, where: pathlib.Path, others: Iterable[str], remedy: str
-                 ) -> list[str]:
+    def _problem(self, names: Sequence[str], what: str, where: pathlib.Path, others: Iterable[str],
+                 remedy: str) -> list[str]:
+        """One message for all `names`, none without them; `others` may hold similar names."""
         if not names:
             return []
         shown = ', '.join(names[:5]) + (', ...' if names[5:] else '')
@@ -233,11 +258,12 @@ class Listing:
 
     def _why_empty(self, split: str, images: Mapping) -> str:
         if images and self.fractions:
-            return (f'the share {self.fractions[split]:g} of {len(images)} images holds none; give it more in data.splits, '
-                    f'another data.split_seed, or more images')
+            return (f'the share {self.fractions[split]:g} of {len(images)} images holds none; give '
+                    f'it more in data.splits, another data.split_seed, or more images')
         if images:
             return f'{split}.txt names no image; write one stem a line'
-        return (f'no image file in {self._existing(split, "images")}; known types: {", ".join(sorted(IMAGE_SUFFIXES))}')
+        return (f'no image file in {self._existing(split, "images")}; known types: '
+                f'{", ".join(sorted(IMAGE_SUFFIXES))}')
 
 
 def _files_by_stem(folder: pathlib.Path, suffix: str) -> _Files:

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 from jaxseg.data.spec import DatasetSpec
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5) -> np.ndarray:
+def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5
+            ) -> np.ndarray:
     """The image with the colours of the classes over it and thin borders between them: (H, W, 3)
     uint8.
 
@@ -41,7 +42,8 @@ def as_rgb(image: np.ndarray, value_range: tuple[float, float] = (0.0, 255.0)) -
     """(H, W, C) of any channels and value range as (H, W, 3) uint8."""
     low, high = value_range
     if image.dtype != np.uint8 or (low, high) != (0, 255):
-        image = np.rint(np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+        share = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
+        image = np.rint(share * 255).astype(np.uint8)
     return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
 
 
@@ -58,8 +60,8 @@ def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
     picture.save(path)
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], spec: DatasetSpec, columns: int = 4
-                  ) -> Image.Image:
+def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], spec: DatasetSpec,
+                  columns: int = 4) -> Image.Image:
     """Pictures (H, W, 3) of any sizes in a grid, each above its caption, and the legend of the
     classes below."""
     width = max(picture.shape[1] for picture in pictures)
@@ -68,7 +70,8 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], spec:
     rows = -(-len(pictures) // columns)
     names = [(spec.classes[i], spec.colors[i]) for i in range(len(spec.classes))]
     across = max(1, columns * width // 110)
-    sheet = Image.new('RGB', (columns * width, rows * height + 16 * -(-len(names) // across) + 6), 'white')
+    sheet = Image.new('RGB', (columns * width, rows * height + 16 * -(-len(names) // across) + 6),
+                      'white')
     draw = ImageDraw.Draw(sheet)
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         x, y = i % columns * width, i // columns * height

@@ -15,7 +15,8 @@ from jaxseg.fields import Probability, Range, check_fields, check_value
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-Color = tuple[Annotated[int, Range(0, 255)], Annotated[int, Range(0, 255)], Annotated[int, Range(0, 255)]]
+Byte = Annotated[int, Range(0, 255)]
+Color = tuple[Byte, Byte, Byte]
 Deviation = Annotated[float, Range(above=0, high=1)]
 
 
@@ -88,22 +89,26 @@ class DatasetSpec:
                 object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         _check_unique(f'{where}: classes', self.classes)
         if not self.classes:
-            raise InputError(f'{where} names no classes; give `classes`, or a dataset.json with them')
+            raise InputError(f'{where} names no classes; give `classes`, or a dataset.json with '
+                             f'them')
         object.__setattr__(self, 'colors', self.colors or distinct_colors(len(self.classes)))
         object.__setattr__(self, 'value_range', tuple(map(float, self.value_range)))
         if len(self.colors) != len(self.classes):
-            raise InputError(f'{where}: {len(self.colors)} colours for {len(self.classes)} classes; give one for each')
+            raise InputError(f'{where}: {len(self.colors)} colours for {len(self.classes)} '
+                             f'classes; give one for each')
         _check_unique(f'{where}: colors', self.colors)
         labels = 2 if self.overlapping else len(self.classes)
         if self.ignore_index < labels:
-            meaning = 'a value of the 0/1 masks' if self.overlapping else f'the class {self.classes[self.ignore_index]!r}'
-            raise InputError(f'{where}: ignore_index {self.ignore_index} is also {meaning}; give a value of at least '
-                             f'{labels}')
+            meaning = ('a value of the 0/1 masks' if self.overlapping
+                       else f'the class {self.classes[self.ignore_index]!r}')
+            raise InputError(f'{where}: ignore_index {self.ignore_index} is also {meaning}; give a '
+                             f'value of at least {labels}')
         if not self.mean or len(self.mean) != len(self.std):
-            raise InputError(f'{where}: {len(self.mean)} means but {len(self.std)} standard deviations; give one of each '
-                             f'for every image channel')
+            raise InputError(f'{where}: {len(self.mean)} means but {len(self.std)} standard '
+                             f'deviations; give one of each for every image channel')
         if self.value_range[0] >= self.value_range[1]:
-            raise InputError(f'{where}: value_range {list(self.value_range)} is empty; give [low, high] with low below high')
+            raise InputError(f'{where}: value_range {list(self.value_range)} is empty; give [low, '
+                             f'high] with low below high')
 
     @property
     def channels(self) -> int:
@@ -114,13 +119,15 @@ class DatasetSpec:
     def fill(self) -> Fill:
         """The mean color in pixel values, the void label and the value range."""
         low, high = self.value_range
-        return Fill(tuple(low + (high - low) * value for value in self.mean), self.ignore_index, self.value_range)
+        color = tuple(low + (high - low) * value for value in self.mean)
+        return Fill(color, self.ignore_index, self.value_range)
 
     def save(self, path: pathlib.Path):
         """Writes the description as JSON; a reader sees the old file or the new one, never a
         part."""
         partial = path.with_name(f'{path.name}.partial')
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+        partial.write_text(f'{text}\n', encoding='utf-8')
         os.replace(partial, path)
 
     @classmethod
@@ -133,8 +140,8 @@ class DatasetSpec:
         values = read_json(path)
         fields = {field.name for field in dataclasses.fields(cls)}
         if values.keys() != fields:
-            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected {", ".join(sorted(fields))}; fix '
-                             f'or restore the file')
+            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected '
+                             f'{", ".join(sorted(fields))}; fix or restore the file')
         return cls(**values)
 
 
@@ -151,8 +158,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f'{path}: not JSON ({error}); fix or restore the file') from None
     if not isinstance(values, dict):
-        raise InputError(f'{path}: holds a {type(values).__name__}, expected names and values in braces; fix or restore '
-                         f'the file')
+        raise InputError(f'{path}: holds a {type(values).__name__}, expected names and values in '
+                         f'braces; fix or restore the file')
     return values
 
 
@@ -165,7 +172,8 @@ def as_color(value: Any, where: str) -> Color:
     try:
         check_value(where, value, Color)
     except InputError:
-        raise InputError(f'{where}: {value!r} is no color; give [red, green, blue], integers 0 to 255') from None
+        raise InputError(f'{where}: {value!r} is no color; give [red, green, blue], integers 0 to '
+                         f'255') from None
     return tuple(value)
 
 
@@ -177,8 +185,9 @@ def _check_unique(where: str, values: Sequence):
 
 def nothing_labelled(spec: DatasetSpec, samples: int) -> str:
     """The message for samples of which every pixel is void."""
-    return (f'data set {spec.name!r}: no pixel of {samples} masks is labelled, all are void ({spec.ignore_index}); there '
-            f'is nothing to learn or to score, check data.ignore_index and data.labels')
+    return (f'data set {spec.name!r}: no pixel of {samples} masks is labelled, all are void '
+            f'({spec.ignore_index}); there is nothing to learn or to score, check '
+            f'data.ignore_index and data.labels')
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:

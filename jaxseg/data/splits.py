@@ -14,7 +14,8 @@ STANDARD_SPLITS = ('train', 'val', 'test')
 
 def split_order(name: str) -> tuple[int, str]:
     """Sort key of split names: train, val, test, then the others alphabetically."""
-    return (STANDARD_SPLITS.index(name) if name in STANDARD_SPLITS else len(STANDARD_SPLITS), name)
+    first = STANDARD_SPLITS.index(name) if name in STANDARD_SPLITS else len(STANDARD_SPLITS)
+    return first, name
 
 
 def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | None:
@@ -41,7 +42,8 @@ def check_fractions(fractions: Mapping[str, float]):
     check_value('data.splits', fractions, Mapping[str, Probability])
     total = sum(fractions.values())
     if total > 1 + 1e-9:
-        raise InputError(f'data.splits: the fractions {dict(fractions)} add up to {total:g}; give shares of at most 1')
+        raise InputError(f'data.splits: the fractions {dict(fractions)} add up to {total:g}; give '
+                         f'shares of at most 1')
 
 
 def sample_names(source: Source) -> tuple[str, ...]:
@@ -68,7 +70,8 @@ def check_source(dataset: Any, split: str) -> Source:
     """
     source = dataset.source(split)
     if not len(source):
-        raise InputError(f'data set {dataset.spec.name!r}: split {split!r} is empty; give it at least one sample')
+        raise InputError(f'data set {dataset.spec.name!r}: split {split!r} is empty; give it at '
+                         f'least one sample')
     if hasattr(source, 'check_files'):
         source.check_files()
     return source
@@ -79,7 +82,8 @@ class FilteredSource:
 
     def __init__(self, source: Source, prefix: str):
         self._source = source
-        chosen = [(i, name) for i, name in enumerate(sample_names(source)) if name.startswith(prefix)]
+        chosen = [(i, name) for i, name in enumerate(sample_names(source))
+                  if name.startswith(prefix)]
         self._indices, self.names = [i for i, _ in chosen], tuple(name for _, name in chosen)
 
     def __len__(self) -> int:

@@ -65,7 +65,8 @@ class Shapes:
     def spec(self) -> DatasetSpec:
         """The description."""
         first = 1 if self.overlapping else 0
-        return DatasetSpec('shapes', CLASSES[first:], COLORS[first:], mean=(0.5,) * 3, std=(0.25,) * 3,
+        return DatasetSpec('shapes', CLASSES[first:], COLORS[first:], mean=(0.5,) * 3,
+                           std=(0.25,) * 3,
                            splits=_splits(self.samples), overlapping=self.overlapping)
 
     def source(self, split: str) -> 'DrawnSource':
@@ -122,8 +123,9 @@ class DistantCue:
         _check_splits(self.samples)
         needed = max(32, self.distance + 2 * (CUE + RADIUS[1]) + 1)
         if min(self.size) < needed:
-            raise InputError(f'data.size: {self.size} is too small for circles {self.distance} pixels '
-                             f'from their cue; give (height, width) of at least {needed} each')
+            raise InputError(f'data.size: {self.size} is too small for circles {self.distance} '
+                             f'pixels from their cue; give (height, width) of at least {needed} '
+                             f'each')
 
     @property
     def spec(self) -> DatasetSpec:
@@ -144,7 +146,8 @@ class DistantCue:
         background's is 1. The ceiling is the largest mean of the three over p: 5/9 where a = b.
         """
         source = self.source(split)
-        counts = sum(np.bincount(source[i]['mask'].ravel(), minlength=3) for i in range(len(source)))
+        counts = sum(np.bincount(source[i]['mask'].ravel(), minlength=3)
+                     for i in range(len(source)))
         a, b = (float(count) for count in counts[1:])
         p = np.linspace(0, 1, 10_001)
         return float(((1 + p * a / (a + p * b) + (1 - p) * b / (b + (1 - p) * a)) / 3).max())
@@ -180,7 +183,8 @@ class DistantCue:
             center = rng.integers((radius, radius), (height - radius, width - radius))
             nearest = np.clip(center, cue, cue + CUE - 1)
             far = np.hypot(*(center - nearest)) >= self.distance + radius + 1
-            if far and all(np.hypot(*(center - other[0])) > radius + other[1] + 1 for other in found):
+            if far and all(np.hypot(*(center - other[0])) > radius + other[1] + 1
+                           for other in found):
                 found.append((center, radius, label, cue))
             if len(found) == 3:
                 break
@@ -235,7 +239,8 @@ def _splits(samples: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(name for name in STREAMS if name in samples)
 
 
-def _drawn(name: str, samples: Mapping[str, int], split: str, seed: int, draw: Callable) -> DrawnSource:
+def _drawn(name: str, samples: Mapping[str, int], split: str, seed: int, draw: Callable
+           ) -> DrawnSource:
     if split not in samples:
         raise InputError(f'data synthetic.{name}: no split {split!r}; known: '
                          f'{", ".join(_splits(samples))}; add it to data.samples')

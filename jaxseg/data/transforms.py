@@ -36,8 +36,8 @@ class RandomScale:
     def __post_init__(self):
         check_fields(self, 'transforms.RandomScale')
         if self.low > self.high:
-            raise InputError(f'transforms.RandomScale: low {self.low:g} is above high {self.high:g}; '
-                             f'exchange them')
+            raise InputError(f'transforms.RandomScale: low {self.low:g} is above high '
+                             f'{self.high:g}; exchange them')
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
                  ) -> Pair:
@@ -66,7 +66,8 @@ class RandomCrop:
     def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
                  ) -> Pair:
         height, width = self.size
-        image, mask = _pad(image, mask, max(0, height - mask.shape[0]), max(0, width - mask.shape[1]), fill)
+        image, mask = _pad(image, mask, max(0, height - mask.shape[0]),
+                           max(0, width - mask.shape[1]), fill)
         for _ in range(self.tries):
             top = int(rng.integers(0, mask.shape[0] - height + 1))
             left = int(rng.integers(0, mask.shape[1] - width + 1))
@@ -124,10 +125,12 @@ class RandomRotation:
             return cv2.warpAffine(part, matrix, (width, height), flags=interpolation,
                                   borderMode=cv2.BORDER_CONSTANT, borderValue=values)
 
-        image = _per_channels(image, lambda part, at: rotate(part, fill.image[at], cv2.INTER_LINEAR))
+        image = _per_channels(
+            image, lambda part, at: rotate(part, fill.image[at], cv2.INTER_LINEAR))
         # OpenCV does not rotate integers of 32 bits (labels need 16), and rounds the positions for
         # two channels unlike those for one: each class is rotated alone.
-        labels = mask.astype(np.uint16 if mask.dtype.itemsize > 1 else np.uint8).reshape(height, width, -1)
+        labels = mask.reshape(height, width, -1)
+        labels = labels.astype(np.uint16 if labels.dtype.itemsize > 1 else np.uint8)
         labels = [rotate(np.ascontiguousarray(labels[..., i]), (fill.mask,), cv2.INTER_NEAREST)
                   for i in range(labels.shape[-1])]
         return image, np.stack(labels, -1).reshape(mask.shape).astype(mask.dtype)
@@ -159,8 +162,8 @@ class ColorJitter:
         hue, chosen = np.float32(rng.uniform(-self.hue, self.hue)), rng.random() < self.p
         if (self.saturation or self.hue) and image.shape[-1] != 3:
             raise InputError(
-                f'transforms.ColorJitter: saturation {self.saturation:g} and hue {self.hue:g} need 3 '
-                f'channels, these images have {image.shape[-1]}; set both to 0')
+                f'transforms.ColorJitter: saturation {self.saturation:g} and hue {self.hue:g} need '
+                f'3 channels, these images have {image.shape[-1]}; set both to 0')
         if not chosen:
             return image, mask
         low, high = (np.float32(limit) for limit in fill.value_range)
@@ -217,7 +220,8 @@ def _pad(image: np.ndarray, mask: np.ndarray, bottom: int, right: int, fill: Fil
     return image, np.pad(mask, widths, constant_values=fill.mask)
 
 
-def _per_channels(array: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
+def _per_channels(array: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]
+                  ) -> np.ndarray:
     """Applies `change` to four channels at a time, the most that OpenCV fills and filters at once;
     it also drops the axis of a single one."""
     parts = [change(np.ascontiguousarray(array[..., i:i + 4]), slice(i, i + 4))
