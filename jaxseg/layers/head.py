@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxseg.errors import InputError
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import convolve
+from jaxseg.layers.dropout import Dropout
 
 # Logits near 0, so that the loss starts near log(classes); the same as the `conv_seg` of MMSegmentation.
 INITIAL_DEVIATION = 0.01
@@ -29,8 +30,7 @@ class Head(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if self.kernel % 2 == 0:
             raise InputError(f'head.kernel: {self.kernel} is even; give an odd size, such as 1 or 3')
-        if self.dropout:
-            x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
+        x = Dropout(self.dropout, broadcast_dims=(1, 2))(x, train=train)
         shape = (self.kernel, self.kernel, x.shape[-1], self.classes)
         kernel = self.param('kernel', nn.initializers.normal(INITIAL_DEVIATION), shape)
         bias = self.param('bias', nn.initializers.zeros, (self.classes,))
