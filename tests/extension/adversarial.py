@@ -15,7 +15,7 @@ from jaxseg.training.supervised import Batch, Supervised, TrainState
 
 
 class Discriminator(nn.Module):
-    """Probabilities of the classes (B, H, W, classes) -> how real they look, one logit per patch."""
+    """Probabilities (B, H, W, classes) -> how real they look, one logit per patch."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -23,8 +23,8 @@ class TeacherState(struct.PyTreeNode):
 class MeanTeacher(Supervised):
     """Mean teacher (Tarvainen & Valpola 2017, arXiv:1703.01780) with labels on every image.
 
-    The student also learns to give the teacher's probabilities, for an image with noise. Evaluation,
-    prediction and `jaxseg.load` use the teacher, since `variables` returns it.
+    The student also learns to give the teacher's probabilities, for an image with noise.
+    Evaluation, prediction and `jaxseg.load` use the teacher, since `variables` returns it.
 
     Args:
       decay: of the running mean.

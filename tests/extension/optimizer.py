@@ -1,4 +1,4 @@
-"""An optimizer: a function with a parameter `learning_rate` that returns an optax transformation."""
+"""An optimizer: a function of `learning_rate` that returns an optax transformation."""
 
 from collections.abc import Callable
 

@@ -66,5 +66,5 @@ class Ordinal:
         return (probabilities.cumsum(-1) <= 0.5).sum(-1).astype(np.uint8)
 
     def scores(self) -> Confusion:
-        """An empty metric state; its `summary()` holds the `miou` by which checkpoints are chosen."""
+        """An empty metric state; the `miou` of its `summary()` chooses the best checkpoint."""
         return Confusion.empty(self.classes)
