@@ -11,12 +11,15 @@ MEAN, STD = (0.5, 0.2), (0.25, 0.1)
 
 
 @pytest.mark.parametrize('dtype, value_range, pixels', [
-    (np.uint8, (0.0, 255.0), [[0, 255], [51, 102]]), (np.uint16, (0.0, 65535.0), [[0, 65535], [13107, 26214]]),
-    (np.uint16, (1000.0, 2000.0), [[1000, 2000], [1200, 1400]]), (np.float32, (-2.0, 3.0), [[-2, 3], [-1, 0]])])
+    (np.uint8, (0.0, 255.0), [[0, 255], [51, 102]]),
+    (np.uint16, (0.0, 65535.0), [[0, 65535], [13107, 26214]]),
+    (np.uint16, (1000.0, 2000.0), [[1000, 2000], [1200, 1400]]),
+    (np.float32, (-2.0, 3.0), [[-2, 3], [-1, 0]])])
 def test_pixels_are_mapped_to_0_to_1_and_normalised(dtype, value_range, pixels):
     # Shares of the range: (0, 1) and (0.2, 0.4); less the mean, over the deviation.
     expected = [[-2.0, 8.0], [-1.2, 2.0]]
-    batch = {'image': np.array(pixels, dtype).reshape(1, 2, 1, 2), 'label': np.zeros((1, 2, 1), np.int32)}
+    batch = {'image': np.array(pixels, dtype).reshape(1, 2, 1, 2),
+             'label': np.zeros((1, 2, 1), np.int32)}
     out = jax.jit(Normalize(MEAN, STD, value_range))(batch, None)
     assert out['image'].dtype == jnp.float32 and out['label'] is not None
     np.testing.assert_allclose(out['image'].reshape(2, 2), expected, atol=1e-5)

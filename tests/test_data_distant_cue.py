@@ -1,4 +1,5 @@
-"""DistantCue: the cue says everything, what lies near a circle says nothing, and the ceiling is what guessing gives."""
+"""DistantCue: the cue says everything, what lies near a circle says nothing, and the ceiling is
+what guessing gives."""
 
 import cv2
 import numpy as np
@@ -12,14 +13,18 @@ KINDS = ('corner', 'line')
 
 
 def cues(image):
-    """(row, column, label) of every red or blue square at the border; circles never touch a border where cues are."""
+    """(row, column, label) of every red or blue square at the border; circles never touch a border
+    where cues are."""
     found = []
     for label in (1, 2):
         near = (np.abs(image.astype(int) - CUE_COLORS[label]).max(-1) < 48).astype(np.uint8)
-        whole = cv2.erode(near, np.ones((CUE, CUE), np.uint8), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        whole = cv2.erode(near, np.ones((CUE, CUE), np.uint8), anchor=(0, 0),
+                          borderType=cv2.BORDER_CONSTANT, borderValue=0)
         rows, columns = np.nonzero(whole)
-        border = (rows == 0) | (columns == 0) | (rows == image.shape[0] - CUE) | (columns == image.shape[1] - CUE)
-        found += [(int(row), int(column), label) for row, column in zip(rows[border], columns[border], strict=True)]
+        border = (rows == 0) | (columns == 0)
+        border |= (rows == image.shape[0] - CUE) | (columns == image.shape[1] - CUE)
+        found += [(int(row), int(column), label)
+                  for row, column in zip(rows[border], columns[border], strict=True)]
     return found
 
 
@@ -31,11 +36,13 @@ def circles(mask):
 
 
 def own_cue(circle, found):
-    """The label of the square on the rows of the circle at the left or right border, or on its columns above or below."""
+    """The label of the square on the rows of the circle at the left or right border, or on its
+    columns above or below."""
     rows, columns = (np.flatnonzero(circle.any(axis)) for axis in (1, 0))
     for row, column, label in found:
         sideways = column in (0, circle.shape[1] - CUE) and rows[0] <= row + CUE // 2 <= rows[-1]
-        upright = row in (0, circle.shape[0] - CUE) and columns[0] <= column + CUE // 2 <= columns[-1]
+        at_border = row in (0, circle.shape[0] - CUE)
+        upright = at_border and columns[0] <= column + CUE // 2 <= columns[-1]
         if sideways or upright:
             return label
     return None
@@ -51,7 +58,8 @@ def test_the_cue_says_the_class_of_every_circle(kind):
         if kind == 'corner':
             assert len(found) == 1 and all(label == found[0][2] for _, label in shown)
         else:
-            assert len(found) == len(shown) and all(own_cue(circle, found) == label for circle, label in shown)
+            assert len(found) == len(shown) and all(own_cue(circle, found) == label
+                                                    for circle, label in shown)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -60,11 +68,13 @@ def test_every_circle_is_far_from_its_cue(kind):
     for index in range(40):
         sample = dataset.source('train')[index]
         for circle, _ in circles(sample['mask']):
-            own = [cue for cue in cues(sample['image']) if kind == 'corner' or own_cue(circle, [cue])]
+            own = [cue for cue in cues(sample['image']) if kind == 'corner'
+                   or own_cue(circle, [cue])]
             for row, column, _ in own:
                 square = np.ones(circle.shape, np.uint8)
                 square[row:row + CUE, column:column + CUE] = 0
-                assert cv2.distanceTransform(square, cv2.DIST_L2, 5)[circle].min() >= dataset.distance - 1
+                assert cv2.distanceTransform(square, cv2.DIST_L2,
+                                             5)[circle].min() >= dataset.distance - 1
 
 
 def test_another_class_changes_the_squares_and_nothing_else(monkeypatch):
@@ -75,9 +85,11 @@ def test_another_class_changes_the_squares_and_nothing_else(monkeypatch):
         kept.update({index: DistantCue().source('train')[index] for index in range(10)})
     for index in range(10):
         differs = (plain[index]['image'] != same[index]['image']).any(-1)
-        assert CUE * CUE // 2 < differs.sum() <= CUE * CUE and not plain[index]['mask'][differs].any()
+        assert CUE * CUE // 2 < differs.sum() <= CUE * CUE
+        assert not plain[index]['mask'][differs].any()
         (row, column, label), = cues(plain[index]['image'])
-        assert not differs[:row].any() and not differs[row + CUE:].any() and label in np.unique(plain[index]['mask'])
+        assert not differs[:row].any() and not differs[row + CUE:].any()
+        assert label in np.unique(plain[index]['mask'])
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -93,23 +105,29 @@ def test_classes_are_balanced_and_the_ceiling_is_that_of_guessing(kind):
     rng = np.random.default_rng(0)
     for share in (0.0, 0.3, 0.5, 0.8, 1.0):
         called = np.where(masks > 0, np.where(rng.random(masks.shape) < share, 1, 2), 0)
-        ious = [((called == label) & (masks == label)).sum() / ((called == label) | (masks == label)).sum() for label in range(3)]
+        ious = [((called == label) & (masks == label)).sum()
+                / ((called == label) | (masks == label)).sum() for label in range(3)]
         assert np.mean(ious) <= ceiling + 0.003
         assert share != 0.5 or np.mean(ious) > ceiling - 0.003
 
 
 def test_a_picture_depends_on_seed_split_and_index_only():
-    dataset = build('data', {'type': 'synthetic.DistantCue', 'kind': 'line', 'samples': {'train': 3, 'test': 3}})
+    dataset = build('data', {'type': 'synthetic.DistantCue', 'kind': 'line',
+                             'samples': {'train': 3, 'test': 3}})
     assert dataset.spec.splits == ('train', 'test') and len(dataset.source('test')) == 3
     again = DistantCue('line', samples={'train': 3, 'test': 3})
-    np.testing.assert_array_equal(dataset.source('train')[1]['image'], again.source('train')[1]['image'])
+    np.testing.assert_array_equal(dataset.source('train')[1]['image'],
+                                  again.source('train')[1]['image'])
     assert (dataset.source('train')[1]['image'] != dataset.source('test')[1]['image']).any()
-    assert (dataset.source('train')[1]['image'] != DistantCue('line', seed=1).source('train')[1]['image']).any()
+    assert (dataset.source('train')[1]['image']
+            != DistantCue('line', seed=1).source('train')[1]['image']).any()
 
 
 @pytest.mark.parametrize('options, key, value', [
-    ({'kind': 'diagonal'}, 'data.kind', "'diagonal'"), ({'size': (40, 64)}, 'data.size', '(40, 64)'),
-    ({'distance': 30}, 'data.size', 'at least 55'), ({'samples': {'valid': 3}}, 'data.samples', "'valid'"),
+    ({'kind': 'diagonal'}, 'data.kind', "'diagonal'"),
+    ({'size': (40, 64)}, 'data.size', '(40, 64)'),
+    ({'distance': 30}, 'data.size', 'at least 55'),
+    ({'samples': {'valid': 3}}, 'data.samples', "'valid'"),
     ({'distance': 0}, 'data.distance', '0'), ({'seed': 'x'}, 'data.seed', "'x'")])
 def test_options_that_leave_nothing_to_see_are_refused(options, key, value):
     with pytest.raises(InputError) as error:

@@ -1,4 +1,5 @@
-"""A folder of images and masks in every kind of file and layout, and each thing that can be wrong with one."""
+"""A folder of images and masks in every kind of file and layout, and each thing that can be wrong
+with one."""
 
 import json
 import pathlib
@@ -20,7 +21,8 @@ def picture(seed=0, shape=(8, 12, 3)):
     return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
 
 
-def write(root, split='train', image=None, mask=None, stem='a', image_type='png', mask_type='png', **save):
+def write(root, split='train', image=None, mask=None, stem='a', image_type='png', mask_type='png',
+          **save):
     for folder, value, suffix in (('images', image, image_type), ('masks', mask, mask_type)):
         if value is not None:
             path = root / split / folder / f'{stem}.{suffix}'
@@ -34,11 +36,12 @@ def folder(root, **fields):
 
 @pytest.mark.parametrize('suffix', ['png', 'tif', 'bmp', 'webp'])
 def test_rgb_images_of_lossless_types_come_as_they_are(tmp_path, suffix):
-    write(tmp_path, image=picture(), mask=MASK, image_type=suffix, **({'lossless': True} if suffix == 'webp' else {}))
+    write(tmp_path, image=picture(), mask=MASK, image_type=suffix,
+          **({'lossless': True} if suffix == 'webp' else {}))
     sample = folder(tmp_path).source('train')[0]
     np.testing.assert_array_equal(sample['image'], picture())
     np.testing.assert_array_equal(sample['mask'], MASK)
-    assert (sample['name'], sample['image'].dtype, sample['mask'].dtype) == ('a', np.uint8, np.uint8)
+    assert sample['name'] == 'a' and sample['image'].dtype == sample['mask'].dtype == np.uint8
 
 
 def test_grey_rgba_palette_and_one_bit_images_become_three_channels(tmp_path):
@@ -64,7 +67,8 @@ def test_images_are_turned_as_exif_says(tmp_path):
     exif[0x0112] = 6
     write(tmp_path, image=Image.fromarray(picture(shape=(12, 8, 3))), stem='a', exif=exif)
     write(tmp_path, mask=MASK)
-    np.testing.assert_array_equal(folder(tmp_path).source('train')[0]['image'], np.rot90(picture(shape=(12, 8, 3)), -1))
+    np.testing.assert_array_equal(folder(tmp_path).source('train')[0]['image'],
+                                  np.rot90(picture(shape=(12, 8, 3)), -1))
 
 
 def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
@@ -73,8 +77,10 @@ def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
     palette.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])
     colours = np.array([RED, GREEN, BLUE], np.uint8)[known]
     alpha = np.dstack([colours, np.full(known.shape, 255, np.uint8)])
-    ways = {'indices': {'palette': palette, 'deep': known.astype(np.uint16), 'grey_as_rgb': known[..., None].repeat(3, -1)},
-            'colors': {'rgb': colours, 'rgba': alpha, 'same_palette': Image.fromarray(colours).quantize(3)}}
+    ways = {'indices': {'palette': palette, 'deep': known.astype(np.uint16),
+                        'grey_as_rgb': known[..., None].repeat(3, -1)},
+            'colors': {'rgb': colours, 'rgba': alpha,
+                       'same_palette': Image.fromarray(colours).quantize(3)}}
     for encoding, masks in ways.items():
         for stem, mask in masks.items():
             write(tmp_path / encoding, image=picture(), mask=mask, stem=stem)
@@ -85,7 +91,8 @@ def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
 def test_dataset_json_says_what_the_config_does_not(tmp_path):
     write(tmp_path, image=picture(), mask=np.where(MASK == 255, 11, MASK).astype(np.uint8))
     (tmp_path / 'dataset.json').write_text(json.dumps({
-        'name': 'toys', 'classes': ['x', 'y', 'z'], 'colors': [RED, GREEN, BLUE], 'ignore_index': 11, 'mean': [.1, .2, .3],
+        'name': 'toys', 'classes': ['x', 'y', 'z'], 'colors': [RED, GREEN, BLUE],
+        'ignore_index': 11, 'mean': [.1, .2, .3],
         'std': [1, 1, 1]}))
     spec = Folder(str(tmp_path)).spec
     assert (spec.name, spec.classes, spec.ignore_index, spec.mean, spec.splits) == (
@@ -105,7 +112,8 @@ def test_splits_by_inner_folders_and_lists(tmp_path):
     assert [len(folder(tmp_path / 'inner').source(split)) for split in ('train', 'val')] == [7, 3]
     assert [sample['name'] for sample in folder(tmp_path / 'flat').source('train')] == ['s3', 's1']
     for before, after in (('', '/'), ('./', '')):  # as the shell completes it
-        spelled = folder(tmp_path / 'flat', images=f'{before}images{after}', masks=f'{before}masks{after}')
+        names = {part: f'{before}{part}{after}' for part in ('images', 'masks')}
+        spelled = folder(tmp_path / 'flat', naming=names)
         assert [sample['name'] for sample in spelled.source('train')] == ['s3', 's1']
 
 
@@ -113,21 +121,26 @@ def test_only_text_files_that_name_images_and_the_usual_names_are_lists(tmp_path
     for part, value in (('images', picture()), ('masks', MASK)):
         (tmp_path / part / '.ipynb_checkpoints').mkdir(parents=True)
         for stem in 'ab':
-            Image.fromarray(value).save(tmp_path / part / f'{stem}{"_rgb" if part == "images" else ""}.png')
-    for name, text in (('train', b'a\n'), ('val', b'c\n'), ('holdout', b'b\n'), ('README', b'images of a\n'),
+            end = '_rgb' if part == 'images' else ''
+            Image.fromarray(value).save(tmp_path / part / f'{stem}{end}.png')
+    for name, text in (('train', b'a\n'), ('val', b'c\n'), ('holdout', b'b\n'),
+                       ('README', b'images of a\n'),
                        ('latin', b'caf\xe9\n')):
         (tmp_path / f'{name}.txt').write_bytes(text)
     data = folder(tmp_path, naming={'image_suffix': '_rgb'})
     assert data.spec.splits == ('train', 'val', 'holdout')
     assert [sample['name'] for sample in data.source('holdout')] == ['b']
     # A list of the usual names is one, or what is wrong with it would stay hidden.
-    assert 'stems of val.txt have neither image nor mask' in problem(tmp_path, 'val', naming={'image_suffix': '_rgb'})
+    message = problem(tmp_path, 'val', naming={'image_suffix': '_rgb'})
+    assert 'stems of val.txt have neither image nor mask' in message
 
 
 def test_suffixes_of_stems_pair(tmp_path):
     write(tmp_path, image=picture(), stem='a_rgb')
     write(tmp_path, mask=MASK, stem='a_labels')
-    source = folder(tmp_path, naming={'image_suffix': '_rgb', 'mask_suffix': '_labels'}).source('train')
+    (tmp_path / 'train' / 'masks').rename(tmp_path / 'train' / 'gt')
+    naming = {'image_suffix': '_rgb', 'mask_suffix': '_labels', 'masks': 'gt'}
+    source = folder(tmp_path, naming=naming).source('train')
     assert [sample['name'] for sample in source] == ['a']
 
 
@@ -142,7 +155,8 @@ def problem(tmp_path, split='train', **fields) -> str:
 def test_a_missing_folder_is_named(tmp_path):
     assert str(tmp_path / 'nowhere') in problem(tmp_path / 'nowhere')
     write(tmp_path, image=picture())
-    assert 'train/masks: no such folder' in problem(tmp_path) and 'data.masks' in problem(tmp_path)
+    message = problem(tmp_path)
+    assert 'train/masks: no such folder' in message and 'data.naming.masks' in message
 
 
 def test_images_without_masks_and_masks_without_images_are_named(tmp_path):
@@ -161,7 +175,8 @@ def test_an_empty_and_an_unknown_split_are_named(tmp_path):
     assert "split 'val' is empty" in problem(tmp_path, 'val')
     message = problem(tmp_path, 'tset')
     assert "no split 'tset'; known: train, val; add " in message
-    assert all(words in message for words in ('tset/images', 'images/tset', 'tset.txt', 'data.splits'))
+    assert all(words in message
+               for words in ('tset/images', 'images/tset', 'tset.txt', 'data.splits'))
 
 
 def test_a_split_that_is_empty_though_there_are_images_says_why(tmp_path):
@@ -180,7 +195,8 @@ def test_sizes_that_differ_are_both_named(tmp_path):
 
 
 def test_a_truncated_file_is_named(tmp_path):
-    write(tmp_path, image=picture(shape=(64, 64, 3)), mask=np.zeros((64, 64), np.uint8), image_type='jpg')
+    write(tmp_path, image=picture(shape=(64, 64, 3)), mask=np.zeros((64, 64), np.uint8),
+          image_type='jpg')
     path = tmp_path / 'train' / 'images' / 'a.jpg'
     path.write_bytes(path.read_bytes()[:900])
     assert 'a.jpg: cannot be decoded' in problem(tmp_path) and 'truncated' in problem(tmp_path)
@@ -208,16 +224,22 @@ def test_options_that_do_not_exist_are_named(tmp_path):
 
 @pytest.mark.parametrize('text, key, value', [
     ('[1, 2]', 'dataset.json: holds a list', ''), ('{"classes": ', 'dataset.json: not JSON', ''),
-    ({'name': 5}, '.name', '5'), ({'classes': 'cell'}, '.classes', "'cell'"), ({'classes': [1, 2]}, '.classes', '[1, 2]'),
+    ({'name': 5}, '.name', '5'), ({'classes': 'cell'}, '.classes', "'cell'"),
+    ({'classes': [1, 2]}, '.classes', '[1, 2]'),
     ({'classes': ['x', 'y', 'x']}, 'classes', "'x' occurs twice"),
-    ({'ignore_index': '255'}, '.ignore_index', "'255'"), ({'ignore_index': -1}, '.ignore_index', '-1'),
-    ({'ignore_index': 65536}, '.ignore_index', '65536'), ({'ignore_index': 1}, 'ignore_index', "the class 'y'"),
+    ({'ignore_index': '255'}, '.ignore_index', "'255'"),
+    ({'ignore_index': -1}, '.ignore_index', '-1'),
+    ({'ignore_index': 65536}, '.ignore_index', '65536'),
+    ({'ignore_index': 1}, 'ignore_index', "the class 'y'"),
     ({'colors': 'red'}, '.colors', "'red'"), ({'colors': [1, 2, 3]}, '.colors', '1 is no color'),
     ({'colors': ['red', 'green', 'blue']}, '.colors', "'red' is no color"),
     ({'colors': [RED, GREEN, [0, 0, 256]]}, '.colors', '[0, 0, 256] is no color'),
-    ({'colors': [RED, GREEN]}, '2 colours', '3 classes'), ({'colors': [RED, GREEN, RED]}, 'colors', '(255, 0, 0) occurs twice'),
-    ({'mean': [123.7, 116.3, 103.5]}, '.mean', '[123.7, 116.3, 103.5]'), ({'mean': 0.5}, '.mean', '0.5'),
-    ({'mean': ['a', 'b', 'c']}, '.mean', "['a', 'b', 'c']"), ({'std': [0, 0, 0]}, '.std', '[0, 0, 0]'),
+    ({'colors': [RED, GREEN]}, '2 colours', '3 classes'),
+    ({'colors': [RED, GREEN, RED]}, 'colors', '(255, 0, 0) occurs twice'),
+    ({'mean': [123.7, 116.3, 103.5]}, '.mean', '[123.7, 116.3, 103.5]'),
+    ({'mean': 0.5}, '.mean', '0.5'),
+    ({'mean': ['a', 'b', 'c']}, '.mean', "['a', 'b', 'c']"),
+    ({'std': [0, 0, 0]}, '.std', '[0, 0, 0]'),
     ({'mean': [0.5, 0.5]}, '2 means', '3 standard deviations'),
     ({'mean': [0.5], 'std': [0.5]}, 'data.channels is 3', '1 values'),
     ({'ignore_color': 'black'}, 'ignore_color', "'black' is no color"),
@@ -235,14 +257,16 @@ def test_a_dataset_json_that_cannot_be_used_is_refused(tmp_path, text, key, valu
 @pytest.mark.parametrize('fields, key', [
     ({'value_range': [255, 0]}, 'value_range'), ({'value_range': [0, float('inf')]}, 'value_range'),
     ({'value_range': [0]}, 'value_range'), ({'overlapping': 1}, 'overlapping'),
-    ({'overlapping': True, 'ignore_index': 1}, 'ignore_index'), ({'mean': [], 'std': []}, '0 means')])
+    ({'overlapping': True, 'ignore_index': 1}, 'ignore_index'),
+    ({'mean': [], 'std': []}, '0 means')])
 def test_a_description_that_cannot_be_is_refused(fields, key):
     with pytest.raises(InputError, match=key):
         DatasetSpec('toys', ('a',), **fields)
 
 
 def test_the_fill_is_the_mean_in_pixel_values():
-    spec = DatasetSpec('toys', ('a', 'b'), mean=(0.5, 0.25), std=(1.0, 1.0), ignore_index=9, value_range=(-1000, 3000))
+    spec = DatasetSpec('toys', ('a', 'b'), mean=(0.5, 0.25), std=(1.0, 1.0), ignore_index=9,
+                       value_range=(-1000, 3000))
     assert spec.fill == ((1000.0, 0.0), 9, (-1000.0, 3000.0))
 
 
@@ -263,7 +287,9 @@ def test_a_name_for_the_classes_on_the_command_line_is_not_taken_apart(tmp_path)
 @pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not there')
 def test_camvid_is_read_whole():
     data = Folder(str(CAMVID))
-    assert (len(data.spec.classes), data.spec.ignore_index, data.spec.splits) == (11, 11, ('train', 'val', 'test'))
+    assert (len(data.spec.classes), data.spec.ignore_index,
+            data.spec.splits) == (11, 11, ('train', 'val', 'test'))
     assert [len(data.source(split)) for split in data.spec.splits] == [367, 101, 233]
     sample = data.source('test')[100]
-    assert sample['image'].shape == (360, 480, 3) and set(np.unique(sample['mask'])) <= set(range(12))
+    assert sample['image'].shape == (360, 480,
+                                     3) and set(np.unique(sample['mask'])) <= set(range(12))

@@ -30,12 +30,14 @@ def test_weights_are_median_frequency_over_frequency():
     second = [[0, 0, 2, 2], [0, 2, 2, 255]]  # 3 of a, 4 of c, 1 void
     problems, found = look_through(Masks(first, second), SPEC)
     assert not problems
-    assert (found.pixels.tolist(), found.images.tolist(), found.area.tolist()) == ([9, 2, 4], [2, 1, 1], [16, 8, 8])
+    assert (found.pixels.tolist(), found.images.tolist(),
+            found.area.tolist()) == ([9, 2, 4], [2, 1, 1], [16, 8, 8])
     assert (found.labelled, found.void, found.samples) == (15, 1, 2)
     # Frequencies 9/16, 1/4 and 1/2: the median is 1/2, the mean would be 7/16.
     np.testing.assert_allclose(found.weights(), [8 / 9, 2.0, 1.0])
     rows = [line.split() for line in found.table().splitlines()]
-    assert rows == [['class', 'pixels', '%', 'images', '%', 'weight'], ['a', '60.00', '100.0', '0.889'],
+    assert rows == [['class', 'pixels', '%', 'images', '%', 'weight'],
+                    ['a', '60.00', '100.0', '0.889'],
                     ['b', '13.33', '50.0', '2.000'], ['c', '26.67', '50.0', '1.000'],
                     ['(void)', '6.25', 'of', 'all', 'pixels']]
 
@@ -51,7 +53,8 @@ def test_frequencies_of_overlapping_masks():
     mask[0, :, 1] = [1, 1, 0, 255]
     problems, found = look_through(Masks(mask), OVERLAPPING)
     assert not problems and found.pixels.tolist() == [8, 2]
-    assert (found.images.tolist(), found.area.tolist(), found.labelled, found.void) == ([1, 1], [8, 8], 15, 1)
+    assert (found.images.tolist(), found.area.tolist(), found.labelled,
+            found.void) == ([1, 1], [8, 8], 15, 1)
     np.testing.assert_allclose(found.weights(), [0.625, 2.5])
 
 
@@ -63,8 +66,10 @@ def test_samples_that_are_all_void_are_a_problem_without_a_warning(spec, shape):
 
 
 @pytest.mark.parametrize('spec, mask, value', [
-    (SPEC, [[3]], 'labels 3 outside 0..2'), (SPEC, [[-1]], 'labels -1 outside'), (SPEC, [[7, 8, 0]], 'labels 7, 8'),
-    (OVERLAPPING, [[[0, 2]]], 'labels 2 outside 0..1'), (OVERLAPPING, [[0, 1]], 'needs masks of (1, 2, 2)'),
+    (SPEC, [[3]], 'labels 3 outside 0..2'), (SPEC, [[-1]], 'labels -1 outside'),
+    (SPEC, [[7, 8, 0]], 'labels 7, 8'),
+    (OVERLAPPING, [[[0, 2]]], 'labels 2 outside 0..1'),
+    (OVERLAPPING, [[0, 1]], 'needs masks of (1, 2, 2)'),
     (SPEC, [[[0, 1]]], 'needs masks of (1, 1)')])
 def test_masks_that_no_model_should_see_are_named(spec, mask, value):
     problems, found = look_through(Masks(mask), spec)

@@ -1,4 +1,5 @@
-"""Which files are images and which split they belong to: names that globs, systems and encodings get wrong."""
+"""Which files are images and which split they belong to: names that globs, systems and encodings
+get wrong."""
 
 import pathlib
 import unicodedata
@@ -22,7 +23,8 @@ def write(path, value=0):
 def pair(root, stem, split='', layout='flat', value=0):
     """A grey image and a mask of class 0, in one of the three layouts."""
     for part, shade in (('images', value), ('masks', 0)):
-        folder = {'flat': root / part, 'inner': root / part / split, 'outer': root / split / part}[layout]
+        folder = {'flat': root / part, 'inner': root / part / split,
+                  'outer': root / split / part}[layout]
         write(folder / f'{stem}.png', shade)
 
 
@@ -45,7 +47,8 @@ def test_files_that_are_no_images_are_left_out_and_counted(tmp_path):
     (tmp_path / 'lost.png').symlink_to(tmp_path / 'nowhere.png')
     files, skipped = list_images(tmp_path)
     assert [path.name for path in files] == ['a.PNG', 'b.jPg', 'link.png']
-    assert skipped == {'hidden or system': 6, '.txt': 2, 'without suffix': 1, 'folder': 1, 'broken link': 1}
+    assert skipped == {'hidden or system': 6, '.txt': 2, 'without suffix': 1, 'folder': 1,
+                       'broken link': 1}
     assert describe_skipped(skipped) == (
         '11 left out: 6 hidden or system, 2 .txt, 1 broken link, 1 folder, 1 without suffix')
     assert describe_skipped({}) == ''
@@ -62,7 +65,8 @@ def test_subfolders_are_listed_where_asked_for_and_links_in_circles_end(tmp_path
         list_images(tmp_path / 'nowhere')
 
 
-@pytest.mark.parametrize('name', ['[2024] set', 'what?*', '{a,b}', 'ünï', "it's", 'a b', '~', '$HOME', '%s'])
+@pytest.mark.parametrize('name', ['[2024] set', 'what?*', '{a,b}', 'ünï', "it's", 'a b', '~',
+                                  '$HOME', '%s'])
 @pytest.mark.parametrize('layout', ['flat', 'inner', 'outer'])
 def test_names_mean_themselves(tmp_path, name, layout):
     root = tmp_path / name
@@ -84,7 +88,8 @@ def test_folders_of_a_system_are_no_splits(tmp_path, layout):
 
 
 @pytest.mark.parametrize('line', [
-    'x.1', 'x.1.png', 'x.1.PNG', 'images/x.1.png', './images/x.1', 'images\\x.1.png', '/somewhere/else/x.1.png',
+    'x.1', 'x.1.png', 'x.1.PNG', 'images/x.1.png', './images/x.1', 'images\\x.1.png',
+    '/somewhere/else/x.1.png',
     'x.1_rgb', 'x.1_rgb.png', 'images/x.1_rgb.tif'])
 @pytest.mark.parametrize('form', ['{}', '\ufeff{}\r\n\r\n', '\n  {}  \n', '{}\r'])
 def test_a_list_may_be_written_in_any_way(tmp_path, line, form):
@@ -121,7 +126,8 @@ def test_a_stem_twice_in_a_list_or_in_two_lists_is_a_problem(tmp_path):
         pair(tmp_path, stem)
     (tmp_path / 'train.txt').write_text('a\nb\nimages/a.png\n')
     (tmp_path / 'val.txt').write_text('c\n')
-    assert '1 stems are named twice in ' in problem(tmp_path, 'train') and 'train.txt: a;' in problem(tmp_path, 'train')
+    message = problem(tmp_path, 'train')
+    assert '1 stems are named twice in ' in message and 'train.txt: a;' in message
     (tmp_path / 'train.txt').write_text('a\nc\n')
     for split, other in (('train', 'val'), ('val', 'train')):
         assert f"1 images of '{split}' are also in '{other}'" in problem(tmp_path, split)
@@ -168,21 +174,22 @@ def test_names_that_only_look_equal_are_explained(tmp_path, image, mask, why):
 @pytest.mark.parametrize('name', ['', '.', '/absolute', '../beside'])
 def test_folders_outside_the_root_are_refused(tmp_path, key, name):
     pair(tmp_path, 'a')
-    with pytest.raises(InputError, match=f'data.{key}: {name!r}'):
-        data(tmp_path, splits={'train': 1.0}, **{key: name}).source('train')
+    with pytest.raises(InputError, match=f'data.naming.{key}: {name!r}'):
+        data(tmp_path, splits={'train': 1.0}, naming={key: name}).source('train')
 
 
 def test_what_a_split_leaves_out_is_counted(tmp_path):
     pair(tmp_path, 'a')
     (tmp_path / 'images' / 'Thumbs.db').write_text('')
     (tmp_path / 'masks' / 'a.txt').write_text('')
-    assert data(tmp_path, splits={'train': 1.0}).source('train').skipped == '2 left out: 1 .txt, 1 hidden or system'
+    source = data(tmp_path, splits={'train': 1.0}).source('train')
+    assert source.skipped == '2 left out: 1 .txt, 1 hidden or system'
 
 
 def test_a_home_folder_and_a_root_that_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     pair(tmp_path / 'cells', 'a')
-    assert Folder('~/cells', classes=('a', 'b'), channels=1, splits={'train': 1.0}).source('train').names == ('a',)
+    assert data('~/cells', splits={'train': 1.0}).source('train').names == ('a',)
     for root in ('', str(tmp_path / 'none'), str(pathlib.Path(__file__))):
         with pytest.raises(InputError, match='data.root'):
             Folder(root, classes=('a', 'b')).source('train')

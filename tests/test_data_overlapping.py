@@ -1,4 +1,5 @@
-"""Folders of overlapping masks: one binary file for each class, in every layout, and what may be missing."""
+"""Folders of overlapping masks: one binary file for each class, in every layout, and what may be
+missing."""
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def write(root, stem='a', split='train', layout='flat', image=True, scale=255, *
 
 
 def folder(root, **fields):
-    return Folder(str(root), **{'classes': ('cat', 'dog'), 'channels': 1, 'overlapping': True, **fields})
+    return Folder(str(root), **{'classes': ('cat', 'dog'), 'channels': 1, 'overlapping': True,
+                                **fields})
 
 
 def flat(root, **fields):
@@ -79,7 +81,8 @@ def test_a_missing_mask_is_a_problem_unless_it_means_absence(tmp_path):
     assert "data.missing_masks='absent'" in problems[1]
     source = flat(tmp_path, missing_masks='absent').source('train')
     source.check_files()
-    expected = {'a': np.stack([CAT, DOG], -1), 'b': np.stack([CAT, 0 * DOG], -1), 'c': np.zeros((2, 3, 2))}
+    expected = {'a': np.stack([CAT, DOG], -1), 'b': np.stack([CAT, 0 * DOG], -1),
+                'c': np.zeros((2, 3, 2))}
     assert source.names == ('a', 'b', 'c')
     for sample in map(source.__getitem__, range(3)):
         np.testing.assert_array_equal(sample['mask'], expected[sample['name']])
@@ -104,7 +107,8 @@ def test_masks_of_several_sizes_and_other_values_are_refused(tmp_path):
 def test_options_that_contradict_are_refused(tmp_path):
     write(tmp_path, cat=CAT, dog=DOG)
     for fields, key in (({'missing_masks': 'absent', 'overlapping': False}, 'data.missing_masks'),
-                        ({'missing_masks': 'maybe'}, 'data.missing_masks'), ({'overlapping': 'yes'}, 'data.overlapping'),
+                        ({'missing_masks': 'maybe'}, 'data.missing_masks'),
+                        ({'overlapping': 'yes'}, 'data.overlapping'),
                         ({'channels': 0}, 'data.channels')):
         with pytest.raises(InputError, match=key):
             flat(tmp_path, **fields)

@@ -1,4 +1,5 @@
-"""The identity of splits: which stems they hold depends on nothing but these stems, the seed and the shares."""
+"""The identity of splits: which stems they hold depends on nothing but these stems, the seed and
+the shares."""
 
 import hashlib
 import itertools
@@ -7,7 +8,13 @@ import unicodedata
 import numpy as np
 import pytest
 
-from jaxseg.data.splits import FilteredSource, assign_split, check_source, sample_names, split_identity
+from jaxseg.data.splits import (
+    FilteredSource,
+    assign_split,
+    check_source,
+    sample_names,
+    split_identity,
+)
 from jaxseg.data.synthetic import Shapes
 from jaxseg.errors import InputError
 from tests.test_data_listing import data, pair
@@ -27,7 +34,8 @@ class Named:
 
     def __getitem__(self, index):
         self.decoded += 1
-        return {'image': np.zeros((2, 2, 1), np.uint8), 'mask': np.zeros((2, 2), np.uint8), 'name': self.stems[index]}
+        return {'image': np.zeros((2, 2, 1), np.uint8), 'mask': np.zeros((2, 2), np.uint8),
+                'name': self.stems[index]}
 
 
 def test_the_split_of_a_stem_is_the_interval_of_its_hash():
@@ -38,21 +46,25 @@ def test_the_split_of_a_stem_is_the_interval_of_its_hash():
 
 
 def test_the_order_of_the_shares_means_nothing():
-    orders = [dict(order) for order in itertools.permutations({**SHARES, 'test': 0.1, 'a': 0.05, 'z': 0.05}.items())]
+    orders = [dict(order) for order in itertools.permutations({**SHARES, 'test': 0.1, 'a': 0.05,
+                                                               'z': 0.05}.items())]
     for stem in STEMS[:100]:
         assert len({assign_split(stem, order, 0) for order in orders}) == 1
 
 
-@pytest.mark.parametrize('shares', [SHARES, {'train': 0.5, 'val': 0.25}, {'train': 1.0}, {'b': 0.3, 'a': 0.6, 'val': 0.1}])
+@pytest.mark.parametrize('shares', [SHARES, {'train': 0.5, 'val': 0.25}, {'train': 1.0},
+                                    {'b': 0.3, 'a': 0.6, 'val': 0.1}])
 def test_shares_of_many_stems_are_as_given(shares):
     found = [assign_split(stem, shares, 7) for stem in STEMS]
     for split, share in {**shares, None: 1 - sum(shares.values())}.items():
         # Four standard deviations of a binomial distribution.
-        assert abs(found.count(split) - share * len(STEMS)) <= 4 * np.sqrt(len(STEMS) * abs(share * (1 - share))) + 1e-6
+        deviation = np.sqrt(len(STEMS) * abs(share * (1 - share)))
+        assert abs(found.count(split) - share * len(STEMS)) <= 4 * deviation + 1e-6
 
 
 def test_another_seed_and_similar_stems_are_independent():
-    first, other = ([assign_split(stem, {'train': 0.5, 'val': 0.5}, seed) for stem in STEMS] for seed in (0, 1))
+    first, other = ([assign_split(stem, {'train': 0.5, 'val': 0.5}, seed) for stem in STEMS]
+                    for seed in (0, 1))
     assert abs(np.mean(np.array(first) == np.array(other)) - 0.5) < 0.02
     assert abs(np.mean(np.array(first[1:]) == np.array(first[:-1])) - 0.5) < 0.02
 
@@ -78,12 +90,15 @@ def test_images_that_are_added_or_removed_move_no_other(tmp_path):
 
 def test_a_split_that_comes_out_empty_is_refused_with_what_to_do(tmp_path):
     pair(tmp_path, 'a')
-    with pytest.raises(InputError, match="split 'val' is empty, the share 0 of 1 images.*data.splits.*data.split_seed"):
+    with pytest.raises(InputError, match="split 'val' is empty, the share 0 of 1 "
+                                         "images.*data.splits.*data.split_seed"):
         data(tmp_path, splits={'train': 1.0, 'val': 0.0}).source('val')
 
 
-@pytest.mark.parametrize('shares, value', [({'train': 0.9, 'val': 0.2}, '1.1'), ({'train': -0.1}, '-0.1'),
-                                           ({'train': 1.5}, '1.5'), ({'train': 'half'}, 'half'), (0.5, '0.5')])
+@pytest.mark.parametrize('shares, value',
+                         [({'train': 0.9, 'val': 0.2}, '1.1'), ({'train': -0.1}, '-0.1'),
+                                           ({'train': 1.5}, '1.5'), ({'train': 'half'}, 'half'),
+                                           (0.5, '0.5')])
 def test_shares_that_cannot_be_are_refused(tmp_path, shares, value):
     with pytest.raises(InputError, match=f'data.splits: .*{value}'):
         data(tmp_path, splits=shares)
@@ -100,7 +115,8 @@ def test_the_identity_is_that_of_the_names():
     assert split_identity(source) == {
         'count': 3, 'names': ['a', 'b', 'c'], 'sha256': hashlib.sha256(b'a\nb\nc').hexdigest()}
     assert split_identity(Named(['c', 'b', 'a'])) == split_identity(source)
-    assert split_identity(Named(['ab', 'c']))['sha256'] != split_identity(Named(['a', 'bc']))['sha256']
+    assert split_identity(Named(['ab', 'c']))['sha256'] != split_identity(Named(['a',
+                                                                                 'bc']))['sha256']
     composed, decomposed = ([unicodedata.normalize(form, 'é'), 'f'] for form in ('NFC', 'NFD'))
     assert split_identity(Named(composed)) == split_identity(Named(decomposed))
     assert assign_split(composed[0], SHARES, 0) == assign_split(decomposed[0], SHARES, 0)

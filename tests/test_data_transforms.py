@@ -1,5 +1,6 @@
-"""Transforms: exact values of each on pictures made by hand, the distribution of what is drawn, and what
-holds for all: image and mask move together, whatever the type, the channels and the kind of mask."""
+"""Transforms: exact values of each on pictures made by hand, the distribution of what is drawn, and
+what holds for all: image and mask move together, whatever the type, the channels and the kind of
+mask."""
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from jaxseg.data.spec import Fill
 from jaxseg.errors import InputError
 
 FILL = Fill((10.0, 20.0, 30.0), 255)
-NONE = {'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0, 'p': 1.0}
+SIX = Fill((10.0, 20.0, 30.0, 40.0, 50.0, 60.0), 255)  # more channels than OpenCV fills at once
 
 
 class Drawn:
@@ -39,16 +40,9 @@ def numbered(height, width):
     return np.stack([mask, mask + 1, mask + 2], -1), mask
 
 
-def solid(*color, dtype=np.uint8):
-    return np.full((2, 3, len(color)), color, dtype)
-
-
 def draws(transform, count, *pair):
     rng = np.random.default_rng(0)
     return [transform(*pair, rng=rng, fill=FILL) for _ in range(count)]
-
-
-# Flips, crops, scales and rotations.
 
 
 @pytest.mark.parametrize('fields, turned', [
@@ -56,7 +50,8 @@ def draws(transform, count, *pair):
     ({'horizontal': 1.0, 'vertical': 1.0}, np.s_[::-1, ::-1]), ({'horizontal': 0.0}, np.s_[:])])
 def test_flips_turn_image_and_mask(fields, turned):
     image, mask = numbered(3, 4)
-    for flipped, part in zip(apply(T.RandomFlip(**fields), image, mask), (image, mask), strict=True):
+    for flipped, part in zip(apply(T.RandomFlip(**fields), image, mask), (image, mask),
+                             strict=True):
         np.testing.assert_array_equal(flipped, part[turned])
 
 
@@ -70,7 +65,8 @@ def test_crops_reach_every_edge(share, top, left):
 
 def test_all_windows_of_a_crop_are_equally_likely():
     image, mask = numbered(5, 6)
-    corners = [int(window[0, 0]) for _, window in draws(T.RandomCrop((3, 4), 1.0), 1800, image, mask)]
+    corners = [int(window[0, 0])
+               for _, window in draws(T.RandomCrop((3, 4), 1.0), 1800, image, mask)]
     counts = {corner: corners.count(corner) for corner in corners}
     assert set(counts) == {6 * top + left for top in range(3) for left in range(3)}
     assert all(abs(count - 200) < 60 for count in counts.values())
@@ -78,18 +74,20 @@ def test_all_windows_of_a_crop_are_equally_likely():
 
 def test_small_pictures_are_padded_with_the_fill():
     image, mask = numbered(2, 3)
-    wide, wide_mask = apply(T.RandomCrop((4, 5)), image, mask)
+    image = np.concatenate([image, image], -1)
+    wide, wide_mask = apply(T.RandomCrop((4, 5)), image, mask, fill=SIX)
     np.testing.assert_array_equal(wide[:2, :3], image)
     np.testing.assert_array_equal(wide_mask[:2, :3], mask)
     for outside in (np.s_[2:], np.s_[:, 3:]):
-        assert (wide[outside] == (10, 20, 30)).all() and (wide_mask[outside] == 255).all()
+        assert (wide[outside] == SIX.image).all() and (wide_mask[outside] == 255).all()
 
 
 def test_a_crop_avoids_windows_of_one_class_and_does_not_count_void():
     mask = np.zeros((40, 400), np.uint8)
     mask[:, -40:] = 1
     mask[:, :200] = 255
-    for _, window in draws(T.RandomCrop((40, 40), max_class_ratio=0.6, tries=300), 10, mask[..., None], mask):
+    for _, window in draws(T.RandomCrop((40, 40), max_class_ratio=0.6, tries=300), 10,
+                           mask[..., None], mask):
         counts = np.bincount(window.ravel(), minlength=256)[:2]
         assert counts.max() <= 0.6 * counts.sum()
     # Without such a window the last one is taken.
@@ -129,99 +127,65 @@ def test_resizing_keeps_pixel_centres():
 def test_a_side_that_shrinks_is_averaged_whatever_the_other_does(size):
     columns = ((np.arange(80) % 4 == 0) * 200).astype(np.uint8)[None].repeat(60, 0)
     image, _ = T.resize_pair(columns[..., None], columns, size)
-    np.testing.assert_allclose(image, 50, atol=1)  # Sampling between the lines would see none of them.
+    np.testing.assert_allclose(image, 50,
+                               atol=1)  # Sampling between the lines would see none of them.
 
 
 @pytest.mark.parametrize('share, quarter_turns', [(1.0, 1), (0.0, -1), (0.5, 0)])
 def test_rotations_turn_image_and_mask_the_same_way(share, quarter_turns):
     image, mask = numbered(5, 5)
-    for turned, part in zip(apply(T.RandomRotation(90, 1.0), image, mask, share=share), (image, mask), strict=True):
+    for turned, part in zip(apply(T.RandomRotation(90, 1.0), image, mask, share=share),
+                            (image, mask), strict=True):
         np.testing.assert_array_equal(turned, np.rot90(part, quarter_turns))
 
 
 def test_rotations_are_about_the_centre_and_fill_what_was_outside():
     image, mask = numbered(4, 6)
-    for turned, part in zip(apply(T.RandomRotation(180, 1.0), image, mask), (image, mask), strict=True):
+    for turned, part in zip(apply(T.RandomRotation(180, 1.0), image, mask), (image, mask),
+                            strict=True):
         np.testing.assert_array_equal(turned, part[::-1, ::-1])
-    turned, turned_mask = apply(T.RandomRotation(90, 1.0), image, mask)
+    image = np.concatenate([image, image], -1)
+    turned, turned_mask = apply(T.RandomRotation(90, 1.0), image, mask, fill=SIX)
     np.testing.assert_array_equal(turned_mask[:, 1:5], np.rot90(mask[:, 1:5]))
     for outside in (np.s_[:, 0], np.s_[:, 5]):
-        assert (turned[outside] == (10, 20, 30)).all() and (turned_mask[outside] == 255).all()
+        assert (turned[outside] == SIX.image).all() and (turned_mask[outside] == 255).all()
 
 
 def test_angles_are_uniform_up_to_the_limit_on_both_sides():
     mask = np.zeros((101, 101), np.uint8)
     mask[50, 90] = 1  # to the right of the centre
-    found = [np.argwhere(turned == 1) for _, turned in draws(T.RandomRotation(30, 1.0), 400, mask[..., None], mask)]
-    angles = [np.degrees(np.arctan2(50 - each[0][0], each[0][1] - 50)) for each in found if len(each)]
+    found = [np.argwhere(turned == 1)
+             for _, turned in draws(T.RandomRotation(30, 1.0), 400, mask[..., None], mask)]
+    angles = [np.degrees(np.arctan2(50 - each[0][0], each[0][1] - 50))
+              for each in found if len(each)]
     assert len(angles) > 250 and -31.5 < min(angles) < -27 and 27 < max(angles) < 31.5
     assert abs(np.mean(angles)) < 3 and 15 < np.std(angles) < 20  # 30 / sqrt(3) = 17.3
-
-
-# Colours and blur.
-
-
-@pytest.mark.parametrize('fields, share, before, after', [
-    ({'brightness': 0.5}, 1.0, (100, 200, 4), (150, 255, 6)),
-    ({'brightness': 0.5}, 0.0, (100, 200, 4), (50, 100, 2)),
-    ({'saturation': 0.5}, 0.0, (200, 100, 100), (200, 150, 150)),
-    ({'saturation': 0.5}, 1.0, (200, 100, 100), (200, 50, 50)),
-    ({'saturation': 1.0}, 0.0, (200, 100, 100), (200, 200, 200)),
-    ({'saturation': 1.0}, 1.0, (200, 50, 50), (200, 0, 0)),
-    ({'hue': 1 / 3}, 1.0, (255, 0, 0), (0, 255, 0)), ({'hue': 1 / 3}, 0.0, (255, 0, 0), (0, 0, 255)),
-    ({'hue': 1 / 6}, 1.0, (0, 0, 255), (255, 0, 255)), ({'hue': 0.5}, 1.0, (200, 100, 100), (100, 200, 200)),
-    ({'hue': 0.5, 'saturation': 1.0}, 0.5, (7, 77, 177), (7, 77, 177))])
-def test_jitter_of_one_colour(fields, share, before, after):
-    image, mask = apply(T.ColorJitter(**{**NONE, **fields}), solid(*before), share=share)
-    np.testing.assert_allclose(image, solid(*after), atol=1)
-    assert image.dtype == np.uint8 and not mask.any()
-
-
-@pytest.mark.parametrize('share, expected', [(0.0, (125, 175)), (0.5, (100, 200)), (1.0, (75, 225))])
-def test_contrast_is_changed_about_the_mean_of_the_picture(share, expected):
-    image = np.array([[[100], [200]]], np.uint8)
-    assert apply(T.ColorJitter(**{**NONE, 'contrast': 0.5}), image, share=share)[0].ravel().tolist() == list(expected)
-
-
-def test_grey_has_neither_hue_nor_saturation_and_other_channels_are_refused():
-    image, _ = apply(T.ColorJitter(0.0, 0.0, 1.0, 0.5, 1.0), solid(90, 90, 90))
-    np.testing.assert_allclose(image, 90, atol=1)
-    for fields in ({'saturation': 0.3}, {'hue': 0.1}):
-        with pytest.raises(InputError, match='transforms.ColorJitter: .*3 channels, these images have 1'):
-            apply(T.ColorJitter(**{**NONE, **fields}), solid(90))
-    assert apply(T.ColorJitter(**{**NONE, 'brightness': 0.5}), solid(90))[0].max() == 135
-
-
-@pytest.mark.parametrize('share, sigma', [(0.0, 0.1), (0.5, 1.05), (1.0, 2.0)])
-def test_blur_is_a_gaussian_of_its_sigma(share, sigma):
-    image = np.zeros((25, 25, 5), np.float32)
-    image[12, 12] = 1
-    weights = np.exp(-np.arange(-12, 13) ** 2 / (2 * sigma ** 2))
-    weights /= weights.sum()
-    blurred, mask = apply(T.RandomBlur(2.0, 1.0), image, share=share)
-    np.testing.assert_allclose(blurred[..., 4], weights[:, None] * weights[None], atol=2e-3)
-    assert not mask.any()
 
 
 # What holds for all.
 
 
 @pytest.mark.parametrize('transform', [
-    T.RandomFlip(0.3, 0.0), T.RandomFlip(0.0, 0.3), T.RandomRotation(90, 0.3), T.ColorJitter(p=0.3), T.RandomBlur(5.0, 0.3)])
+    T.RandomFlip(0.3, 0.0), T.RandomFlip(0.0, 0.3), T.RandomRotation(90, 0.3),
+    T.ColorJitter(p=0.3), T.RandomBlur(5.0, 0.3)])
 def test_each_happens_with_its_probability(transform):
     image = np.random.default_rng(1).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    changed = np.mean([(out != image).any() for out, _ in draws(transform, 1000, image, image[..., 0])])
+    changed = np.mean([(out != image).any()
+                       for out, _ in draws(transform, 1000, image, image[..., 0])])
     assert abs(changed - 0.3) < 0.06
 
 
-ALL = {'scale': T.RandomScale(0.5, 2.0), 'crop': T.RandomCrop((24, 24), tries=3), 'pad': T.RandomCrop((60, 60), 1.0),
-       'flip': T.RandomFlip(0.5, 0.5), 'rotation': T.RandomRotation(30, 1.0), 'blur': T.RandomBlur(2.0, 1.0),
+ALL = {'scale': T.RandomScale(0.5, 2.0), 'crop': T.RandomCrop((24, 24), tries=3),
+       'pad': T.RandomCrop((60, 60), 1.0),
+       'flip': T.RandomFlip(0.5, 0.5), 'rotation': T.RandomRotation(30, 1.0),
+       'blur': T.RandomBlur(2.0, 1.0),
        'jitter': T.ColorJitter(hue=0.2, p=1.0), 'grey jitter': T.ColorJitter(saturation=0.0, p=1.0)}
 
 
 def blocks(height=40, width=56):
     """A mask of large blocks, and an image that shows the mask."""
-    mask = np.random.default_rng(0).integers(0, 2, (height // 8, width // 8)).repeat(8, 0).repeat(8, 1)
+    coarse = np.random.default_rng(0).integers(0, 2, (height // 8, width // 8))
+    mask = coarse.repeat(8, 0).repeat(8, 1)
     return (mask * 100).astype(np.uint8)[..., None].repeat(3, -1), mask.astype(np.uint8)
 
 
@@ -230,29 +194,35 @@ def test_image_and_mask_move_together(name):
     for seed in range(20):
         image, mask = ALL[name](*blocks(), rng=np.random.default_rng(seed), fill=FILL)
         inside = mask != 255
-        # Interpolation blurs the image along the edges of blocks only; a shift by a pixel makes 12 % wrong.
+        # Interpolation blurs the image along the edges of blocks only; a shift by a pixel makes 12
+        # % wrong.
         wrong = np.abs(image[..., 0].astype(int) - 100 * mask) > 50
         assert wrong[inside].mean() < 0.03 and set(np.unique(mask)) <= {0, 1, 255}
 
 
 @pytest.mark.parametrize('axis', [0, 1])
-@pytest.mark.parametrize('transform', [T.RandomRotation(30, 1.0), T.RandomScale(0.7, 0.7), T.RandomScale(1.7, 1.7)])
+@pytest.mark.parametrize('transform', [T.RandomRotation(30, 1.0), T.RandomScale(0.7, 0.7),
+                                       T.RandomScale(1.7, 1.7)])
 def test_image_and_mask_stay_within_half_a_pixel_of_each_other(transform, axis):
     ramp = (2 * np.indices((60, 80))[axis] + 10).astype(np.uint8)  # two grey levels a pixel
-    image, mask = transform(ramp[..., None], ramp, rng=np.random.default_rng(1), fill=Fill((0.0,), 255))
+    image, mask = transform(ramp[..., None], ramp, rng=np.random.default_rng(1),
+                            fill=Fill((0.0,), 255))
     inside = np.s_[8:-8, 8:-8]
-    off = (image[inside][..., 0].astype(float) - mask[inside])[(mask[inside] != 255) & (image[inside][..., 0] >= 10)] / 2
+    off = (image[inside][..., 0].astype(float)
+           - mask[inside])[(mask[inside] != 255) & (image[inside][..., 0] >= 10)] / 2
     assert np.abs(off).max() <= 0.75 and abs(off.mean()) < 0.1
 
 
 @pytest.mark.parametrize('name', ALL)
-@pytest.mark.parametrize('dtype, value_range', [(np.uint16, (0, 65535)), (np.float32, (0, 1)), (np.float32, (-1000, 3000))])
+@pytest.mark.parametrize('dtype, value_range', [(np.uint16, (0, 65535)), (np.float32, (0, 1)),
+                                                (np.float32, (-1000, 3000))])
 def test_the_value_range_changes_nothing_but_the_values(name, dtype, value_range):
     low, high = value_range
     image = np.random.default_rng(2).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     scaled = (low + (high - low) * (image / 255)).astype(dtype)
     fill = Fill((127.0, 0.0, 255.0), 255)
-    scaled_fill = Fill(tuple(low + (high - low) * value / 255 for value in fill.image), 255, (low, high))
+    scaled_fill = Fill(tuple(low + (high - low) * value / 255 for value in fill.image), 255,
+                       (low, high))
     expected, mask = ALL[name](image, blocks()[1], rng=np.random.default_rng(3), fill=fill)
     out, same = ALL[name](scaled, blocks()[1], rng=np.random.default_rng(3), fill=scaled_fill)
     assert out.dtype == dtype
@@ -264,8 +234,10 @@ def test_the_value_range_changes_nothing_but_the_values(name, dtype, value_range
 @pytest.mark.parametrize('name', set(ALL) - {'jitter'})
 @pytest.mark.parametrize('channels', [1, 2, 4, 5, 9])
 def test_every_channel_is_treated_alike(name, channels):
-    image = np.random.default_rng(0).integers(0, 256, (40, 56, 1)).astype(np.uint8).repeat(channels, -1)
-    out, mask = ALL[name](image, blocks()[1], rng=np.random.default_rng(4), fill=Fill((9.0,) * channels, 255))
+    image = np.random.default_rng(0).integers(0, 256,
+                                              (40, 56, 1)).astype(np.uint8).repeat(channels, -1)
+    out, mask = ALL[name](image, blocks()[1], rng=np.random.default_rng(4),
+                          fill=Fill((9.0,) * channels, 255))
     assert out.shape == (*mask.shape, channels)
     np.testing.assert_array_equal(out, out[..., :1].repeat(channels, -1))
 
@@ -278,7 +250,8 @@ def test_overlapping_masks_move_as_each_of_them_alone(name, classes, dtype):
     image, masks = blocks()[0], rng.integers(0, 2, (40, 56, classes)).astype(dtype)
     masks[:4] = 255
     _, together = ALL[name](image, masks, rng=np.random.default_rng(6), fill=FILL)
-    alone = [ALL[name](image, masks[..., i], rng=np.random.default_rng(6), fill=FILL)[1] for i in range(classes)]
+    alone = [ALL[name](image, masks[..., i], rng=np.random.default_rng(6), fill=FILL)[1]
+             for i in range(classes)]
     assert together.dtype == dtype
     np.testing.assert_array_equal(together, np.stack(alone, -1))
 
@@ -297,19 +270,26 @@ def test_flipped_views_pass_every_transform(dtype):
     flipped = image[::-1, ::-1], rng.integers(0, 3, (40, 50)).astype(dtype)[::-1, ::-1]
     copies = tuple(np.ascontiguousarray(part) for part in flipped)
     for transform in ALL.values():
-        results = [transform(*pair, rng=np.random.default_rng(5), fill=FILL) for pair in (flipped, copies)]
+        results = [transform(*pair, rng=np.random.default_rng(5), fill=FILL)
+                   for pair in (flipped, copies)]
         for one, other in zip(*results, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize('name, fields, key', [
-    ('RandomScale', {'low': 0.0}, 'low'), ('RandomScale', {'low': 2.0, 'high': 1.0}, 'low 2 is above high 1'),
+    ('RandomScale', {'low': 0.0}, 'low'),
+    ('RandomScale', {'low': 2.0, 'high': 1.0}, 'low 2 is above high 1'),
     ('RandomScale', {'high': float('inf')}, 'high'), ('RandomCrop', {'size': (0, 3)}, 'size'),
-    ('RandomCrop', {'size': (3,)}, 'size'), ('RandomCrop', {'size': (3, 3), 'max_class_ratio': 0.0}, 'max_class_ratio'),
-    ('RandomCrop', {'size': (3, 3), 'tries': 0}, 'tries'), ('RandomFlip', {'horizontal': 1.5}, 'horizontal'),
-    ('RandomFlip', {'vertical': -0.1}, 'vertical'), ('RandomRotation', {'degrees': 200.0}, 'degrees'),
-    ('RandomRotation', {'p': 2.0}, 'p'), ('RandomBlur', {'sigma': 0.0}, 'sigma'), ('ColorJitter', {'hue': 0.7}, 'hue'),
-    ('ColorJitter', {'brightness': 1.1}, 'brightness'), ('ColorJitter', {'contrast': 'high'}, 'contrast')])
+    ('RandomCrop', {'size': (3,)}, 'size'),
+    ('RandomCrop', {'size': (3, 3), 'max_class_ratio': 0.0}, 'max_class_ratio'),
+    ('RandomCrop', {'size': (3, 3), 'tries': 0}, 'tries'),
+    ('RandomFlip', {'horizontal': 1.5}, 'horizontal'),
+    ('RandomFlip', {'vertical': -0.1}, 'vertical'),
+    ('RandomRotation', {'degrees': 200.0}, 'degrees'),
+    ('RandomRotation', {'p': 2.0}, 'p'), ('RandomBlur', {'sigma': 0.0}, 'sigma'),
+    ('ColorJitter', {'hue': 0.7}, 'hue'),
+    ('ColorJitter', {'brightness': 1.1}, 'brightness'),
+    ('ColorJitter', {'contrast': 'high'}, 'contrast')])
 def test_fields_out_of_range_are_refused(name, fields, key):
     with pytest.raises(InputError, match=rf'^transforms.{name}[.:] ?{key}'):
         getattr(T, name)(**fields)

@@ -1,4 +1,5 @@
-"""The values of black and white are those of the whole data set: implied by all headers, or stated."""
+"""The values of black and white are those of the whole data set: implied by all headers, or
+stated."""
 
 import json
 
@@ -16,12 +17,14 @@ def write(root, stem, dtype, values, split='train'):
     """A .npy image of one channel, whose values are spread over `values`, and a PNG mask."""
     for part in ('images', 'masks'):
         (root / split / part).mkdir(parents=True, exist_ok=True)
-    np.save(root / split / 'images' / f'{stem}.npy', np.linspace(*values, 6).reshape(2, 3, 1).astype(dtype))
+    np.save(root / split / 'images' / f'{stem}.npy',
+            np.linspace(*values, 6).reshape(2, 3, 1).astype(dtype))
     cv2.imwrite(str(root / split / 'masks' / f'{stem}.png'), MASK)
 
 
 def folder(root, **fields):
-    return Folder(str(root), **{'classes': ('a', 'b'), 'channels': 1, 'ignore_index': 255, **fields})
+    return Folder(str(root), **{'classes': ('a', 'b'), 'channels': 1, 'ignore_index': 255,
+                                **fields})
 
 
 @pytest.mark.parametrize('dtypes, value_range, found', [
@@ -39,7 +42,8 @@ def test_the_range_is_decided_once_over_all_splits(tmp_path, dtypes, value_range
     assert [image.max() for image in samples] == expected
 
 
-@pytest.mark.parametrize('dtype, values', [('float32', (-1000, 3000)), ('float64', (0, 1)), ('int16', (-5, 700)),
+@pytest.mark.parametrize('dtype, values',
+                         [('float32', (-1000, 3000)), ('float64', (0, 1)), ('int16', (-5, 700)),
                                            ('int32', (0, 70000))])
 def test_numbers_that_imply_no_range_are_refused_with_the_measured_one(tmp_path, dtype, values):
     write(tmp_path, 'a', dtype, (values[0], 0.5))
@@ -48,7 +52,8 @@ def test_numbers_that_imply_no_range_are_refused_with_the_measured_one(tmp_path,
     with pytest.raises(InputError) as error:
         folder(tmp_path).source('train')
     message = str(error.value)
-    assert 'data.value_range' in message and f'{values[0]:g} to {values[1]:g}' in message and '\n' not in message
+    assert 'data.value_range' in message and f'{values[0]:g} to {values[1]:g}' in message
+    assert '\n' not in message
     assert f'2 of {dtype}' in message and '1 of 8-bit' in message
 
 
@@ -78,7 +83,8 @@ def test_any_number_of_channels(tmp_path, channels):
     data = folder(tmp_path, channels=channels)
     np.testing.assert_array_equal(data.source('train')[0]['image'], image)
     assert data.spec.channels == channels
-    with pytest.raises(InputError, match=f'a.npy: {channels} channels .*data.channels is {channels + 3}'):
+    with pytest.raises(InputError, match=f'a.npy: {channels} channels .*data.channels is '
+                                         f'{channels + 3}'):
         folder(tmp_path, channels=channels + 3).source('train').check_files()
 
 
@@ -98,5 +104,7 @@ def test_a_split_without_a_labelled_pixel_is_refused(tmp_path):
 
 def test_a_void_color_that_is_a_class_is_refused(tmp_path):
     write(tmp_path, 'a', 'uint8', (0, 255))
-    with pytest.raises(InputError, match=r"ignore_color: \(1, 2, 3\) is also the color of the class 'b'"):
-        folder(tmp_path, colors=[[0, 0, 0], [1, 2, 3]], labels={'ignore_color': [1, 2, 3]}).source('train')
+    with pytest.raises(InputError,
+                       match=r"ignore_color: \(1, 2, 3\) is also the color of the class 'b'"):
+        folder(tmp_path, colors=[[0, 0, 0], [1, 2, 3]],
+               labels={'ignore_color': [1, 2, 3]}).source('train')

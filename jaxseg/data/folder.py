@@ -20,13 +20,14 @@ from jaxseg.fields import PositiveInt, check_fields, nearest
 
 # Masks that are decoded to decide how all of them store classes.
 SURVEYED = 32
+NAMES = {'images', 'masks', 'image_suffix', 'mask_suffix'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
     """The user's own images and masks, paired by their stems.
 
-    Layouts, `images` and `masks` being the names of the two folders:
+    Layouts, where `naming` may give the folders `images` and `masks` other names:
       `root/SPLIT/images/STEM.*` and `root/SPLIT/masks/STEM.*`; or `root/images/SPLIT/STEM.*` and
       `root/masks/SPLIT/STEM.*`; or `root/images/STEM.*` and `root/masks/STEM.*` with lists
       `root/SPLIT.txt` of stems, or with `splits={'train': 0.8, 'val': 0.1, 'test': 0.1}`: shares of
@@ -51,8 +52,9 @@ class Folder:
         have masks (H, W, classes) of 0, 1 and void.
       missing_masks: with overlapping masks, 'absent' states that no file for a class means that it
         does not occur in the image; 'refuse' calls it a problem.
-      naming: may hold `image_suffix` and `mask_suffix`, the ends of the stems that pairs do not
-        share: `{'mask_suffix': '_mask'}` pairs a.jpg with a_mask.png.
+      naming: may hold `images` and `masks`, the names of the two folders, `image_suffix` and
+        `mask_suffix`, the ends of the stems that pairs do not share: `{'masks': 'labels',
+        'mask_suffix': '_mask'}` pairs images/a.jpg with labels/a_mask.png.
       labels: options of `jaxseg.data.labels.Labels`.
 
     Raises:
@@ -62,8 +64,6 @@ class Folder:
     """
 
     root: str
-    images: str = 'images'
-    masks: str = 'masks'
     classes: Sequence[str] | None = None
     colors: Sequence[Sequence[int]] | None = None
     ignore_index: int | None = None
@@ -155,9 +155,8 @@ class Folder:
 
     @functools.cached_property
     def _listing(self) -> Listing:
-        _check_names('data.naming', self.naming, {'image_suffix', 'mask_suffix'})
-        suffixes = (self.naming.get('image_suffix', ''), self.naming.get('mask_suffix', ''))
-        return Listing(self._root, self.images, self.masks, suffixes, self.splits, self.split_seed,
+        _check_names('data.naming', self.naming, NAMES)
+        return Listing(self._root, **self.naming, fractions=self.splits, seed=self.split_seed,
                        classes=tuple(self._classes) if self.overlapping else None,
                        absent=self.missing_masks == 'absent')
 
@@ -179,8 +178,7 @@ class Folder:
         root = pathlib.Path(self.root).expanduser()
         if not self.root or not root.is_dir():
             raise InputError(f'data.root: {self.root!r} is no folder; give the folder that holds '
-                             f'{self.images}/ and {self.masks}/, or train/, val/ and test/ with '
-                             f'these two in each')
+                             f'images/ and masks/, or train/, val/ and test/ with these in each')
         return root
 
     @functools.cached_property

@@ -5,7 +5,7 @@ import dataclasses
 import filecmp
 import functools
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxseg.data.decode import IMAGE_SUFFIXES
@@ -54,7 +54,7 @@ class Listing:
     Attributes:
       root: the folder.
       images, masks: names of the folders of images and masks.
-      suffixes: what is taken off the stems of images and of masks before they are paired.
+      image_suffix, mask_suffix: taken off the stems of images and of masks before they are paired.
       fractions, seed: shares of the splits, for `splits.assign_split`.
       classes: with overlapping masks the names of the classes, whose folders hold their masks;
         otherwise None.
@@ -65,7 +65,8 @@ class Listing:
     root: pathlib.Path
     images: str = 'images'
     masks: str = 'masks'
-    suffixes: tuple[str, str] = ('', '')
+    image_suffix: str = ''
+    mask_suffix: str = ''
     fractions: Mapping[str, float] | None = None
     seed: int = 0
     classes: tuple[str, ...] | None = None
@@ -75,7 +76,7 @@ class Listing:
         for key in ('images', 'masks'):
             name = pathlib.PurePath(getattr(self, key))
             if not name.parts or name.is_absolute() or '..' in name.parts:
-                raise InputError(f'data.{key}: {getattr(self, key)!r} is no folder inside '
+                raise InputError(f'data.naming.{key}: {getattr(self, key)!r} is no folder inside '
                                  f'{self.root}; give its name, such as {key!r}')
 
     @functools.cached_property
@@ -106,7 +107,7 @@ class Listing:
                 f'{self._place(split, self.images, "inner")} or {self.root / split}.txt, in the '
                 f'layout of the other splits, or keep all files in {self.root / self.images} and '
                 f'give fractions in data.splits')
-        images = self._files(self._existing(split, 'images'), self.suffixes[0])
+        images = self._files(self._existing(split, 'images'), self.image_suffix)
         masks, mask_problems, skipped = self._masks(self._existing(split, 'masks'), images.by_stem)
         stems, problems = self._chosen(split, sorted(images.by_stem.keys() | masks.keys()))
         pairs = tuple(Pair(images.by_stem[name], masks[name], name) for name in stems
@@ -143,12 +144,15 @@ class Listing:
 
     def _is_list(self, path: pathlib.Path) -> bool:
         folder = self.root / self.images
-        stems = self._files(folder, self.suffixes[0]).by_stem if folder.is_dir() else {}
+        stems = self._files(folder, self.image_suffix).by_stem if folder.is_dir() else {}
         try:
-            return any(resolve_entry(line, stems, self.suffixes) in stems
-                       for line in read_list(path))
+            return any(stem in stems for stem in self._listed(path, stems))
         except InputError:  # Text of another encoding is a note.
             return False
+
+    def _listed(self, path: pathlib.Path, stems: Collection[str]) -> list[str]:
+        suffixes = (self.image_suffix, self.mask_suffix)
+        return [resolve_entry(line, stems, suffixes) for line in read_list(path)]
 
     def _place(self, split: str, folder: str, layout: str) -> pathlib.Path:
         return {'outer': self.root / split / folder, 'inner': self.root / folder / split,
@@ -157,8 +161,8 @@ class Listing:
     def _existing(self, split: str, key: str) -> pathlib.Path:
         place = self._place(split, getattr(self, key), self._layout)
         if not place.is_dir():
-            raise InputError(f'{place}: no such folder; add it, or set data.{key} to the name of '
-                             f'the folder')
+            raise InputError(f'{place}: no such folder; add it, or set data.naming.{key} to its '
+                             f'name')
         return place
 
     @functools.cached_property
@@ -182,7 +186,7 @@ class Listing:
         if lost:
             raise InputError(f'{lost[0]}: no such folder; with overlapping masks each class has a '
                              f'folder of its own in {place}, add it or correct data.classes')
-        found = [self._files(folder, self.suffixes[1]) for folder in folders]
+        found = [self._files(folder, self.mask_suffix) for folder in folders]
         stems = set(images if self.absent else ()).union(*(files.by_stem for files in found))
         masks = {stem: tuple(files.by_stem.get(stem) for files in found) for stem in stems}
         problems = [problem for files in found for problem in files.problems]
@@ -195,8 +199,8 @@ class Listing:
                     if assign_split(stem, self.fractions, self.seed) == split], []
         if self._layout != 'flat':
             return list(stems), []
-        known, path = set(stems), self._text_files[split]
-        listed = [resolve_entry(line, known, self.suffixes) for line in read_list(path)]
+        path = self._text_files[split]
+        listed = self._listed(path, set(stems))
         twice = [stem for stem, count in collections.Counter(listed).items() if count > 1]
         problems = self._problem(twice, 'stems are named twice', path, (), 'keep one of each')
         return list(dict.fromkeys(listed)), problems
@@ -243,7 +247,7 @@ class Listing:
 
     def _images_of(self, split: str) -> dict[str, pathlib.Path]:
         place = self._place(split, self.images, self._layout)
-        files = self._files(place, self.suffixes[0]).by_stem if place.is_dir() else {}
+        files = self._files(place, self.image_suffix).by_stem if place.is_dir() else {}
         stems, _ = self._chosen(split, sorted(files))
         return {stem: files[stem] for stem in stems if stem in files}
 
