@@ -1,4 +1,4 @@
-"""The axis over which a step is mapped, for the layers that need the whole batch."""
+"""The mapped axis of a step, for layers that depend on the whole batch."""
 
 import contextlib
 import contextvars
@@ -9,7 +9,7 @@ _AXIS: contextvars.ContextVar[str | None] = contextvars.ContextVar('mapped_axis'
 
 @contextlib.contextmanager
 def mapped_over(axis: str | None) -> Iterator[None]:
-    """While a step is traced for `pmap`: names the axis that norms and dropout reduce over. Under `jit` there is none."""
+    """Names the axis of the batch while a step is traced for `pmap`; under `jit` there is none."""
     token = _AXIS.set(axis)
     try:
         yield

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import InputError
+from jaxseg.layers.resize import resize_axis
 
 # Wavelengths of the rotations go from 2 pi to this times 2 pi positions; pictures are smaller than texts (RoPE-ViT).
 ROTARY_BASE = 100.0
@@ -50,7 +51,7 @@ class LearnedPosition(nn.Module):
 
 
 def _stretch(table: jax.Array, length: int) -> jax.Array:
-    return jax.image.resize(table, (length, table.shape[1]), 'bilinear', antialias=False)
+    return resize_axis(table[None], length, length / len(table))[0]
 
 
 def rotate_2d(x: jax.Array) -> jax.Array:

@@ -1,0 +1,126 @@
+"""Resizing, padding and pooling against exact values and dense formulas."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.errors import InputError
+from jaxseg.layers.resize import (
+    adaptive_average_pool,
+    downsample,
+    pad_to_multiple,
+    resize_bilinear,
+    upsample_nearest,
+)
+from tests.references import convolutional
+from tests.variables import random
+
+
+def dense_bilinear(x, size, scale):
+    """JAX's own formula, one matrix product an axis."""
+    return jax.image.scale_and_translate(
+        x, (x.shape[0], *size, x.shape[3]), (1, 2), jnp.array(scale, jnp.float32), jnp.zeros(2),
+        'bilinear', antialias=False)
+
+
+def test_bilinear_resizing_has_half_pixel_centres_and_repeats_the_border():
+    x = np.array([0.0, 4.0, 8.0], np.float32)[None, :, None, None]
+    out = resize_bilinear(x, (6, 1), (2, 1))[0, :, 0, 0]
+    np.testing.assert_allclose(out, [0, 1, 3, 5, 7, 8], atol=1e-6)
+    cropped = resize_bilinear(x, (4, 1), (2, 1))[0, :, 0, 0]
+    np.testing.assert_allclose(cropped, out[:4], atol=1e-6)
+    assert resize_bilinear(x, (3, 1), (1, 1)) is x
+
+
+@pytest.mark.parametrize('height, width, size, scale', [
+    (3, 4, (6, 12), (2, 3)), (5, 7, (18, 25), (4, 4)), (4, 6, (9, 10), (2.4, 1.7)),
+    (1, 2, (40, 30), (40, 20)), (5, 5, (7, 5), (1.5, 1)), (6, 6, (3, 2), (0.5, 0.4))])
+def test_bilinear_resizing_has_the_values_and_gradients_of_matrix_products(
+        height, width, size, scale):
+    x = random(2, height, width, 3)
+    expected, expected_vjp_fn = jax.vjp(lambda x: dense_bilinear(x, size, scale), x)
+    found, vjp_fn = jax.vjp(lambda x: resize_bilinear(x, size, scale), x)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    cotangent = random(*found.shape, seed=1)
+    np.testing.assert_allclose(vjp_fn(cotangent)[0], expected_vjp_fn(cotangent)[0], atol=1e-4)
+
+
+def test_bilinear_resizing_computes_in_float32_and_rounds_once_an_axis():
+    x = random(1, 4, 5, 3)
+    out = resize_bilinear(jnp.asarray(x, jnp.bfloat16), (8, 10), (2, 2))
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(out, np.float32), resize_bilinear(x, (8, 10), (2, 2)),
+                               atol=0.03)
+
+
+def _vjp_at_zero(function, x):
+    return lambda cotangent: jax.vjp(function, jnp.zeros(x.shape))[1](cotangent)
+
+
+@pytest.mark.parametrize('direction', ['forward', 'backward'])
+def test_bilinear_resizing_takes_a_few_operations_an_output(direction):
+    """Matrix products would take 2 * 128 operations and more."""
+    x, size = jax.ShapeDtypeStruct((1, 64, 128, 19), jnp.float32), (256, 512)
+    resize = functools.partial(resize_bilinear, size=size, scale=(4, 4))
+    if direction == 'backward':
+        x, resize = jax.eval_shape(resize, x), _vjp_at_zero(resize, x)
+    flops = jax.jit(resize).lower(x).compile().cost_analysis()['flops']
+    assert 2 * size[0] * size[1] * 19 < flops < 6 * size[0] * size[1] * 19
+
+
+def test_nearest_upsampling_repeats_pixels_and_sums_gradients():
+    x = random(2, 2, 3, 4)
+    np.testing.assert_array_equal(upsample_nearest(x, 3), x.repeat(3, 1).repeat(3, 2))
+    weights = random(2, 4, 6, 4)
+    gradient = jax.grad(lambda x: jnp.sum(upsample_nearest(x, 2) * weights))(x)
+    np.testing.assert_allclose(gradient, weights.reshape(2, 2, 2, 3, 2, 4).sum((2, 4)), rtol=1e-5)
+
+
+def test_padding_repeats_the_border_at_the_bottom_and_the_right():
+    x = random(1, 5, 7, 2)
+    expected = np.pad(x, ((0, 0), (0, 3), (0, 1), (0, 0)), 'edge')
+    np.testing.assert_array_equal(pad_to_multiple(x, 4), expected)
+    assert pad_to_multiple(x[:, :4, :4], 4).shape == (1, 4, 4, 2)
+
+
+@pytest.mark.parametrize('factor', [0.5, 0.3, 0.75])
+def test_downsampling_is_the_antialiased_resizing_of_jax_with_sides_rounded_up(factor):
+    x = random(2, 7, 10, 3)
+    out = downsample(x, factor)
+    assert out.shape == (2, *np.ceil(np.array([7, 10]) * factor), 3)
+    np.testing.assert_allclose(out, jax.image.resize(x, out.shape, 'bilinear'), atol=2e-6)
+
+
+def test_downsampling_by_one_returns_the_input_and_refuses_to_enlarge():
+    x = random(1, 2, 2, 1)
+    assert downsample(x, 1.0) is x
+    for factor in (0.0, 1.5):
+        with pytest.raises(InputError, match=rf'model.input_scale: {factor}'):
+            downsample(x, factor)
+
+
+def test_adaptive_pooling_has_the_cells_of_torch():
+    # 5 positions in 3 cells: [0, 2), [1, 4), [3, 5).
+    x = np.array([1, 2, 4, 9, 5], np.float32)[None, :, None, None]
+    np.testing.assert_allclose(adaptive_average_pool(x, (3, 1))[0, :, 0, 0], [1.5, 5, 7], rtol=1e-6)
+    # 2 positions in 3 cells: [0, 1), [0, 2), [1, 2).
+    row = x[:, :2].swapaxes(1, 2)
+    np.testing.assert_allclose(adaptive_average_pool(row, (1, 3))[0, 0, :, 0], [1, 1.5, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 3), (5, 7), (6, 4), (11, 16)])
+def test_adaptive_pooling_equals_the_loop_over_cells(size):
+    x = random(2, 5, 7, 3)
+    expected = convolutional.adaptive_average_pool(x, size)
+    np.testing.assert_allclose(adaptive_average_pool(x, size), expected, atol=1e-6)
+
+
+def test_adaptive_pooling_rounds_once_after_sums_in_float32():
+    x = jnp.asarray(random(1, 7, 11, 32), jnp.bfloat16)
+    expected = convolutional.adaptive_average_pool(x, (2, 3)).astype(jnp.bfloat16)
+    out = adaptive_average_pool(x, (2, 3))
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(np.asarray(out, np.float32), expected.astype(np.float32))
