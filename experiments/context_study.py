@@ -35,13 +35,11 @@ from measure import machine, take_turns, write  # noqa: E402
 
 from experiments.contexts import FAMILIES, contexts  # noqa: E402
 from jaxseg.build import build  # noqa: E402
-from jaxseg.commands.evaluate import score  # noqa: E402
 from jaxseg.commands.train import run  # noqa: E402
 from jaxseg.commands.workdir import open_workdir  # noqa: E402
+from jaxseg.data.pipeline import eval_samples  # noqa: E402
 from jaxseg.explain.receptive_field import effective_receptive_field, radius, save_heatmap  # noqa: E402
-from jaxseg.metrics.confusion import confusion_counts  # noqa: E402
-from jaxseg.training.state import count_parameters  # noqa: E402
-from jaxseg.training.step import make_eval_step  # noqa: E402
+from jaxseg.training.evaluation import evaluate  # noqa: E402
 
 FEATURES = 64
 REDUCED = 90, 120
@@ -65,7 +63,7 @@ def config_of(entry: dict, dataset: str, data: dict) -> dict:
                    context=[entry], decoder=dict(type='unet.UNet', widths=[32])),
         losses=dict(cross_entropy=dict(type='cross_entropy.cross_entropy')),
         optimizer=dict(type='optimizer.adamw', learning_rate=recipe['learning_rate'], weight_decay=1e-4, max_grad_norm=1.0),
-        schedule=dict(type='schedule.cosine', warmup=50), evaluate_every=recipe['steps'], report_every=100)
+        schedule=dict(type='schedule.cosine', warmup=50), evaluate_every=recipe['steps'], eval_batch_size=16, report_every=100)
 
 
 def reduced_camvid(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
@@ -75,8 +73,8 @@ def reduced_camvid(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
     size = REDUCED[::-1]
     for path in sorted(source.glob('*/images/*')):
         out = target / path.parent.parent.name
-        for room in ('images', 'masks'):
-            (out / room).mkdir(parents=True, exist_ok=True)
+        for folder in ('images', 'masks'):
+            (out / folder).mkdir(parents=True, exist_ok=True)
         image = cv2.resize(cv2.imread(str(path)), size, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(out / 'images' / f'{path.stem}.png'), image)
         mask = np.array(Image.open(path.parent.parent / 'masks' / f'{path.stem}.png'))
@@ -97,11 +95,10 @@ def train_row(name: str, dataset: str, data: dict, workdir: pathlib.Path) -> dic
     seconds = time.perf_counter() - started
     opened, source = open_workdir(folder), build('data', data)
     _, variables = opened.variables('latest')
-    step = jax.jit(make_eval_step(model=opened.model, normalize=opened.normalize, count=functools.partial(
-        confusion_counts, classes=len(opened.spec.classes))))
-    confusion = score(step, variables, source=source.source('test'), spec=opened.spec, batch_size=16)
+    confusion = evaluate(functools.partial(opened.parts.inference.predictions, opened.place(variables)),
+                         eval_samples(source.source('test'), spec=opened.spec), opened.parts.task.scores())
     row = dict(dataset=dataset, context=name, family=family, miou=round(confusion.summary()['miou'], 4),
-               parameters=count_parameters(variables['params']), train_seconds=round(seconds))
+               parameters=sum(leaf.size for leaf in jax.tree.leaves(variables['params'])), train_seconds=round(seconds))
     if dataset != 'camvid':
         row['local_ceiling'] = round(source.ceiling('test'), 4)
     if dataset == 'corner':
@@ -114,8 +111,9 @@ def train_row(name: str, dataset: str, data: dict, workdir: pathlib.Path) -> dic
 
 def receptive_field(opened, variables, source) -> np.ndarray:
     """The effective receptive field of the middle, averaged over 32 held-out pictures."""
-    images = opened.normalize(jnp.stack([source[i]['image'] for i in range(32)]))
-    return np.asarray(effective_receptive_field(functools.partial(opened.model.apply, variables, train=False), images))
+    batch = opened.parts.preprocess({'image': jnp.stack([source[i]['image'] for i in range(32)])}, None)
+    return np.asarray(effective_receptive_field(
+        lambda images: opened.parts.model.apply(variables, images, train=False)['logits'], batch['image']))
 
 
 def measure(name: str) -> tuple[float, float]:

@@ -34,9 +34,9 @@ def write_config(folder: pathlib.Path) -> str:
     return str(path)
 
 
-def environment() -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """One device: what is compared bit for bit must not be split."""
-    return {**os.environ, 'JAX_NUM_CPU_DEVICES': '1'}
+    return {**os.environ, 'JAX_NUM_CPU_DEVICES': '1', **more}
 
 
 def start(*arguments: str) -> subprocess.Popen:
@@ -44,8 +44,9 @@ def start(*arguments: str) -> subprocess.Popen:
                             text=True, env=environment())
 
 
-def finish(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, '-m', 'jaxseg', *arguments], capture_output=True, text=True, env=environment())
+def finish(*arguments: str, **more: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, '-m', 'jaxseg', *arguments], capture_output=True, text=True,
+                          env=environment(**more))
 
 
 def write_folder(root: pathlib.Path, count: int = 4):

@@ -1,5 +1,6 @@
 """The files that a run is given and finds: what lies in the way, what is damaged, what must not be overwritten."""
 
+import json
 import pathlib
 import shlex
 import shutil
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 
 from jaxseg.commands import main
+from jaxseg.commands.paths import command
 from jaxseg.commands.predict import find_images
 from jaxseg.commands.train import run
-from jaxseg.commands.workdir import command, open_workdir
+from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
 from jaxseg.training.checkpoint import Checkpoints
 from tests import runs
@@ -97,15 +99,16 @@ def test_a_prediction_leaves_out_hidden_files(tmp_path):
     for file in ('.hidden/in/a.png', '.hidden/in/deep/b.JPG', '.hidden/in/._a.png', '.hidden/in/.cache/c.png'):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(b'')
-    targets = find_images(tmp_path / '.hidden' / 'in')
+    targets, skipped = find_images(tmp_path / '.hidden' / 'in')
+    assert sum(skipped.values()) == 2
     assert [str(target) for target in targets.values()] == ['a', 'deep/b']
 
 
 @pytest.mark.parametrize('argument, words', [
-    ('--config.model.encoder.widths=[8,16]', ['does not fit the model', '(16,) in the model']),
-    ('--config.model.dtype=float8', ["model.dtype: 'float8' is unknown; known: float32"]),
-    ('--config.batch_sise=3', ["run has no field 'batch_sise'", "did you mean 'batch_size'"]),
-    ('--config.eval_batch_size=x', ['config.eval_batch_size: expected int | None']),
+    ('--config.model.encoder.widths=[8,16]', ['does not fit', '(16,) in the config']),
+    ('--config.model.dtype=float8', ['model.dtype', "'float8'", 'float32']),
+    ('--config.batch_sise=3', ['config.batch_sise']),
+    ('--config.eval_batch_size=x', ['config.eval_batch_size']),
 ])
 def test_a_prediction_obeys_overrides_of_the_config(trained, tmp_path, capfd, argument, words):
     write_image(tmp_path / 'a.png')
@@ -124,50 +127,59 @@ def test_a_file_in_the_place_of_a_folder_is_named(trained, tmp_path, capfd, plac
 def test_a_folder_that_takes_no_files_is_named(trained, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr('os.access', lambda *_: False)
     config = runs.write_config(tmp_path)
-    refused(['train', f'--config={config}', f'--workdir={tmp_path}/new'], [f'nothing can be written into {tmp_path};'], capfd)
-    refused(['evaluate', f'--workdir={trained}'], [f'nothing can be written into {trained};'], capfd)
+    refused(['train', f'--config={config}', f'--workdir={tmp_path}/new'], [f'--workdir={tmp_path}/new: {tmp_path} '], capfd)
+    refused(['evaluate', f'--workdir={trained}'], [f'--workdir={trained}: {trained} '], capfd)
 
 
 @pytest.mark.parametrize('content, words', [
     ('{"seed": ', 'not JSON'),
     ('[]', 'holds a list'),
-    ('{}', 'run needs seed'),
-    ('{"sead": 0}', "no field 'sead'"),
-    ('{"seed": "x"}', 'seed: expected int'),
+    ('{}', 'steps'),
+    ('{"sead": 0}', 'config.sead'),
+    ('{"seed": "x"}', 'steps'),
     ('\udcff', 'not JSON'),
 ])
 def test_a_damaged_config_is_named_with_a_remedy(tmp_path, content, words):
     (tmp_path / 'config.json').write_bytes(content.encode(errors='surrogateescape'))
     with pytest.raises(InputError) as error:
         open_workdir(tmp_path)
-    for word in (f'{tmp_path}/config.json is no config of a run', words, 'remove it, and give the experiment again'):
+    for word in (f'{tmp_path}/config.json', words, 'jaxseg train'):
         assert word in str(error.value)
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.parametrize('file', ['dataset.json', 'model.json'])
 @pytest.mark.parametrize('content, words', [
     (None, 'cannot be read'), ('{"classes": ', 'not JSON'), ('[1]', 'holds a list'), ('{}', 'holds nothing')])
-def test_a_damaged_description_is_named_with_a_remedy(trained, tmp_path, content, words):
-    shutil.copy(trained / 'config.json', tmp_path)
-    if content is not None:
-        (tmp_path / 'dataset.json').write_text(content)
+def test_a_damaged_description_is_named_with_a_remedy(trained, tmp_path, file, content, words):
+    for name in ('config.json', 'dataset.json', 'model.json'):
+        shutil.copy(trained / name, tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(content)
     with pytest.raises(InputError) as error:
         open_workdir(tmp_path)
-    for word in (f'{tmp_path}/dataset.json is no description of a data set', words, f'jaxseg train --workdir={tmp_path}'):
+    for word in (f'{tmp_path}/{file}: ', words, f'jaxseg train --workdir={tmp_path}'):
         assert word in str(error.value)
     assert '\n' not in str(error.value)
 
 
 def test_the_remedies_for_damaged_descriptions_work(copied, capfd):
-    anew = [f'--config={runs.write_config(copied.parent)}', *STEPS]
-    for file, arguments in (('config.json', anew), ('dataset.json', [])):
+    again = [f'--config={runs.write_config(copied.parent)}', *STEPS]
+    for file, arguments in (('config.json', again), ('dataset.json', []), ('model.json', []), ('splits.json', None)):
         (copied / file).write_text('{')
-        refused(['evaluate', f'--workdir={copied}'], [str(copied / file)], capfd)
+        if arguments is None:  # evaluation does not need it
+            assert main(['evaluate', f'--workdir={copied}', '--num_images=0']) == 0
+            capfd.readouterr()
+        else:
+            refused(['evaluate', f'--workdir={copied}'], [str(copied / file)], capfd)
         if file == 'config.json':  # its message says to remove it, the other one's to train alone
             (copied / file).unlink()
-        assert main(['train', f'--workdir={copied}', *arguments]) == 0
+        assert main(['train', f'--workdir={copied}', *(arguments or ())]) == 0
         assert 'steps 4 to 4' in capfd.readouterr().out
-        assert open_workdir(copied).config['steps'] == 4
+        assert open_workdir(copied).config.steps == 4
+        json.loads((copied / file).read_text())
 
 
 @pytest.mark.parametrize('damage', [
@@ -203,7 +215,7 @@ def test_what_orbax_itself_finds_is_named(copied):
 def test_the_remedy_for_a_damaged_checkpoint_works(copied, capfd):
     path = copied / 'checkpoints' / '4'
     # Evaluation reads the model only.
-    truncate(path / 'optimizer/manifest.ocdbt')
+    truncate(path / 'training/manifest.ocdbt')
     assert open_workdir(copied).variables('latest')[0] == 4
     refused(['train', f'--workdir={copied}'],
             [f'checkpoint {path} cannot be read', 'remove this folder: the checkpoint before it is used then'], capfd)
@@ -250,16 +262,75 @@ def test_data_that_mean_something_else_are_neither_scored_nor_trained_on(copied,
     refused(['train', f'--workdir={copied}'], ["'nothing'", 'another --workdir'], capfd)
 
 
-def test_pictures_of_some_images_do_not_replace_those_of_the_split(copied):
+def test_images_of_a_part_do_not_replace_those_of_the_split(copied):
     for more in ([], ['--match=test_000001']):
-        assert main(['evaluate', f'--workdir={copied}', '--split=test', '--pictures=1', *more]) == 0
+        assert main(['evaluate', f'--workdir={copied}', '--split=test', '--num_images=1', *more]) == 0
     assert {'test.png', 'test_test_000001.png'} <= {path.name for path in (copied / 'predictions').iterdir()}
 
 
 def test_a_script_gets_the_errors_of_the_command_line(copied, tmp_path):
-    config = open_workdir(copied).config
-    with pytest.raises(InputError, match='steps'):
+    config = open_workdir(copied).config.to_dict()
+    with pytest.raises(InputError, match='^config.steps: '):
         run(**{**config, 'steps': 1e4}, workdir=tmp_path / 'new')
-    with pytest.raises(InputError, match='optimizer.clip: 0'):
-        run(**{**config, 'optimizer': {**config['optimizer'], 'clip': 0}}, workdir=tmp_path / 'new')
+    with pytest.raises(InputError, match='^optimizer.max_grad_norm: 0'):
+        run(**{**config, 'optimizer': {**config['optimizer'], 'max_grad_norm': 0}}, workdir=tmp_path / 'new')
+    with pytest.raises(InputError, match='^workdir: empty'):
+        run(**config, workdir='')
     assert not (tmp_path / 'new').exists()
+
+
+def test_a_run_resumes_only_with_the_samples_that_it_began_with(tmp_path, capfd):
+    runs.write_folder(tmp_path / 'data')
+    data = "--config.data={'type': 'folder.Folder', 'root': '%s'}" % (tmp_path / 'data')
+    arguments = ['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work', data, *STEPS]
+    assert main(arguments) == 0
+    assert main(arguments) == 0
+    moved = tmp_path / 'moved'
+    shutil.copytree(tmp_path / 'data', moved)
+    (moved / 'val/images/0.jpg').rename(moved / 'val/images/new.jpg')
+    (moved / 'val/masks/0.png').rename(moved / 'val/masks/new.png')
+    refused(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}'],
+            ['splits.json', "'val'", '1 are new, 1 are gone'], capfd)
+    shutil.move(moved / 'val/images/new.jpg', moved / 'val/images/0.jpg')
+    shutil.move(moved / 'val/masks/new.png', moved / 'val/masks/0.png')
+    assert main(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}', '--config.steps=6']) == 0
+
+
+def test_an_evaluation_looks_again_when_training_has_replaced_its_checkpoint(copied, monkeypatch):
+    found, find = [], Checkpoints.find
+
+    def vanishing(self, which):
+        found.append(find(self, which))
+        if len(found) == 1:  # as the training does it, between the listing and the reading
+            shutil.rmtree(copied / 'checkpoints' / str(found[0]))
+        return found[-1]
+
+    monkeypatch.setattr(Checkpoints, 'find', vanishing)
+    step, _ = open_workdir(copied).variables('latest')
+    assert (found, step) == ([4, 2], 2)
+
+
+def test_a_file_that_cannot_be_read_or_written_ends_no_prediction(trained, tmp_path, capfd):
+    for name in ('a', 'b', 'c'):
+        write_image(tmp_path / 'in' / f'{name}.png')
+    (tmp_path / 'in' / 'b.png').write_bytes(b'no image')
+    (tmp_path / 'out' / 'a.png').mkdir(parents=True)  # a folder where a mask is to be
+    refused(['predict', f'--workdir={trained}', f'--input={tmp_path}/in', f'--output={tmp_path}/out'],
+            ['2 failed', 'b.png', str(tmp_path / 'out' / 'a')], capfd)
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {'a.png', 'c.png', 'c_overlay.png'}
+
+
+def test_names_that_a_terminal_cannot_show_end_no_job(tmp_path):
+    result = runs.finish('inspect', f'--config={runs.write_config(tmp_path)}', f'--output={tmp_path}/\u00e9\u6f22',
+                         PYTHONIOENCODING='ascii')
+    assert result.returncode == 0 and '\\xe9\\u6f22' in result.stdout, result.stderr
+
+
+def test_scores_are_written_before_anything_is_printed(copied, monkeypatch):
+    def broken(*_, **__):
+        raise BrokenPipeError(32, 'Broken pipe')
+
+    monkeypatch.setattr('builtins.print', broken)
+    with pytest.raises(BrokenPipeError):
+        main(['evaluate', f'--workdir={copied}', '--num_images=0'])
+    assert (copied / 'evaluation_val.json').is_file()

@@ -17,7 +17,8 @@ def test_every_layer_builds_and_gives_logits_at_image_size(name):
     assert family in FAMILIES
     model = build('model', context_study.config_of(entry, 'camvid', {})['model'], classes=11)
     images = jax.ShapeDtypeStruct((2, *context_study.REDUCED, 3), jnp.float32)
-    logits, _ = jax.eval_shape(lambda images: model.init_with_output(jax.random.key(0), images, train=False), images)
+    outputs, _ = jax.eval_shape(lambda images: model.init_with_output(jax.random.key(0), images, train=False), images)
+    logits = outputs['logits']
     assert (logits.shape, logits.dtype) == ((2, *context_study.REDUCED, 11), jnp.float32)
 
 

@@ -1,6 +1,5 @@
 """Every experiment builds, and its step traces at its real size; the notebook runs from top to bottom."""
 
-import functools
 import json
 import os
 import pathlib
@@ -9,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxseg.build import build, build_losses, check_call
+from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.train import run
-from jaxseg.data.device_transforms import normalize
-from jaxseg.training.state import count_parameters, make_init
-from jaxseg.training.step import make_train_step
+from jaxseg.commands.assemble import assemble
+from jaxseg.commands.run_config import RunConfig
+from jaxseg.data.spec import DatasetSpec
+from jaxseg.training.layout import init_key, step_key
 
 ROOT = pathlib.Path(__file__).parents[1]
 PARAMETERS = {
@@ -26,23 +25,24 @@ PARAMETERS = {
 
 @pytest.mark.parametrize('name', PARAMETERS)
 def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
-    config = configs.from_file(str(ROOT / 'experiments' / f'{name}.py'))
-    check_call(run, {**config, 'workdir': 'w'}, 'config')
-    classes, (height, width) = (11, config['transforms'][1]['size']) if 'camvid' in name else (5, (64, 96))
-    model = build('model', config['model'], classes=classes)
-    schedule = build('schedule', config['schedule'], steps=config['steps'])
-    optimizer = build('optimizer', config['optimizer'], schedule=schedule)
-    build('transforms', config['transforms'])
-    step = make_train_step(model=model, losses=build_losses(config['losses']), optimizer=optimizer, schedule=schedule, seed=0,
-                           normalize=functools.partial(normalize, mean=(0.5,) * 3, std=(0.25,) * 3))
-    state = jax.eval_shape(make_init(model, optimizer, (height, width, 3)), 0)
-    assert count_parameters(state.params) == PARAMETERS[name]
-    shape = (config['batch_size'], height, width)
+    config = RunConfig.from_mapping(configs.from_file(str(ROOT / 'experiments' / f'{name}.py')))
+    classes, (height, width) = (11, config.transforms[1]['size']) if 'camvid' in name else (5, (64, 96))
+    spec = DatasetSpec('data', tuple(map(str, range(classes))))
+    parts = assemble(config, spec, {'mean': spec.mean, 'std': spec.std, 'value_range': spec.value_range})
+    schedule = build('schedule', config.schedule, steps=config.steps)
+    optimizer = build('optimizer', config.optimizer, schedule=schedule)
+    build('transforms', config.transforms)
+    algorithm = build('algorithm', config.algorithm, model=parts.model, task=parts.task, optimizer=optimizer,
+                      preprocess=parts.preprocess, axis_name=None)
+    shape = (config.batch_size, height, width)
     batch = {'image': jax.ShapeDtypeStruct((*shape, 3), jnp.uint8), 'label': jax.ShapeDtypeStruct(shape, jnp.int32),
              'valid': jax.ShapeDtypeStruct(shape, bool)}
-    after, metrics = jax.eval_shape(step, state, batch)
+    state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
+    assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == PARAMETERS[name]
+    after, metrics = jax.eval_shape(lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, batch)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
-    assert set(metrics) == {'loss', 'gradient_norm', 'learning_rate', *config['losses']}
+    assert set(metrics) == {'loss', 'gradient_norm', 'learning_rate', *config.losses}
+    assert jax.tree.structure(parts.variables((height, width, 3))) == jax.tree.structure(algorithm.variables(state))
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::RuntimeWarning', 'ignore::ResourceWarning')

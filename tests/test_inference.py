@@ -1,20 +1,25 @@
-"""Whole images through a model: what is taken, what is refused, what comes back."""
+"""One image through a model: what is taken, what is refused, what comes back."""
 
 import numpy as np
 import pytest
 
 from jaxseg.errors import InputError
-from jaxseg.inference.whole import Predictor
+from jaxseg.inference.predictor import Predictor
 
 
-def predictor(channels: int, classes: int = 3) -> Predictor:
-    """Class 1 where the first channel is above 100, else class 0; images grow by one row and two columns."""
-    def probabilities_of(variables, images):
-        assert images.shape[1:] == (6, 9, channels)
-        bright = images[..., 0] > 100
-        return np.eye(classes, dtype=np.float32)[bright.astype(int)]
+class Bright:
+    """Class 1 where the first channel is above 100, else class 0."""
 
-    return Predictor(probabilities_of, None, lambda image: np.pad(image, ((0, 1), (0, 2), (0, 0))), channels)
+    def predictions(self, variables, images):
+        for key, image in images:
+            yield key, (image[..., 0] > 100).astype(np.uint8)
+
+    def probabilities(self, variables, image):
+        return np.eye(3, dtype=np.float32)[(image[..., 0] > 100).astype(int)]
+
+
+def predictor(channels: int, dtype: str = 'uint8') -> Predictor:
+    return Predictor(Bright(), None, channels, dtype)
 
 
 def test_a_mask_is_of_the_size_of_its_image():
@@ -23,13 +28,13 @@ def test_a_mask_is_of_the_size_of_its_image():
     mask = predictor(3)(image)
     assert (mask.shape, mask.dtype, mask.sum(), mask[2, 3]) == ((5, 7), np.uint8, 1, 1)
     assert predictor(3).probabilities(image).shape == (5, 7, 3)
-    assert predictor(3, classes=300)(image).dtype == np.uint16
-    np.testing.assert_array_equal(predictor(3)(image.astype(np.uint16)), mask)
+    np.testing.assert_array_equal(predictor(3, 'uint16')(image.astype(np.uint16)), mask)
 
 
 def test_an_image_of_one_channel_may_come_without_its_axis():
     grey = np.arange(35, dtype=np.uint8).reshape(5, 7) * 7
     np.testing.assert_array_equal(predictor(1)(grey), predictor(1)(grey[..., None]))
+    np.testing.assert_array_equal(predictor(1).probabilities(grey), predictor(1).probabilities(grey[..., None]))
 
 
 @pytest.mark.parametrize('channels, image, words', [
@@ -38,7 +43,7 @@ def test_an_image_of_one_channel_may_come_without_its_axis():
     (1, np.zeros((5, 7, 3), np.uint8), ['takes (height, width, 1)']),
     (3, np.zeros((1, 5, 7, 3), np.uint8), ['takes (height, width, 3)']),
     (3, np.zeros((0, 7, 3), np.uint8), ['image of shape (0, 7, 3)']),
-    (3, np.zeros((5, 7, 3), np.float32), ['float32', 'uint8 (0-255) or uint16', '(255 * image).round().astype(np.uint8)']),
+    (3, np.zeros((5, 7, 3), np.float32), ['float32', 'uint8 (0-255)', '(255 * image).round().astype(np.uint8)']),
     (3, np.zeros((5, 7, 3), np.int64), ['int64', 'image.astype(np.uint8)']),
     (3, np.zeros((5, 7, 3), bool), ['bool']),
 ])
@@ -46,3 +51,12 @@ def test_an_image_of_another_kind_is_refused_with_the_way_to_convert_it(channels
     with pytest.raises(InputError) as error:
         predictor(channels)(image)
     assert all(word in str(error.value) for word in words) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('dtype, image, words', [
+    ('uint16', np.zeros((5, 7, 3), np.uint8), ['uint8', 'uint16']), ('uint8', np.zeros((5, 7, 3), np.uint16), ['uint16', 'uint8']),
+    ('float32', np.full((5, 7, 3), np.nan, np.float32), ['NaN']), ('float32', np.zeros((5, 7, 3), np.uint8), ['float32'])])
+def test_an_image_must_be_as_the_training_data_were(dtype, image, words):
+    with pytest.raises(InputError) as error:
+        predictor(3, dtype).probabilities(image)
+    assert all(word in str(error.value) for word in words)

@@ -1,6 +1,7 @@
 """Runs that are killed, stopped, or end in numbers that are none."""
 
 import signal
+import subprocess
 import sys
 import time
 
@@ -46,8 +47,8 @@ def test_a_run_that_is_stopped_ends_with_the_parameters_of_an_undisturbed_one(tm
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == 130
-        assert f'go on with: jaxseg train --workdir={tmp_path}/work' in out
+        assert process.returncode == 130  # also for SIGTERM: the run is saved and can continue
+        assert f'continue with: jaxseg train --workdir={tmp_path}/work' in out
         stopped = int(out.split('stopped and saved step ')[1].split(';')[0])
         assert parameters(tmp_path / 'work')[0] == stopped < 60
     again = runs.finish(*command)
@@ -63,7 +64,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_batch(tmp_path):
     config = runs.write_config(tmp_path)
     result = runs.finish('train', f'--config={config}', f'--workdir={tmp_path}/work', '--config.optimizer.learning_rate=1e30')
     assert result.returncode == 1
-    assert 'the loss is not finite' in result.stderr and 'train_0000' in result.stderr and 'learning rate' in result.stderr
+    assert 'the loss is not finite' in result.stderr and 'train_0000' in result.stderr and 'learning_rate' in result.stderr
     assert 'Traceback' not in result.stderr
 
 
@@ -73,7 +74,46 @@ def test_a_training_run_imports_neither_tensorflow_nor_torch(tmp_path):
             f'"--config.steps=4"]) == 0\n'
             f'assert main(["evaluate", "--workdir={tmp_path}/work"]) == 0\n'
             f'assert not {{"tensorflow", "torch"}} & set(sys.modules)\n')
-    import subprocess
-
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=runs.environment())
     assert result.returncode == 0, result.stderr
+
+
+def send_when(process: subprocess.Popen, text: str, *signals: int) -> tuple[int, str, str]:
+    """Sends signals once a line of the output holds a text; returns status, output and errors."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            for number in signals:
+                process.send_signal(number)
+                time.sleep(0.2)
+            break
+    out, error = process.communicate(timeout=120)
+    return process.returncode, ''.join(lines) + out, error
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_last_save_loses_nothing_and_ends_as_a_finished_run(tmp_path, number):
+    process = runs.start('train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work')
+    status, out, error = send_when(process, 'step 12/12  validation', number)
+    assert (status, 'Traceback' in error) == (0, False), error
+    assert 'done: ' in out and parameters(tmp_path / 'work')[0] == 12
+    assert not list((tmp_path / 'work' / 'checkpoints').glob('*tmp*'))
+
+
+def test_a_second_signal_ends_the_run_at_once(tmp_path):
+    process = runs.start('train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
+                         '--config.steps=100000', '--config.evaluate_every=100000', '--config.report_every=1')
+    # Stopped in the middle: it cannot serve the first signal before the second has come.
+    status, _, error = send_when(process, 'step 3/', signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT)
+    assert status in (130, 143) and 'Traceback' not in error
+
+
+@pytest.mark.parametrize('number, status', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_first_step_ends_in_one_line(tmp_path, number, status):
+    process = runs.start('train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work')
+    time.sleep(1.0)  # it imports JAX, which takes longer
+    process.send_signal(number)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == status, error
+    assert error.strip().count('\n') == 0 and 'interrupted' in error

@@ -26,10 +26,11 @@ from measure import machine, take_turns, write  # noqa: E402
 
 from jaxseg.build import build, build_losses  # noqa: E402
 from jaxseg.commands import config as configs  # noqa: E402
+from jaxseg.tasks.semantic import Semantic  # noqa: E402
+from jaxseg.training.layout import init_key, step_key  # noqa: E402
 from jaxseg.training.optimizer import adamw  # noqa: E402
 from jaxseg.training.schedule import constant  # noqa: E402
-from jaxseg.training.state import make_init  # noqa: E402
-from jaxseg.training.step import make_train_step  # noqa: E402
+from jaxseg.training.supervised import Supervised  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLASSES = 11
@@ -43,15 +44,15 @@ COLUMNS = ('model', 'library', 'work', 'batch', 'height', 'width', 'milliseconds
 def jax_works(model_config: dict, images: np.ndarray, labels: np.ndarray) -> dict[str, tuple[Callable, float, float]]:
     """`{work: (function of nothing, compile seconds, temporary MiB)}` for the forward pass and the train step."""
     model = build('model', model_config, classes=CLASSES)
-    schedule = constant(steps=1000)
-    rule = adamw(learning_rate=1e-3, schedule=schedule)
+    rule = adamw(learning_rate=1e-3, schedule=constant(steps=1000))
     losses = build_losses({'cross_entropy': {'type': 'cross_entropy.cross_entropy'}})
-    state = make_init(model, rule, images.shape[1:])(0)
-    step = make_train_step(model=model, losses=losses, optimizer=rule, schedule=schedule, normalize=lambda x: x, seed=0)
+    algorithm = Supervised(model, Semantic(tuple(map(str, range(CLASSES))), losses, False), lambda batch, key: batch, rule)
     batch = {'image': jnp.asarray(images), 'label': jnp.asarray(labels), 'valid': jnp.ones(labels.shape, bool)}
+    state = jax.jit(lambda batch: algorithm.init(init_key(0), batch))(batch)
     works = {
-        'forward': (lambda state, batch: model.apply(state.variables, batch['image'], train=False), (state, batch)),
-        'train step': (step, (state, batch)),
+        'forward': (lambda state, batch: model.apply(algorithm.variables(state), batch['image'], train=False)['logits'],
+                    (state, batch)),
+        'train step': (lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), (state, batch)),
     }
     found = {}
     for work, (function, inputs) in works.items():
