@@ -78,7 +78,7 @@ def test_every_circle_is_far_from_its_cue(kind):
 
 
 def test_another_class_changes_the_squares_and_nothing_else(monkeypatch):
-    """With both squares in one colour, no pixel depends on the classes."""
+    """With both squares in one color, no pixel depends on the classes."""
     same, plain = {}, {}
     for colors, kept in ((CUE_COLORS, plain), ((CUE_COLORS[0],) * 3, same)):
         monkeypatch.setattr('jaxseg.data.synthetic.CUE_COLORS', colors)

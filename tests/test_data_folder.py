@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from jaxseg.data.folder import Folder
-from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
 CAMVID = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'camvid'
@@ -46,11 +45,11 @@ def test_rgb_images_of_lossless_types_come_as_they_are(tmp_path, suffix):
 
 def test_grey_rgba_palette_and_one_bit_images_become_three_channels(tmp_path):
     grey = picture(shape=(8, 12))
-    colours = Image.fromarray(picture()).quantize(16)
+    colors = Image.fromarray(picture()).quantize(16)
     cases = {
         'grey': (Image.fromarray(grey), grey[..., None].repeat(3, -1)),
         'rgba': (Image.fromarray(picture(shape=(8, 12, 4))), picture(shape=(8, 12, 4))[..., :3]),
-        'palette': (colours, np.array(colours.convert('RGB'))),
+        'palette': (colors, np.array(colors.convert('RGB'))),
         'bits': (Image.fromarray(grey > 99), (grey > 99)[..., None].repeat(3, -1) * np.uint8(255)),
     }
     for name, (image, _) in cases.items():
@@ -75,12 +74,12 @@ def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
     known = np.where(MASK == 255, 0, MASK)
     palette = Image.fromarray(known)
     palette.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])
-    colours = np.array([RED, GREEN, BLUE], np.uint8)[known]
-    alpha = np.dstack([colours, np.full(known.shape, 255, np.uint8)])
+    colors = np.array([RED, GREEN, BLUE], np.uint8)[known]
+    alpha = np.dstack([colors, np.full(known.shape, 255, np.uint8)])
     ways = {'indices': {'palette': palette, 'deep': known.astype(np.uint16),
                         'grey_as_rgb': known[..., None].repeat(3, -1)},
-            'colors': {'rgb': colours, 'rgba': alpha,
-                       'same_palette': Image.fromarray(colours).quantize(3)}}
+            'colors': {'rgb': colors, 'rgba': alpha,
+                       'same_palette': Image.fromarray(colors).quantize(3)}}
     for encoding, masks in ways.items():
         for stem, mask in masks.items():
             write(tmp_path / encoding, image=picture(), mask=mask, stem=stem)
@@ -234,7 +233,7 @@ def test_options_that_do_not_exist_are_named(tmp_path):
     ({'colors': 'red'}, '.colors', "'red'"), ({'colors': [1, 2, 3]}, '.colors', '1 is no color'),
     ({'colors': ['red', 'green', 'blue']}, '.colors', "'red' is no color"),
     ({'colors': [RED, GREEN, [0, 0, 256]]}, '.colors', '[0, 0, 256] is no color'),
-    ({'colors': [RED, GREEN]}, '2 colours', '3 classes'),
+    ({'colors': [RED, GREEN]}, '2 colors', '3 classes'),
     ({'colors': [RED, GREEN, RED]}, 'colors', '(255, 0, 0) occurs twice'),
     ({'mean': [123.7, 116.3, 103.5]}, '.mean', '[123.7, 116.3, 103.5]'),
     ({'mean': 0.5}, '.mean', '0.5'),
@@ -252,30 +251,6 @@ def test_a_dataset_json_that_cannot_be_used_is_refused(tmp_path, text, key, valu
         Folder(str(tmp_path)).source('train')
     message = str(error.value)
     assert '\n' not in message and key in message and value in message
-
-
-@pytest.mark.parametrize('fields, key', [
-    ({'value_range': [255, 0]}, 'value_range'), ({'value_range': [0, float('inf')]}, 'value_range'),
-    ({'value_range': [0]}, 'value_range'), ({'overlapping': 1}, 'overlapping'),
-    ({'overlapping': True, 'ignore_index': 1}, 'ignore_index'),
-    ({'mean': [], 'std': []}, '0 means')])
-def test_a_description_that_cannot_be_is_refused(fields, key):
-    with pytest.raises(InputError, match=key):
-        DatasetSpec('toys', ('a',), **fields)
-
-
-def test_the_fill_is_the_mean_in_pixel_values():
-    spec = DatasetSpec('toys', ('a', 'b'), mean=(0.5, 0.25), std=(1.0, 1.0), ignore_index=9,
-                       value_range=(-1000, 3000))
-    assert spec.fill == ((1000.0, 0.0), 9, (-1000.0, 3000.0))
-
-
-def test_a_description_is_written_whole_and_in_utf_8(tmp_path):
-    spec = DatasetSpec('straße', ('Himmel', '空'), overlapping=True, value_range=(0, 65535))
-    spec.save(tmp_path / 'dataset.json')
-    assert DatasetSpec.load(tmp_path / 'dataset.json') == spec
-    assert '空' in (tmp_path / 'dataset.json').read_bytes().decode('utf-8')
-    assert [path.name for path in tmp_path.iterdir()] == ['dataset.json']
 
 
 def test_a_name_for_the_classes_on_the_command_line_is_not_taken_apart(tmp_path):

@@ -79,6 +79,7 @@ def test_a_missing_mask_is_a_problem_unless_it_means_absence(tmp_path):
     assert '1 images have no mask in ' in problems[0] and ': c;' in problems[0]
     assert "1 images have no mask of class 'dog'" in problems[1] and ': b;' in problems[1]
     assert "data.missing_masks='absent'" in problems[1]
+    assert flat(tmp_path).paired('train').names == ('a',)
     source = flat(tmp_path, missing_masks='absent').source('train')
     source.check_files()
     expected = {'a': np.stack([CAT, DOG], -1), 'b': np.stack([CAT, 0 * DOG], -1),

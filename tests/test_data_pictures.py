@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data.pictures import save_index_png
+from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_index_png
 from jaxseg.data.spec import DatasetSpec
 
 SPEC = DatasetSpec('toys', ('a', 'b', 'c'))
@@ -28,3 +28,22 @@ def test_more_than_256_classes_have_16_bits(tmp_path):
     with Image.open(tmp_path / 'a.png') as saved, Image.open(tmp_path / 'b.png') as zeros:
         np.testing.assert_array_equal(np.array(saved), mask)
         assert zeros.mode == saved.mode == 'I;16'
+
+
+def test_pictures_of_masks(tmp_path):
+    mask = np.array([[0, 1], [2, 255]], np.uint8).repeat(4, 0).repeat(4, 1)
+    save_index_png(tmp_path / 'a.png', mask, SPEC)
+    with Image.open(tmp_path / 'a.png') as saved:
+        np.testing.assert_array_equal(np.array(saved), mask)
+        assert np.array(saved.convert('RGB'))[0, 7].tolist() == list(SPEC.colors[1])
+    deep = mask.astype(np.uint16) * 300
+    save_index_png(tmp_path / 'b.png', deep, SPEC)
+    with Image.open(tmp_path / 'b.png') as saved:
+        np.testing.assert_array_equal(np.array(saved), deep)
+    image = np.full((8, 8, 3), 100, np.uint8)
+    shown = overlay(image, mask, SPEC)
+    assert shown[1, 6].tolist() == [round((100 + c) / 2) for c in SPEC.colors[1]]
+    assert shown[6, 6].tolist() == [100] * 3
+    for channels, dtype in ((1, np.uint8), (5, np.uint16)):
+        assert as_rgb(np.zeros((8, 8, channels), dtype)).shape == (8, 8, 3)
+    assert contact_sheet([shown] * 5, list('abcde'), SPEC).size[0] == 4 * 8

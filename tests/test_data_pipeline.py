@@ -1,46 +1,45 @@
-"""Transforms move image and mask together; batches depend on (seed, step) only; evaluation counts every pixel once."""
+"""Batches depend on (seed, step) only, evaluation gives every sample once at its own size, and
+sizes that make no batch show before training."""
 
 import itertools
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg.data import transforms as T
-from jaxseg.data.device_transforms import normalize
-from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_index_png
-from jaxseg.data.pipeline import eval_batches, padded_size, train_batches
-from jaxseg.data.spec import DatasetSpec, Fill, distinct_colors
+from jaxseg.data.pipeline import AHEAD, check_batches, eval_samples, train_batches
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
 SPEC = DatasetSpec('toys', ('a', 'b', 'c'), mean=(0.5,) * 3, std=(0.25,) * 3)
-FILL = Fill((127.0, 127.0, 127.0), 255)
 
 
 class Pictures:
     """Samples whose pixels all hold their index."""
 
-    def __init__(self, count, sizes=((8, 10),)):
-        self.count, self.sizes = count, sizes
+    def __init__(self, count, shapes=((8, 10),)):
+        self.count, self.shapes = count, shapes
 
     def __len__(self):
         return self.count
 
     def __getitem__(self, i):
-        size = self.sizes[i % len(self.sizes)]
+        size = self.shapes[i % len(self.shapes)]
         mask = np.full(size, i % 3, np.uint8)
         mask[0] = 255
         return {'image': np.full((*size, 3), i, np.uint8), 'mask': mask, 'name': f'p{i}'}
 
 
 def stream(count=5, source=None, **options):
-    options = {'transforms': (T.RandomFlip(), T.RandomRotation(20, 1.0)), 'batch_size': 4, 'seed': 1, **options}
+    options = {'transforms': (T.RandomFlip(), T.RandomRotation(20, 1.0)), 'batch_size': 4,
+               'seed': 1, **options}
     source = Pictures(6) if source is None else source
     return list(itertools.islice(train_batches(source, spec=SPEC, **options), count))
 
 
 def same(one, other):
-    return all(a['name'] == b['name'] and all((a[key] == b[key]).all() for key in ('image', 'label', 'valid'))
+    return all(a['name'] == b['name']
+               and all((a[key] == b[key]).all() for key in ('image', 'label', 'valid'))
                for a, b in zip(one, other, strict=True))
 
 
@@ -70,8 +69,10 @@ def test_two_processes_share_each_batch_of_one():
 
 def test_void_becomes_valid_and_a_small_set_fills_a_batch():
     batch, = stream(1, transforms=(), batch_size=8)
-    assert batch['image'].dtype == np.uint8 and batch['label'].dtype == np.int32 and batch['valid'].dtype == bool
-    assert not batch['valid'][:, 0].any() and batch['valid'][:, 1:].all() and not batch['label'][:, 0].any()
+    types = {key: batch[key].dtype for key in ('image', 'label', 'valid')}
+    assert types == {'image': np.uint8, 'label': np.int32, 'valid': bool}
+    assert not batch['valid'][:, 0].any() and batch['valid'][:, 1:].all()
+    assert not batch['label'][:, 0].any()
     for name, image, label in zip(batch['name'], batch['image'], batch['label'], strict=True):
         assert (image == int(name[1:])).all() and (label[1:] == int(name[1:]) % 3).all()
 
@@ -83,68 +84,65 @@ def test_problems_in_the_stream_keep_their_message():
         stream(1, source=Pictures(0))
 
 
-def test_evaluation_yields_every_pixel_once_in_few_shapes():
-    sizes = [(20 + i, 90 - i) for i in range(40)]
-    batches = list(eval_batches(Pictures(40, sizes), spec=SPEC, batch_size=4))
-    names = [name for batch in batches for name in batch['name'] if name]
-    assert sorted(names) == sorted(f'p{i}' for i in range(40))
-    assert len({batch['image'].shape for batch in batches}) <= 4
-    assert sum(batch['valid'].sum() for batch in batches) == sum((h - 1) * w for h, w in sizes)
-    for batch in batches:
-        for name, valid, size in zip(batch['name'], batch['valid'], batch['size'], strict=True):
-            assert not valid[size[0]:].any() and not valid[:, size[1]:].any() and valid.any() == bool(name)
+def test_overlapping_masks_make_labels_of_each_class():
+    spec = DatasetSpec('toys', ('a', 'b'), mean=(0.5,), std=(0.25,), overlapping=True)
+    mask = np.zeros((4, 5, 2), np.uint8)
+    mask[..., 1], mask[0, 0] = 1, 255
+
+    class Overlapping(Pictures):
+        def __getitem__(self, i):
+            return {'image': np.zeros((4, 5, 1), np.uint8), 'mask': mask, 'name': f'p{i}'}
+
+    batch = next(train_batches(Overlapping(2), spec=spec, transforms=(), batch_size=2, seed=0))
+    sample = next(eval_samples(Overlapping(2), spec=spec))
+    assert batch['label'].shape == batch['valid'].shape == (2, 4, 5, 2)
+    for label, valid in ((batch['label'][1], batch['valid'][1]),
+                         (sample['label'], sample['valid'])):
+        np.testing.assert_array_equal(valid, mask != 255)
+        np.testing.assert_array_equal(label, np.where(mask == 255, 0, mask))
 
 
-def test_the_ladder_of_sizes_is_short_and_close():
-    assert padded_size(1, 32) == (32, 32)
-    assert padded_size(360, 480) == (384, 480)
-    assert padded_size(513, 1025) == (576, 1152)
-    sides = {padded_size(side, 1)[0] for side in range(257, 4097)}
-    assert len(sides) == 32
-    assert all(side <= padded_size(side, 1)[0] <= side * 9 / 8 + 1 for side in range(257, 4097))
+def test_evaluation_yields_every_sample_once_at_its_own_size():
+    sizes = [(20 + i, 90 - i) for i in range(3 * AHEAD)]
+    samples = list(eval_samples(Pictures(len(sizes), sizes), spec=SPEC))
+    assert [sample['name'] for sample in samples] == [f'p{i}' for i in range(len(sizes))]
+    assert [sample['index'] for sample in samples] == list(range(len(sizes)))
+    for i, sample in enumerate(samples):
+        assert sample['image'].shape == (*sizes[i], 3) and (sample['image'] == i).all()
+        assert not sample['valid'][0].any() and sample['valid'][1:].all()
+        assert (sample['label'][1:] == i % 3).all()
 
 
-def test_normalising_by_hand():
-    image = np.array([0, 255, 51], np.uint8).reshape(1, 1, 1, 3)
-    np.testing.assert_allclose(normalize(jnp.asarray(image), (0.5, 0.5, 0.2), (0.5, 0.25, 1.0)).ravel(), [-1, 2, 0], atol=1e-6)
-    deep = np.array([65535], np.uint16).reshape(1, 1, 1, 1)
-    np.testing.assert_allclose(normalize(jnp.asarray(deep), (0.5,), (0.5,)).ravel(), [1], atol=1e-6)
+def test_an_evaluation_that_stops_early_decodes_only_a_few_ahead():
+    read = []
+
+    class Counted(Pictures):
+        def __getitem__(self, i):
+            read.append(i)
+            return super().__getitem__(i)
+
+    samples = eval_samples(Counted(100), spec=SPEC)
+    next(samples)
+    samples.close()
+    assert len(read) <= AHEAD + 1
 
 
-def test_pictures_of_masks(tmp_path):
-    from PIL import Image
+@pytest.mark.parametrize('transforms, sizes, good', [
+    ((), {(8, 10)}, True), ((), {(8, 10), (9, 10)}, False),
+    ((T.RandomFlip(),), {(8, 10), (9, 10)}, False),
+    ((T.RandomCrop((6, 6)),), {(8, 10), (3, 40)}, True),
+    ((T.RandomScale(0.5, 2.0),), {(8, 10)}, False),
+    ((T.RandomScale(0.5, 2.0), T.RandomCrop((6, 6))), {(8, 10)}, True)])
+@pytest.mark.parametrize('value_range', [(0.0, 255.0), (-1000.0, 3000.0)])
+def test_sizes_that_make_no_batch_show_before_training(transforms, sizes, good, value_range):
+    class Sized(Pictures):
+        def sizes(self):
+            return sizes
 
-    mask = np.array([[0, 1], [2, 255]], np.uint8).repeat(4, 0).repeat(4, 1)
-    save_index_png(tmp_path / 'a.png', mask, SPEC)
-    with Image.open(tmp_path / 'a.png') as saved:
-        np.testing.assert_array_equal(np.array(saved), mask)
-        assert np.array(saved.convert('RGB'))[0, 7].tolist() == list(SPEC.colors[1])
-    deep = mask.astype(np.uint16) * 300
-    save_index_png(tmp_path / 'b.png', deep, SPEC)
-    with Image.open(tmp_path / 'b.png') as saved:
-        np.testing.assert_array_equal(np.array(saved), deep)
-    image = np.full((8, 8, 3), 100, np.uint8)
-    shown = overlay(image, mask, SPEC)
-    assert shown[1, 6].tolist() == [round((100 + c) / 2) for c in SPEC.colors[1]]
-    assert shown[6, 6].tolist() == [100] * 3
-    for channels, dtype in ((1, np.uint8), (5, np.uint16)):
-        assert as_rgb(np.zeros((8, 8, channels), dtype)).shape == (8, 8, 3)
-    assert contact_sheet([shown] * 5, list('abcde'), SPEC).size[0] == 4 * 8
-
-
-def test_the_palette_is_that_of_pascal_voc():
-    assert distinct_colors(22)[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
-    assert len(set(distinct_colors(256))) == 256
-
-
-def test_a_description_survives_its_file(tmp_path):
-    SPEC.save(tmp_path / 'dataset.json')
-    assert DatasetSpec.load(tmp_path / 'dataset.json') == SPEC
-    with pytest.raises(InputError, match="ignore_index 1 is also the class 'b'"):
-        DatasetSpec('toys', ('a', 'b'), ignore_index=1)
-    for text, words in (('[', 'not JSON'), ('{"name": "toys"}', 'holds name, expected classes, colors')):
-        (tmp_path / 'dataset.json').write_text(text)
-        with pytest.raises(InputError, match=f'dataset.json: {words}'):
-            DatasetSpec.load(tmp_path / 'dataset.json')
-    with pytest.raises(InputError, match='none.json: cannot be read .*; restore the file'):
-        DatasetSpec.load(tmp_path / 'none.json')
+    spec = DatasetSpec('toys', ('a', 'b'), value_range=value_range)
+    jitter = (T.ColorJitter(p=1.0), *transforms)
+    if good:
+        check_batches(Sized(6), spec=spec, transforms=jitter)
+    else:
+        with pytest.raises(InputError, match="data set 'toys': .*x.* no batch.*RandomCrop"):
+            check_batches(Sized(6), spec=spec, transforms=jitter)

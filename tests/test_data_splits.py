@@ -104,12 +104,6 @@ def test_shares_that_cannot_be_are_refused(tmp_path, shares, value):
         data(tmp_path, splits=shares)
 
 
-def test_ten_shares_of_a_tenth_leave_nothing_out():
-    shares = {f's{index}': 0.1 for index in range(10)}
-    assert sum(shares.values()) < 1
-    assert None not in {assign_split(stem, shares, 0) for stem in STEMS}
-
-
 def test_the_identity_is_that_of_the_names():
     source = Named(['b', 'a', 'c'])
     assert split_identity(source) == {

@@ -1,4 +1,4 @@
-"""The embedded data set asks for shapes, not colours; inspection and pipeline refuse what no model
+"""The embedded data set asks for shapes, not colors; inspection and pipeline refuse what no model
 should see."""
 
 import itertools
@@ -39,7 +39,7 @@ def spec(**options):
 
 
 def test_a_table_of_colours_learns_next_to_nothing():
-    """The best class of each of 512 colours, counted on 150 pictures, scored on 50 others."""
+    """The best class of each of 512 colors, counted on 150 pictures, scored on 50 others."""
     dataset, votes, confusion = Shapes(size=(48, 64)), np.zeros((512, 5)), np.zeros((5, 5))
     bins = [(sample['mask'].ravel(), (sample['image'] >> 5).reshape(-1, 3) @ np.array([64, 8, 1]))
             for split, count in (('train', 150), ('test', 50))

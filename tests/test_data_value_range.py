@@ -48,13 +48,14 @@ def test_the_range_is_decided_once_over_all_splits(tmp_path, dtypes, value_range
 def test_numbers_that_imply_no_range_are_refused_with_the_measured_one(tmp_path, dtype, values):
     write(tmp_path, 'a', dtype, (values[0], 0.5))
     write(tmp_path, 'b', dtype, (0, values[1]), 'val')
+    write(tmp_path, 'd', dtype, (0, 0.5), 'val')
     write(tmp_path, 'c', 'uint8', (0, 255))
     with pytest.raises(InputError) as error:
         folder(tmp_path).source('train')
     message = str(error.value)
     assert 'data.value_range' in message and f'{values[0]:g} to {values[1]:g}' in message
     assert '\n' not in message
-    assert f'2 of {dtype}' in message and '1 of 8-bit' in message
+    assert f'3 of {dtype}' in message and '1 of 8-bit' in message
 
 
 def test_a_stated_range_is_taken_from_config_or_dataset_json(tmp_path):

@@ -2,7 +2,7 @@
 float32."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -34,9 +34,3 @@ class Normalize:
         # One multiplication and one addition a pixel, after `low` was taken off exactly.
         image = (batch['image'].astype(jnp.float32) - low) * (1 / ((high - low) * std)) - mean / std
         return {**batch, 'image': image}
-
-
-def normalize(images: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
-    """`Normalize` for images whose value range is that of their integer type."""
-    largest = float(jnp.iinfo(images.dtype).max)
-    return Normalize(tuple(mean), tuple(std), (0.0, largest))({'image': images})['image']

@@ -33,7 +33,7 @@ def draw_texture(rng: np.random.Generator, size: tuple[int, int], contrast: floa
 def place_shapes(rng: np.random.Generator, size: tuple[int, int], count: int
                  ) -> list[tuple[np.ndarray, float]]:
     """Centres (x, y) and radii: the border cuts shapes and they cover each other, but never so much
-    that nothing tells them apart."""
+    that they cannot be distinguished."""
     places: list[tuple[np.ndarray, float]] = []
     for _ in range(20 * count):
         radius = min(size) * rng.uniform(0.22, 0.38)

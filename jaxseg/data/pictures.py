@@ -11,7 +11,7 @@ from jaxseg.data.spec import DatasetSpec
 
 def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5
             ) -> np.ndarray:
-    """The image with the colours of the classes over it and thin borders between them: (H, W, 3)
+    """The image with the colors of the classes over it and thin borders between them: (H, W, 3)
     uint8.
 
     Images are of any number of channels: one is grey, more than three show the first three. Void is

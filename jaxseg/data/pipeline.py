@@ -82,8 +82,9 @@ def check_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
     """
     sizes = sorted(source.sizes())[:TRIED] if hasattr(source, 'sizes') else []
     rng, found = np.random.default_rng(0), {}
+    dtype = np.uint8 if spec.value_range == (0, 255) else np.float32
     for height, width in [*sizes, *sizes]:  # twice: a random scale gives other sizes the second time
-        blank = np.zeros((height, width, spec.channels), np.uint8)
+        blank = np.zeros((height, width, spec.channels), dtype)
         mask = np.zeros((height, width, len(spec.classes)) if spec.overlapping else (height, width), np.uint8)
         for transform in transforms:
             blank, mask = transform(blank, mask, rng=rng, fill=spec.fill)

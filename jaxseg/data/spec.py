@@ -94,7 +94,7 @@ class DatasetSpec:
         object.__setattr__(self, 'colors', self.colors or distinct_colors(len(self.classes)))
         object.__setattr__(self, 'value_range', tuple(map(float, self.value_range)))
         if len(self.colors) != len(self.classes):
-            raise InputError(f'{where}: {len(self.colors)} colours for {len(self.classes)} '
+            raise InputError(f'{where}: {len(self.colors)} colors for {len(self.classes)} '
                              f'classes; give one for each')
         _check_unique(f'{where}: colors', self.colors)
         labels = 2 if self.overlapping else len(self.classes)

@@ -31,8 +31,7 @@ def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | 
     number, end = (int.from_bytes(digest[:8], 'big') >> 11) / 2 ** 53, 0.0
     for split in sorted(fractions, key=split_order):
         end += fractions[split]
-        # Shares such as 0.7 + 0.2 + 0.1 add up to a little less than 1.
-        if number < end or end > 1 - 1e-9:
+        if number < end:
             return split
     return None
 
@@ -47,7 +46,7 @@ def check_fractions(fractions: Mapping[str, float]):
 
 
 def sample_names(source: Source) -> tuple[str, ...]:
-    """The name of every sample; they are decoded only where the source cannot tell without."""
+    """The name of every sample; samples are decoded only where the source has no `names`."""
     if hasattr(source, 'names'):
         return tuple(source.names)
     return tuple(source[index]['name'] for index in range(len(source)))

@@ -1,5 +1,5 @@
-"""Data sets that are drawn on access: shapes that only their outline tells apart, and circles whose
-class only a distant cue tells."""
+"""Data sets that are drawn on access: shapes that differ by their outline alone, and circles whose
+class is given by a distant cue alone."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -86,7 +86,7 @@ class Shapes:
 
 @dataclasses.dataclass(frozen=True)
 class DistantCue:
-    """Circles of two classes that nothing in or near them tells apart: a red or a blue square far
+    """Circles of two classes that nothing in or near them distinguishes: a red or a blue square far
     away names the class.
 
     `kind='corner'`: one square in one of the four corners names the class of all circles of the

@@ -3,7 +3,7 @@ neighbour.
 
 A transform is `(image, mask, *, rng, fill) -> (image, mask)`, with an image (H, W, C) of uint8,
 uint16 or float32 and any number of channels, and an integer mask (H, W) or (H, W, classes). New
-pixels outside the picture get the values of `fill`: the mean colour, and void.
+pixels outside the picture get the values of `fill`: the mean color, and void.
 
 Transforms are applied in training only; evaluation sees images at their own size. So there is none
 that resizes to a fixed size: train on crops of the true scale (`RandomCrop`), or let the model
@@ -139,7 +139,7 @@ class RandomRotation:
 @dataclasses.dataclass(frozen=True)
 class ColorJitter:
     """Multiplies brightness, contrast and saturation by factors within 1 -+ their value, and shifts
-    the hue by up to `hue` of the colour circle.
+    the hue by up to `hue` of the color circle.
 
     Each picture is changed with probability `p`. Values are first mapped from the data set's value
     range to 0-1, and clipped to it at the end. Contrast is changed about the mean of the picture,

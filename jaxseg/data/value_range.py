@@ -40,7 +40,7 @@ def decide_value_range(files: Sequence[pathlib.Path], name: str) -> tuple[float,
     counts = ', '.join(f'{count} of {depth}' for depth, count in depths.most_common())
     low, high = _measure(files, depths.keys() - {'8-bit', '16-bit'})
     raise InputError(
-        f'{name}: images {counts}, which do not tell the values of black and white; state them in '
+        f'{name}: images {counts}, whose values of black and white are not known; state them in '
         f'data.value_range (measured: {low:.6g} to {high:.6g}), one pair for the whole data set, '
         f'such as data.value_range=[{low:.6g}, {high:.6g}]')
 
