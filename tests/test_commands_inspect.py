@@ -68,6 +68,20 @@ def test_what_cannot_be_learned_from_is_a_problem(tmp_path, capsys):
     assert "1 images of 'val' are also in 'train'" in error
 
 
+def test_sizes_that_make_no_batch_and_splits_without_samples_are_problems(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    for part, end in (('images', 'jpg'), ('masks', 'png')):
+        path = tmp_path / f'data/train/{part}/2.{end}'
+        Image.open(path).crop((0, 0, 30, 20)).save(path)
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
+    error = capsys.readouterr().err
+    assert '1 problems' in error and '20x30' in error and '32x40' in error
+    crop = "--config.transforms=[{'type': 'transforms.RandomCrop', 'size': [16, 16]}]"
+    assert inspect(tmp_path, of_folder(tmp_path / 'data'), crop) == 0
+    assert inspect(tmp_path, "--config.data.samples={'train': 4, 'val': 0}") == 2
+    assert 'val: no samples' in capsys.readouterr().err
+
+
 def test_problems_of_listings_options_and_files_are_all_listed(tmp_path, capsys):
     runs.write_folder(tmp_path / 'data')
     (tmp_path / 'data/train/masks/0.png').unlink()

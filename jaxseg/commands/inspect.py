@@ -16,7 +16,7 @@ from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.workdir import read_config
 from jaxseg.data.inspection import listing_problems, look_through
 from jaxseg.data.pictures import as_rgb, contact_sheet, overlay
-from jaxseg.data.pipeline import train_batches
+from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.errors import InputError
 
 SAMPLES = 8
@@ -58,6 +58,8 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.P
     problems = [problem for split in dict.fromkeys(('train', *dataset.spec.splits))
                 for problem in inspect_split(dataset, split)]
     if not problems:
+        problems = batch_problems(dataset, augmentation)
+    if not problems:
         path = folder / 'contact_sheet.png'
         write_contact_sheet(dataset, augmentation, seed, path)
         print(f'\nno problems; augmented samples as training sees them: {path}')
@@ -81,7 +83,18 @@ def inspect_split(dataset: Any, split: str) -> list[str]:
         measured = '{:.6g} to {:.6g}'.format(*frequencies.value_range)
         print(f'pixel values {measured}, data.value_range {low:.6g} to {high:.6g}')
     print(frequencies.table())
+    if not len(source) and not problems:
+        problems = [f'{split}: no samples; give the split at least one']
     return problems + found
+
+
+def batch_problems(dataset: Any, transforms: Sequence[Callable]) -> list[str]:
+    """Whether training images come out in several sizes, which make no batch."""
+    try:
+        check_batches(dataset.source('train'), spec=dataset.spec, transforms=transforms)
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def write_contact_sheet(dataset: Any, transforms: Sequence[Callable], seed: int, path: pathlib.Path):
