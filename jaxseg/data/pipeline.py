@@ -61,17 +61,16 @@ def eval_samples(source: Source, *, spec: DatasetSpec) -> Iterator[Batch]:
       InputError: a file cannot be decoded, or a void label that the masks cannot hold.
     """
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        try:
-            for index in range(len(source)):
-                waiting.append(pool.submit(_whole_sample, source, index, spec))
-                if len(waiting) == AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = concurrent.futures.ThreadPoolExecutor()
+    try:
+        for index in range(len(source)):
+            waiting.append(pool.submit(_whole_sample, source, index, spec))
+            if len(waiting) == AHEAD:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:  # of an evaluation that was stopped
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # some are left if the evaluation was stopped
 
 
 def check_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Callable]):
