@@ -16,18 +16,24 @@ from jaxseg.errors import InputError
 
 
 class Camvid(tfds.core.GeneratorBasedBuilder):
-    """Road scenes, 367/101/233 pairs of 480x360, 11 classes and void (Brostow et al. 2009; split of SegNet, 2015)."""
+    """Road scenes, 367/101/233 pairs of 480x360, 11 classes and void (Brostow et al. 2009).
+
+    The split is that of SegNet (Badrinarayanan et al. 2015).
+    """
 
     VERSION = tfds.core.Version('1.0.0')
-    MANUAL_DOWNLOAD_INSTRUCTIONS = 'A folder {train,val,test}/{images,masks}/STEM.{jpg,png}; masks hold 0-10, and 11 for void.'
+    MANUAL_DOWNLOAD_INSTRUCTIONS = ('A folder {train,val,test}/{images,masks}/STEM.{jpg,png}; '
+                                    'masks hold 0-10, and 11 for void.')
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features.FeaturesDict({
-            'image': tfds.features.Image(), 'segmentation_mask': tfds.features.Image(shape=(None, None, 1)),
+            'image': tfds.features.Image(),
+            'segmentation_mask': tfds.features.Image(shape=(None, None, 1)),
             'file_name': tfds.features.Text()})
-        # Frames of a film: shuffling the records would lose their order, and training shuffles anyway.
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True,
-                                     description='CamVid road scenes', citation='doi:10.1016/j.patrec.2008.04.005')
+        # Video frames: shuffled records would lose their order, and training shuffles anyway.
+        return tfds.core.DatasetInfo(
+            builder=self, features=features, disable_shuffling=True,
+            description='CamVid road scenes', citation='doi:10.1016/j.patrec.2008.04.005')
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         root = pathlib.Path(dl_manager.manual_dir)
@@ -38,5 +44,7 @@ class Camvid(tfds.core.GeneratorBasedBuilder):
         # Encoded files go in as they are: arrays would be encoded by TensorFlow.
         for index, image in enumerate(sorted((folder / 'images').iterdir())):
             if image.stem not in masks:
-                raise InputError(f'{image}: no mask {folder}/masks/{image.stem}.png; add it or remove the image')
-            yield index, {'image': str(image), 'segmentation_mask': str(masks[image.stem]), 'file_name': image.stem}
+                raise InputError(f'{image}: no mask {folder}/masks/{image.stem}.png; add it or '
+                                 f'remove the image')
+            yield index, {'image': str(image), 'segmentation_mask': str(masks[image.stem]),
+                          'file_name': image.stem}

@@ -2,13 +2,22 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from jaxseg.data.masks import RawMask
-from jaxseg.data.readings import add_palette, count_values, encode_colors, readings, shown_colors
+from jaxseg.data.readings import (
+    ColorTable,
+    count_values,
+    encode_colors,
+    palette_conflict,
+    readings,
+    shown_colors,
+    unknown_colors,
+)
 from jaxseg.data.spec import Color, DatasetSpec, as_color
 from jaxseg.errors import InputError
 from jaxseg.fields import check_fields
@@ -22,28 +31,29 @@ OPTIONS = ('label_map', 'reduce_zero_label', 'binary', 'ignore_color', 'encoding
 class Labels:
     """How the masks of a data set store classes.
 
-    Masks store indices or colors, decided once for the whole data set (`encoding`, or else `survey`). Of palette files
-    'indices' means the stored indices, of RGB files the value of a grey pixel; 'colors' means the RGB color that a viewer
-    shows, whatever kind of file stores it.
+    Masks store indices or colors, decided once for the whole data set (`encoding`, or else
+    `survey`). 'indices' are the stored values of grey and palette files, and the value of grey
+    pixels in RGB files. 'colors' are those that a viewer shows, whatever kind of file stores them.
 
-    One picture can be stored in several ways that give different indices: 1-bit white is 1 or 255, and programs that make
-    files smaller reorder palettes. Where two of these ways give different classes, a mask is refused; `encoding='indices'`
-    states that the stored indices are meant.
+    One picture can be stored in several ways that give different indices: 1-bit white is 1 or 255,
+    and programs that make files smaller reorder palettes. Where two of them give different classes,
+    a mask is refused; `encoding='indices'` states that the stored values are meant.
 
     Attributes:
       spec: classes, colors and void label.
       label_map: raw index -> class or void; what it does not name stays as it is.
-      reduce_zero_label: 0 is void, every other index is one less; the void label itself stays void where it is no index.
-      binary: True: 255 is class 1 of two. False: it is not. None: unspecified; a mask of two classes with no other values
-        than 0 and 255 is then refused, for it may be a binary mask or one with void.
+      reduce_zero_label: 0 is void, every other index is one less. The void label stays void, unless
+        it is an index: with 150 classes and void 150 the value 150 is the last class.
+      binary: True: 255 is class 1 of two. False: it is not. None: unspecified; a mask of two
+        classes that holds only 0 and 255 is refused, as it may be a binary mask or show void.
       ignore_color: the color of void in masks of colors.
-      encoding: how all masks of the data set store classes.
-      stated_colors: `spec.colors` were stated by the user, so that masks may be read by color.
+      encoding: how all masks of the data set store classes; by default decided by `survey`.
+      stated_colors: `spec.colors` were stated by the user, so masks may be read by color.
       unnamed_is_void: what `label_map` does not name is void instead.
-      surveyed, palette: the answer of `survey`, and the colors that indices have in palette files.
+      surveyed, palette: the answer of `survey`, and the colors of indices in palette files.
 
     Raises:
-      InputError: an option has a wrong type, two contradict each other, or one does not fit the classes.
+      InputError: an option has a wrong type, contradicts another, or does not fit the classes.
     """
 
     spec: DatasetSpec
@@ -59,84 +69,78 @@ class Labels:
 
     def __post_init__(self):
         if self.ignore_color is not None:
-            object.__setattr__(self, 'ignore_color', as_color(self.ignore_color, 'ignore_color'))
+            color = as_color(self.ignore_color, 'ignore_color')
+            object.__setattr__(self, 'ignore_color', color)
         check_fields(self, 'data.labels')
-        object.__setattr__(self, 'label_map', {int(raw): label for raw, label in self.label_map.items()})
+        label_map = {int(raw): label for raw, label in self.label_map.items()}
+        object.__setattr__(self, 'label_map', label_map)
         classes, void = len(self.spec.classes), self.spec.ignore_index
-        for raw, label in self.label_map.items():
+        for raw, label in label_map.items():
             if raw < 0 or not 0 <= label < classes and label != void:
-                raise InputError(f'label_map: {raw} becomes {label}; it maps values from 0 on to the {classes} classes '
-                                 f'0..{classes - 1} or void {void}, correct it or add the class')
+                raise InputError(
+                    f'label_map: {raw} becomes {label}; it maps values from 0 on to the {classes} '
+                    f'classes 0..{classes - 1} or void {void}, correct it or add the class')
         if len(self._options) > 1:
-            raise InputError(f'data.labels: {" and ".join(self._options)} contradict each other; give one of them')
+            raise InputError(f'data.labels: {" and ".join(self._options)} contradict each other; '
+                             f'give one of them')
         if self.binary and classes != 2 and not self.spec.overlapping:
-            raise InputError(f'data.labels.binary: true with {classes} classes; binary masks have two, remove it or give '
-                             f'two class names')
+            raise InputError(f'data.labels.binary: true with {classes} classes; binary masks have '
+                             f'two, remove it or give two class names')
         if self.encoding == 'colors' and (self._options or not self.stated_colors):
-            remedy = f'remove {self._options[0]}' if self._options else 'give the color of each class in data.colors'
+            remedy = (f'remove {self._options[0]}' if self._options
+                      else 'give the color of each class in data.colors')
             raise InputError(f"data.labels.encoding: 'colors' cannot be used here; {remedy}")
 
     def survey(self, raws: Iterable[RawMask]) -> 'Labels':
-        """These labels with the encoding decided from some masks of the data set; give the same ones each time.
+        """Decides from some masks of the data set, always the same ones, what all of them store.
 
-        The encoding under which more of them are valid is taken. If all are valid under both, palette files in which the
-        two disagree are read by color, as their palette holds the colors in another order.
+        The encoding under which more masks are valid is taken. Palette files that are valid under
+        both are read by color where the two disagree: their palette has another order.
 
         Raises:
-          InputError: other masks are valid under both, which disagree; or palettes disagree about an index.
+          InputError: other masks are valid under both, which disagree; or two palettes disagree.
         """
         if self.encoding or self.surveyed:
             return self
         votes, palette, conflict = collections.Counter(), {}, ''
         for raw in raws:
-            conflict = conflict or add_palette(palette, raw)
+            conflict = conflict or palette_conflict(palette, raw)
             votes[self._vote(raw)] += 1
         if votes['either'] and votes['indices'] == votes['colors']:
-            raise InputError(f'data.labels.encoding: {votes["either"]} masks are valid as indices and as colors, but mean '
-                             f"other classes; state 'indices' or 'colors'")
+            raise InputError(
+                f'data.labels.encoding: {votes["either"]} masks are valid as indices and colors, '
+                f"but mean different classes; state 'indices' or 'colors'")
         if votes['colors'] + votes['palette'] > votes['indices']:
             return dataclasses.replace(self, surveyed='colors')
         if conflict:
             raise InputError(conflict)
         return dataclasses.replace(self, surveyed='indices', palette=palette)
 
-    def _vote(self, raw: RawMask) -> str:
-        """The encoding under which a mask is valid: indices, colors, palette (both, in another order), either, or same."""
-        if self._options or not self.stated_colors:
-            return 'indices'
-        by_index, by_color = (self._attempt(raw, encoding) for encoding in ('indices', 'colors'))
-        if by_index is None or by_color is None:
-            return 'indices' if by_color is None and by_index is not None else 'colors' if by_index is None else 'same'
-        if (by_index == by_color).all():
-            return 'same'
-        return 'palette' if raw.palette else 'either'
-
     def decode(self, raw: RawMask, file: str) -> np.ndarray:
         """Class indices or the void label, (H, W) uint8 (uint16 if the labels need it).
 
-        Without `encoding` and `survey` this mask alone decides.
+        Without `encoding` and `survey` this mask alone decides what it stores.
 
         Raises:
-          InputError: a value or color that is no class and not void, with its count; two meanings that differ.
+          InputError: a value or color that is neither class nor void, with its count; or the mask
+            may be meant in two ways that give different classes.
         """
         encoding = self.encoding or self.surveyed
         if encoding is None:
             return self.survey([raw]).decode(raw, file)
         if encoding == 'indices':
             return self._by_index(raw, self._classes_of, file)
-        if raw.values.ndim == 3:
-            return self._by_color(raw.values, file)
-        values, counts = count_values(raw.values, file)
-        classes, codes = self._colors_of(raw, values)
-        if (classes < 0).any():
-            raise InputError(self._unknown_colors(codes[classes < 0], counts[classes < 0], file))
-        return self._apply(raw.values, values, classes)
+        if raw.values.ndim == 2:
+            values, counts = count_values(raw.values, file)
+            codes = self._shown_codes(raw, values)
+            return self._apply(raw.values, values, self._by_color(codes, file, counts))
+        return self._by_color(encode_colors(raw.values), file).astype(self._dtype)
 
     def decode_binary(self, raw: RawMask, file: str) -> np.ndarray:
-        """The mask of one class that may overlap others: (H, W) uint8 of 0, 1 and the void label.
+        """The mask of one class that may overlap others: (H, W) of 0, 1 and the void label, uint8.
 
-        1 and 255 both mean that the class is there, but not in one mask; with `binary=False`, or a void label other than
-        255, the void label is void.
+        1 and 255 both mean that the class is there, but not in one mask. With `binary=False` 255 is
+        nothing but the void label, if it is that.
 
         Raises:
           InputError: other values; or 1-bit white where 255 is void.
@@ -146,7 +150,34 @@ class Labels:
     @property
     def _options(self) -> list[str]:
         """The options in use that state what indices mean."""
-        return [name for name in ('label_map', 'reduce_zero_label', 'binary') if getattr(self, name)]
+        names = ('label_map', 'reduce_zero_label', 'binary')
+        return [name for name in names if getattr(self, name)]
+
+    @functools.cached_property
+    def _table(self) -> ColorTable:
+        void = {} if self.ignore_color is None else {self.ignore_color: self.spec.ignore_index}
+        return ColorTable(void | {color: i for i, color in enumerate(self.spec.colors)})
+
+    @property
+    def _dtype(self) -> type:
+        largest = max(self.spec.ignore_index, len(self.spec.classes) - 1)
+        return np.uint8 if largest < 256 else np.uint16
+
+    def _vote(self, raw: RawMask) -> str:
+        """The encoding under which a mask is valid.
+
+        Of those valid under both: 'same' if they agree, 'palette' or 'either' if they do not.
+        """
+        if self._options or not self.stated_colors:
+            return 'indices'
+        by_index, by_color = self._attempt(raw, 'indices'), self._attempt(raw, 'colors')
+        if by_index is None:
+            return 'colors'
+        if by_color is None:
+            return 'indices'
+        if (by_index == by_color).all():
+            return 'same'
+        return 'palette' if raw.palette else 'either'
 
     def _attempt(self, raw: RawMask, encoding: Encoding) -> np.ndarray | None:
         try:
@@ -161,9 +192,8 @@ class Labels:
             found = np.array([self.label_map.get(value, void if self.unnamed_is_void else value)
                               for value in values.tolist()])
         elif self.reduce_zero_label:
-            # Void that is a valid index after all, as 150 of 150 classes, is a class.
-            void_too = (values == 0) | (values == void) & (void > classes)
-            found = np.where(void_too, void, values - 1)
+            is_void = (values == 0) | (values == void) & (void > classes)
+            found = np.where(is_void, void, values - 1)
         elif self.binary:
             found = np.where(values == 255, 1, values)
         elif self._undecided(values):
@@ -174,116 +204,96 @@ class Labels:
 
     def _presence_of(self, values: np.ndarray) -> np.ndarray:
         """0, 1 or void for each value of the mask of one class; -1 for anything else."""
-        void = self.spec.ignore_index
-        found = np.where((values == 0) | (values == 1) | (values == void), values, -1)
+        valid = (values == 0) | (values == 1) | (values == self.spec.ignore_index)
+        found = np.where(valid, values, -1)
         if self.binary is False:
             return found
-        found = np.where(values == 255, 1, found)
-        return np.full_like(values, -1) if {1, 255} <= set(values.tolist()) else found
+        both = {1, 255} <= set(values.tolist())
+        return np.full_like(values, -1) if both else np.where(values == 255, 1, found)
 
     def _undecided(self, values: np.ndarray) -> bool:
+        """Whether 255 may be class 1 or void, and nobody has stated which."""
         return (self.binary is None and not self.label_map and len(self.spec.classes) == 2
                 and 255 in values and set(values.tolist()) <= {0, 255})
 
-    def _by_index(self, raw: RawMask, meaning: Callable[[np.ndarray], np.ndarray], file: str) -> np.ndarray:
+    def _by_index(self, raw: RawMask, meaning: Callable[[np.ndarray], np.ndarray], file: str
+                  ) -> np.ndarray:
         stored = raw.values
         if stored.ndim == 3:
             if (stored != stored[..., :1]).any():
-                raise InputError(f'{file}: a mask of colors, {self._no_colors()}')
-            stored = stored[..., 0]  # Indices saved as RGB.
+                raise InputError(f'{file}: a mask of colors, {self._why_no_colors()}')
+            stored = stored[..., 0]  # indices saved as RGB
         values, counts = count_values(stored, file)
-        found = [meaning(each) for each in ([values] if self.encoding == 'indices' else readings(raw, values))]
+        possible = [values] if self.encoding == 'indices' else readings(raw, values)
+        found = [meaning(each) for each in possible]
         valid = [classes for classes in found if (classes >= 0).all()]
         if not valid:
             raise InputError(self._invalid(values, counts, found[0], file))
-        if any((classes != valid[0]).any() for classes in valid) or self._contradicts_palette(raw, values, valid[0]):
+        ambiguous = any((classes != valid[0]).any() for classes in valid)
+        if ambiguous or self._contradicts_palette(raw, values, valid[0]):
             kind = 'palette' if raw.palette else f'{ {255: 1, 85: 2, 17: 4}[raw.scale]}-bit'
-            other = 'indices or the colors' if raw.palette else 'values or the greys'
-            raise InputError(f'{file}: the {other} of this {kind} mask may be meant, and they give different classes; save '
-                             f"it as 8-bit grey, or set data.labels.encoding to 'indices' for the stored ones")
+            raise InputError(
+                f'{file}: the stored values of this {kind} mask and what it shows mean different '
+                f'classes; save it as 8-bit grey that holds the class indices, or set '
+                f"data.labels.encoding='indices' if the stored values are right in all masks")
         return self._apply(stored, values, valid[0])
 
-    def _by_color(self, colors: np.ndarray, file: str) -> np.ndarray:
-        codes = encode_colors(colors)
-        known, classes = self._table()
-        place = np.searchsorted(known, codes).clip(max=len(known) - 1)
-        wrong = known[place] != codes
+    def _by_color(self, codes: np.ndarray, file: str, counts: np.ndarray | None = None
+                  ) -> np.ndarray:
+        """Class or void of each color; `counts` says how often each of `codes` occurs."""
+        found = self._table.look_up(codes)
+        wrong = found < 0
         if wrong.any():
-            raise InputError(self._unknown_colors(*np.unique(codes[wrong], return_counts=True), file))
-        return classes.astype(self._dtype)[place]
+            unknown = ((codes[wrong], counts[wrong]) if counts is not None
+                       else np.unique(codes[wrong], return_counts=True))
+            raise InputError(unknown_colors(*unknown, len(self.spec.colors), file))
+        return found
 
-    def _table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Codes of the known colors in order, and the class or void label of each."""
-        table = {} if self.ignore_color is None else {self.ignore_color: self.spec.ignore_index}
-        table |= {color: index for index, color in enumerate(self.spec.colors)}
-        codes, classes = encode_colors(np.array(list(table))), np.array(list(table.values()))
-        order = np.argsort(codes)
-        return codes[order], classes[order]
-
-    def _colors_of(self, raw: RawMask, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Class or void of each stored value by the color that a viewer shows, -1 for unknown ones; and these colors.
-
-        Entries of a palette that repeat an earlier color are padding, and no colors.
-        """
+    def _shown_codes(self, raw: RawMask, values: np.ndarray) -> np.ndarray:
         shown = shown_colors(raw, values)
-        codes = np.where((shown >= 0).all(-1), encode_colors(shown), -1)
-        known, classes = self._table()
-        place = np.searchsorted(known, codes).clip(max=len(known) - 1)
-        return np.where(known[place] == codes, classes[place], -1), codes
+        return np.where((shown >= 0).all(-1), encode_colors(shown), -1)
 
     def _contradicts_palette(self, raw: RawMask, values: np.ndarray, classes: np.ndarray) -> bool:
-        """Whether the palette of a file gives an index another color than the data set gives its class."""
+        """Whether the palette of a file gives an index another color than the data set does."""
         if not raw.palette or self.encoding:
             return False
         if self.spec.overlapping:  # Black is the absence of a class.
             return bool(((shown_colors(raw, values) == 0).all(-1) & (values != 0)).any())
         own = {value: raw.palette[value] for value in values.tolist() if value < len(raw.palette)}
         owners = {color: value for value, color in self.palette.items()}
-        if any(self.palette.get(value, color) != color or owners.get(color, value) != value for value, color in own.items()):
+        if any(self.palette.get(value, color) != color or owners.get(color, value) != value
+               for value, color in own.items()):
             return True
-        by_color, _ = self._colors_of(raw, values)
+        by_color = self._table.look_up(self._shown_codes(raw, values))
         return self.stated_colors and bool(((by_color >= 0) & (by_color != classes)).any())
-
-    @property
-    def _dtype(self) -> type:
-        return np.uint8 if max(self.spec.ignore_index, len(self.spec.classes) - 1) < 256 else np.uint16
 
     def _apply(self, stored: np.ndarray, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
         table = np.zeros(int(values[-1]) + 1, self._dtype)
         table[values] = classes
         return table[stored]
 
-    def _no_colors(self) -> str:
+    def _why_no_colors(self) -> str:
         if self._options:
-            return (f'which data.labels.{self._options[0]} does not apply to; remove it and give the colors of the classes '
-                    f'in data.colors, or save indices')
+            return (f'which data.labels.{self._options[0]} does not apply to; remove it and give '
+                    f'the colors of the classes in data.colors, or save indices')
         if not self.stated_colors:
-            return 'but data.colors does not state the color of each class; give it, or save indices'
-        return 'but the masks of this data set store indices; save all in one way, or set data.labels.encoding'
+            return 'but data.colors does not state the colors of the classes; give them'
+        return ('but other masks of this data set store indices; save all in one way, or set '
+                'data.labels.encoding')
 
-    def _invalid(self, values: np.ndarray, counts: np.ndarray, classes: np.ndarray, file: str) -> str:
+    def _invalid(self, values: np.ndarray, counts: np.ndarray, classes: np.ndarray, file: str
+                 ) -> str:
+        void, names = self.spec.ignore_index, len(self.spec.classes)
         if self.spec.overlapping:
-            return (f'{file}: values {", ".join(map(str, values[:5]))}; the mask of one class holds 0 and 1, or 0 and 255, '
-                    f'and void where data.ignore_index is stated ({self.spec.ignore_index} is void with '
-                    f'data.labels.binary=false)')
+            return (f'{file}: values {", ".join(map(str, values[:5]))}; a mask of one class holds '
+                    f'0 and 1, or 0 and 255; state data.ignore_index if {void} is void')
         if self._undecided(values):
-            return (f'{file}: holds only 0 and 255, and 255 may be class 1 or void; set data.labels.binary=true for class 1 '
-                    f'(data.label_map={{0: 0, 255: 1}} with tfds.Tfds), or data.ignore_index=255 for void')
+            return (f'{file}: holds only 0 and 255, and 255 may be class 1 or void; set '
+                    f'data.labels.binary=true for class 1 (data.label_map={{0: 0, 255: 1}} with '
+                    f'tfds.Tfds), or data.ignore_index=255 for void')
         wrong = np.flatnonzero(classes < 0)
         shown = ', '.join(f'{values[i]} ({counts[i]} px)' for i in wrong[:3])
         more = f' and {len(wrong) - 3} more values' if len(wrong) > 3 else ''
-        names = len(self.spec.classes)
-        return (f'{file}: label {shown}{more} outside the {names} classes 0..{names - 1}, void {self.spec.ignore_index}; '
-                f'set data.ignore_index, or label_map, reduce_zero_label or binary in data.labels, or add the class')
-
-    def _unknown_colors(self, codes: np.ndarray, counts: np.ndarray, file: str) -> str:
-        most = np.argsort(-counts, kind='stable')[:3]
-        shown = ', '.join(f'({codes[i] >> 16}, {codes[i] >> 8 & 255}, {codes[i] & 255}) in {counts[i]} px'
-                          if codes[i] >= 0 else f'of an index without a color of its own in {counts[i]} px' for i in most)
-        more = f' and {len(codes) - 3} more colors' if len(codes) > 3 else ''
-        # Blending makes many rare colors; a class that is not in the palette makes one common color.
-        if len(codes) > 20:
-            return (f'{file}: {len(codes)} colors that are not in the palette, such as {shown}: the mask is anti-aliased, '
-                    f'its edges are blends; save masks as PNG without anti-aliasing')
-        return (f'{file}: color {shown}{more}, not in the palette of {len(self.spec.colors)} colors; add it to data.colors, '
-                f"or set data.labels.ignore_color for void, or data.labels.encoding='indices' where masks store indices")
+        return (f'{file}: label {shown}{more} outside the {names} classes 0..{names - 1}, void '
+                f'{void}; set data.ignore_index, or label_map, reduce_zero_label or binary in '
+                f'data.labels, or add the class')

@@ -1,25 +1,54 @@
-"""What the stored values of a mask look like in a viewer, and which masks they may have been made from."""
+"""How stored values of a mask look in a viewer, and which masks they may have been made of."""
 
 import numpy as np
 
 from jaxseg.data.masks import RawMask
+from jaxseg.errors import InputError
+
+Color = tuple[int, int, int]
+
+
+class ColorTable:
+    """The class or void label of each known color. Colors are integers, see `encode_colors`."""
+
+    def __init__(self, classes: dict[Color, int]):
+        codes = encode_colors(np.array(list(classes)))
+        order = np.argsort(codes)
+        self._codes, self._classes = codes[order], np.array(list(classes.values()))[order]
+
+    def look_up(self, codes: np.ndarray) -> np.ndarray:
+        """Class or void label of each color, -1 for unknown ones."""
+        place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+        return np.where(self._codes[place] == codes, self._classes[place], -1)
+
+
+def encode_colors(colors: np.ndarray) -> np.ndarray:
+    """RGB (..., 3) as one integer, red in the highest byte."""
+    red, green, blue = (colors[..., i].astype(np.int32) for i in range(3))
+    return red << 16 | green << 8 | blue
 
 
 def count_values(stored: np.ndarray, file: str) -> tuple[np.ndarray, np.ndarray]:
-    """The values that occur in a mask, in order, and how often."""
+    """The values that occur in a mask, in order, and how often.
+
+    Raises:
+      InputError: values below 0 or above 65535.
+    """
     least, largest = int(stored.min()), int(stored.max())
-    if stored.dtype.kind not in 'iu' or least < 0 or largest > 65535:
-        raise InputError(f'{file}: mask values {least} to {largest} ({stored.dtype}); masks hold integers 0 to 65535')
+    if least < 0 or largest > 65535:
+        raise InputError(f'{file}: mask values {least} to {largest} ({stored.dtype}); masks hold '
+                         f'integers 0 to 65535')
     counts = np.bincount(stored.ravel())
     values = np.flatnonzero(counts)
     return values, counts[values]
 
 
 def readings(raw: RawMask, values: np.ndarray) -> list[np.ndarray]:
-    """What the stored values of a palette file, or one with fewer than 8 bits, may have been before: itself first.
+    """What stored values may have been in the original mask: themselves first.
 
-    The greys that it shows are those of the 8-bit mask; and of a mask with 1, 2 or 4 bits they are multiples of 255, 85
-    or 17.
+    Programs that make files smaller keep what is shown and change what is stored. A palette of
+    greys, or grey with fewer than 8 bits, may come from an 8-bit mask of these greys; or from one
+    with 1, 2 or 4 bits, whose values are shown as multiples of 255, 85 and 17.
     """
     if not raw.palette and raw.scale == 1:
         return [values]
@@ -33,26 +62,43 @@ def readings(raw: RawMask, values: np.ndarray) -> list[np.ndarray]:
 
 
 def shown_colors(raw: RawMask, values: np.ndarray) -> np.ndarray:
-    """The colors (values, 3) that a viewer shows for stored values; -1 for indices that have none of their own."""
+    """The RGB colors (values, 3) of stored values; -1 where they have none of their own.
+
+    Entries of a palette that repeat an earlier color are padding.
+    """
     if not raw.palette:
         grey = np.where(values * raw.scale < 256, values * raw.scale, -1)
         return np.repeat(grey[:, None], 3, -1)
     first = {color: index for index, color in reversed(list(enumerate(raw.palette)))}
-    return np.array([raw.palette[value] if value < len(raw.palette) and first[raw.palette[value]] == value else (-1,) * 3
-                     for value in values.tolist()])
+    own = {index: color for color, index in first.items()}
+    return np.array([own.get(value, (-1, -1, -1)) for value in values.tolist()])
 
 
-def encode_colors(colors: np.ndarray) -> np.ndarray:
-    """RGB as one integer, red in the highest byte."""
-    red, green, blue = (colors[..., i].astype(np.int32) for i in range(3))
-    return red << 16 | green << 8 | blue
-
-
-def add_palette(palette: dict[int, tuple[int, int, int]], raw: RawMask) -> str:
-    """Adds the colors of the indices that a palette file uses; returns what is wrong if one has another color already."""
+def palette_conflict(palette: dict[int, Color], raw: RawMask) -> str:
+    """Adds the colors of the indices that a palette file uses; the text of a conflict, or ''."""
     values = np.unique(raw.values).tolist() if raw.palette else []
-    for value, color in [(value, raw.palette[value]) for value in values if value < len(raw.palette)]:
+    for value, color in [(value, raw.palette[value]) for value in values
+                         if value < len(raw.palette)]:
         if palette.setdefault(value, color) != color:
-            return (f"index {value} has the color {palette[value]} in the palette of one mask and {color} in that of "
-                    f"another; state data.colors for masks that are read by color, or data.labels.encoding='indices'")
+            return (f'index {value} has the color {palette[value]} in the palette of one mask and '
+                    f'{color} in that of another; state data.colors if masks are to be read by '
+                    f"color, or data.labels.encoding='indices'")
     return ''
+
+
+def unknown_colors(codes: np.ndarray, counts: np.ndarray, known: int, file: str) -> str:
+    """The message for colors of a mask that are not among the `known` ones of the data set."""
+    most = np.argsort(-counts, kind='stable')[:3]
+    shown = ', '.join(f'{_color_text(int(codes[i]))} in {counts[i]} px' for i in most)
+    # Blending makes many rare colors; a class missing from the palette makes one common color.
+    if len(codes) > 20:
+        return (f'{file}: {len(codes)} colors that are not in the palette, such as {shown}: the '
+                f'mask is anti-aliased, its edges are blends; save masks without anti-aliasing')
+    more = f' and {len(codes) - 3} more colors' if len(codes) > 3 else ''
+    return (f'{file}: color {shown}{more}, not in the palette of {known} colors; add it to '
+            f'data.colors, or set data.labels.ignore_color for void, or '
+            f"data.labels.encoding='indices' where masks store indices")
+
+
+def _color_text(code: int) -> str:
+    return str((code >> 16, code >> 8 & 255, code & 255)) if code >= 0 else 'of no palette entry'

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg.data.decode import read_image
+from jaxseg.data.file_info import file_info, first_line
 from jaxseg.data.labels import Encoding, Labels
 from jaxseg.data.mappings import KNOWN, VOID, Known
 from jaxseg.data.masks import RawMask, read_mask
@@ -17,24 +18,26 @@ from jaxseg.fields import PositiveInt, check_fields, nearest
 
 @dataclasses.dataclass(frozen=True)
 class Tfds:
-    """A data set that was prepared with `file_format='array_record'` (TFRecord needs TensorFlow to read).
+    """A data set prepared with `file_format='array_record'`: TFRecord needs TensorFlow to be read.
 
     Attributes:
       directory: the folder of one version, which holds dataset_info.json.
-      mapping: a data set of `mappings.KNOWN`, which gives the feature names, the classes and what raw labels mean.
+      mapping: a data set of `mappings.KNOWN`, which gives feature names, classes and `label_map`.
       classes, colors: names and RGB colors of the classes, where no mapping gives them.
       image_key, mask_key: names of the features.
-      label_map: raw label -> class, where raw labels are not class indices; what it does not name is void.
-      ignore_index: the void label, 255 by default. Masks of two classes that hold only 0 and 255 are refused unless it is
-        stated, as 255 may be a class.
-      encoding: whether masks store 'indices' or 'colors'; by default decided from the first masks, see
-        `jaxseg.data.labels.Labels`.
+      label_map: raw label -> class, where raw labels are not class indices; what it does not name
+        is void.
+      ignore_index: the void label, 255 by default. Unless it is stated, masks of two classes that
+        hold only 0 and 255 are refused, as 255 may be a class.
+      encoding: whether masks store 'indices' or 'colors'; by default decided from the first masks
+        of the first split, see `jaxseg.data.labels.Labels`.
       splits: expressions of TFDS, such as `{'train': 'train[:80%]', 'val': 'train[80%:]'}`.
       channels: of the images.
       value_range: pixel values that stand for black and white.
 
     Raises:
-      InputError: nothing prepared there, an unknown mapping, split or feature, a label map that cannot be used.
+      InputError: nothing prepared there, an unknown mapping, split or feature, or a label map that
+        cannot be used.
     """
 
     directory: str
@@ -55,54 +58,57 @@ class Tfds:
 
     @property
     def spec(self) -> DatasetSpec:
-        """The description."""
+        """The description, from the fields and the mapping."""
         known = self._known()
         classes = self.classes or known.classes
         if not classes:
-            raise InputError('data.classes: not given; give the class names in the order of their indices, or a '
-                             f'data.mapping of {", ".join(KNOWN)}')
-        grey = self.channels != 3
+            raise InputError(f'data.classes: not given; give the class names in the order of their '
+                             f'indices, or a data.mapping of {", ".join(KNOWN)}')
+        rgb = self.channels == 3
         return DatasetSpec(
             name=self.mapping or pathlib.Path(self.directory).parent.name, classes=classes,
-            colors=self.colors or known.colors, ignore_index=VOID if self.ignore_index is None else self.ignore_index,
-            mean=(0.5,) * self.channels if grey else IMAGENET_MEAN, std=(0.25,) * self.channels if grey else IMAGENET_STD,
+            colors=self.colors or known.colors,
+            ignore_index=VOID if self.ignore_index is None else self.ignore_index,
+            mean=IMAGENET_MEAN if rgb else (0.5,) * self.channels,
+            std=IMAGENET_STD if rgb else (0.25,) * self.channels,
             splits=tuple(self._splits()), value_range=self.value_range)
 
     def source(self, split: str) -> 'TfdsSource':
         """Random access to a split."""
         if split not in self._splits():
-            raise InputError(f'data tfds.Tfds: no split {split!r}; known: {", ".join(self._splits())}; give an '
-                             f"expression of TFDS in data.splits, such as {{'train': 'train[:90%]', 'val': 'train[90%:]'}}")
-        builder, known = self._builder(), self._known()
+            raise InputError(
+                f'data tfds.Tfds: no split {split!r}; known: {", ".join(self._splits())}; give an '
+                f"expression of TFDS in data.splits, such as {{'train': 'train[:90%]', "
+                f"'val': 'train[90%:]'}}")
+        known, features = self._known(), open_builder(self.directory).info.features
         keys = (self.image_key or known.image, self.mask_key or known.mask)
-        missing = [key for key in keys if key not in builder.info.features]
+        missing = [key for key in keys if key not in features]
         if missing:
-            raise InputError(f'{self.directory}: no feature {missing[0]!r}; known: {", ".join(builder.info.features)}; '
-                             f'set data.image_key and data.mask_key')
+            raise InputError(f'{self.directory}: no feature {missing[0]!r}; known: '
+                             f'{", ".join(features)}; set data.image_key and data.mask_key')
         return TfdsSource(self.directory, self._splits()[split], keys, self._labels(keys))
 
     def _labels(self, keys: tuple[str, str]) -> Labels:
-        """How masks become class indices, the same for every split: decided from the first masks of the first one."""
+        """How masks become class indices, the same for every split."""
         known = self._known()
         labels = Labels(
-            self.spec, label_map=self.label_map or known.label_map, binary=None if self.ignore_index is None else False,
-            encoding=self.encoding, stated_colors=bool(self.colors or known.colors), unnamed_is_void=True)
+            self.spec, label_map=self.label_map or known.label_map, unnamed_is_void=True,
+            binary=None if self.ignore_index is None else False, encoding=self.encoding,
+            stated_colors=bool(self.colors or known.colors))
         source = TfdsSource(self.directory, next(iter(self._splits().values())), keys, labels)
         return labels.survey(source.raw_mask(index) for index in range(min(len(source), 8)))
 
     def _known(self) -> Known:
         if self.mapping is None:
-            splits = {split: split for split in self._builder().info.splits}
+            splits = {split: split for split in open_builder(self.directory).info.splits}
             return Known('image', 'mask', (), (), {}, splits)
         if self.mapping not in KNOWN:
-            raise InputError(f'data.mapping: {self.mapping!r} is unknown; {nearest(self.mapping, KNOWN)}')
+            raise InputError(f'data.mapping: {self.mapping!r} is unknown; '
+                             f'{nearest(self.mapping, KNOWN)}')
         return KNOWN[self.mapping]
 
     def _splits(self) -> Mapping[str, str]:
         return self.splits or self._known().splits
-
-    def _builder(self) -> Any:
-        return open_builder(self.directory)
 
 
 class TfdsSource:
@@ -124,57 +130,76 @@ class TfdsSource:
         if not 0 <= index < len(self):
             raise IndexError(index)
         record = self._records[index]
-        name = _name(record, f'{self._split}_{index:06d}')
+        name = self._name(index)
         shown = f'{self._directory} {name}'
-        # Decoded here, as TFDS itself would use OpenCV, which expands palette masks to colors.
+        # Not decoded by TFDS, which would use OpenCV and expand palette masks to colors.
         spec = self._labels.spec
         image = read_image(record[self._keys[0]], spec.channels, spec.value_range, shown)
         mask = self._labels.decode(read_mask(record[self._keys[1]], shown), shown)
         if image.shape[:2] != mask.shape:
-            raise InputError(f'{shown}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for an image of '
-                             f'{image.shape[1]}x{image.shape[0]}; prepare both at the same size')
+            raise InputError(f'{shown}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for an '
+                             f'image of {image.shape[1]}x{image.shape[0]}; prepare both at the '
+                             f'same size')
         return {'image': image, 'mask': mask, 'name': name}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of every sample, in order."""
+        return tuple(self._name(index) for index in range(len(self)))
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Every (height, width) of an image, from the headers."""
+        return {file_info(self._records[index][self._keys[0]], self._name(index)).size
+                for index in range(len(self))}
 
     def raw_mask(self, index: int) -> RawMask:
         """The values of one mask, before they become class indices."""
-        return read_mask(self._records[index][self._keys[1]], f'{self._directory} {self._split}_{index:06d}')
+        name = f'{self._directory} {self._name(index)}'
+        return read_mask(self._records[index][self._keys[1]], name)
+
+    def _name(self, index: int) -> str:
+        record = self._records[index]
+        for key in ('file_name', 'image_id', 'id'):
+            with contextlib.suppress(KeyError):
+                name = record[key]
+                text = name.decode() if isinstance(name, bytes) else str(name)
+                return pathlib.PurePath(text).stem
+        return f'{self._split}_{index:06d}'
 
     def _open(self) -> Any:
         import tensorflow_datasets as tfds  # takes a second; only those who read it pay
 
+        builder = open_builder(self._directory)
+        if '[' in self._split and builder.info.file_format.value != 'array_record':
+            raise InputError(f'{self._directory}: {builder.info.file_format.value} files cannot be '
+                             f'read in parts such as {self._split!r}; prepare the data set with '
+                             f"file_format='array_record'")
         skip = {key: tfds.decode.SkipDecoding() for key in self._keys}
         try:
-            return open_builder(self._directory).as_data_source(self._split, decoders=skip)
+            return builder.as_data_source(self._split, decoders=skip)
         except NotImplementedError as error:
-            raise InputError(f'{self._directory}: {str(error).splitlines()[0]}; prepare it with '
+            raise InputError(f"{self._directory}: {first_line(error)}; prepare it with "
                              f"file_format='array_record'") from None
         except (ValueError, KeyError) as error:
-            raise InputError(f'{self._directory}, split {self._split!r}: {str(error).splitlines()[0]}; correct the expression in '
-                             f'data.splits') from None
+            raise InputError(f'{self._directory}, split {self._split!r}: {first_line(error)}; '
+                             f'correct the expression in data.splits') from None
 
 
 def open_builder(directory: str) -> Any:
     """The read-only builder of a prepared data set.
 
     Raises:
-      InputError: the folder holds none.
+      InputError: the folder holds none, or a damaged one.
     """
     import tensorflow_datasets as tfds  # takes a second; only those who read it pay
 
     folder = pathlib.Path(directory).expanduser()
     if not (folder / 'dataset_info.json').is_file():
-        raise InputError(f'data.directory: {directory} holds no prepared data set (dataset_info.json is missing); give the '
-                         f'folder of its version, such as .../camvid/1.0.0')
+        raise InputError(f'data.directory: {directory} holds no prepared data set '
+                         f'(dataset_info.json is missing); give the folder of its version, such as '
+                         f'.../camvid/1.0.0')
     try:
         return tfds.builder_from_directory(folder)
-    except Exception as error:  # Of protobuf and of many kinds: a damaged file is parsed by three libraries.
-        raise InputError(f'{folder}/dataset_info.json: {str(error).splitlines()[0]}; the file is damaged, prepare the data set '
-                         f'again') from error
-
-
-def _name(record: Mapping[str, Any], otherwise: str) -> str:
-    for key in ('file_name', 'image_id', 'id'):
-        with contextlib.suppress(KeyError):
-            value = record[key]
-            return pathlib.PurePath(value.decode() if isinstance(value, bytes) else str(value)).stem
-    return otherwise
+    except Exception as error:  # Three libraries parse the file, each with errors of its own.
+        raise InputError(f'{folder}/dataset_info.json: {first_line(error)}; the file is damaged, '
+                         f'prepare the data set again') from error

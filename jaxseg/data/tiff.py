@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import struct
 from typing import Any, BinaryIO
 
@@ -10,23 +11,25 @@ import numpy as np
 from jaxseg.errors import InputError
 
 CODECS = {
-    1: 'none', 2: 'CCITT RLE', 3: 'CCITT Group 3', 4: 'CCITT Group 4', 5: 'LZW', 6: 'old-style JPEG', 7: 'JPEG',
-    8: 'deflate', 32946: 'deflate', 32773: 'PackBits', 34661: 'JBIG', 34712: 'JPEG 2000', 33003: 'JPEG 2000',
-    33005: 'JPEG 2000', 34887: 'LERC', 34892: 'lossy JPEG', 34925: 'LZMA', 50000: 'Zstandard', 50001: 'WebP',
-    50002: 'JPEG XL', 52546: 'JPEG XL'}
+    1: 'none', 2: 'CCITT RLE', 3: 'CCITT Group 3', 4: 'CCITT Group 4', 5: 'LZW',
+    6: 'old-style JPEG', 7: 'JPEG', 8: 'deflate', 32946: 'deflate', 32773: 'PackBits',
+    34661: 'JBIG', 34712: 'JPEG 2000', 33003: 'JPEG 2000', 33005: 'JPEG 2000', 34887: 'LERC',
+    34892: 'lossy JPEG', 34925: 'LZMA', 50000: 'Zstandard', 50001: 'WebP', 50002: 'JPEG XL',
+    52546: 'JPEG XL'}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _SAMPLES, _COLOR_MAP, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _ORIENTATION = 277, 320, 338, 339, 274
 _SUBFILE, _DESCRIPTION, _DEPTH = 254, 270, 32997
 # Offsets and lengths of strips, and of tiles.
 _SEGMENTS = ((273, 279), (324, 325))
 # Letter in `struct` of each field type: ASCII, SHORT, LONG, ..., and the 64-bit types of BigTIFF.
-_TYPES = {1: 'B', 2: 'B', 3: 'H', 4: 'I', 6: 'b', 7: 'B', 8: 'h', 9: 'i', 11: 'f', 12: 'd', 13: 'I', 16: 'Q', 17: 'q',
-          18: 'Q'}
+_TYPES = {1: 'B', 2: 'B', 3: 'H', 4: 'I', 6: 'b', 7: 'B', 8: 'h', 9: 'i', 11: 'f', 12: 'd',
+          13: 'I', 16: 'Q', 17: 'q', 18: 'Q'}
 
 
 def truncated(reason: str) -> InputError:
     """The error for a file that ends too early; who opened the file adds its name."""
-    return InputError(f'cannot be decoded: the file is truncated ({reason}); copy it again, or remove it')
+    return InputError(f'cannot be decoded: the file is truncated ({reason}); copy it again, or '
+                      f'remove it')
 
 
 def tiff_header(stream: BinaryIO) -> dict[str, Any]:
@@ -50,15 +53,16 @@ def tiff_header(stream: BinaryIO) -> dict[str, Any]:
     formats = {{1: 'uint', 2: 'int', 3: 'float', 4: 'uint'}.get(value, f'format {value}')
                for value in tags.get(_SAMPLE_FORMAT, (1,))}
     if len(bits) > 1 or len(formats) > 1 or not formats <= {'uint', 'int', 'float'}:
-        raise InputError(f'samples of {"/".join(map(str, sorted(bits)))} bits, {"/".join(sorted(formats))}, are not read; '
-                         f'save all bands with one number format')
+        raise InputError(f'samples of {"/".join(map(str, sorted(bits)))} bits '
+                         f'({"/".join(sorted(formats))}) are not read; save all bands with one '
+                         f'number format')
     samples = tags.get(_SAMPLES, (1,))[0]
     codec = tags.get(_COMPRESSION, (1,))[0]
     color, alpha = _color(tags, samples)
     depth = bits.pop()
     return {
-        'format': 'TIFF', 'codec': CODECS.get(codec, f'compression {codec}'), 'color': color, 'bits': depth,
-        'sample_format': formats.pop(), 'samples': samples, 'alpha': alpha,
+        'format': 'TIFF', 'codec': CODECS.get(codec, f'compression {codec}'), 'color': color,
+        'bits': depth, 'sample_format': formats.pop(), 'samples': samples, 'alpha': alpha,
         'palette': _palette(tags.get(_COLOR_MAP, ()), depth) if color == 'palette' else None,
         'pages': len(pages) * _stacked(tags), 'orientation': tags.get(_ORIENTATION, (1,))[0],
         'height': tags[_HEIGHT][0], 'width': tags[_WIDTH][0]}
@@ -73,8 +77,8 @@ def read_with_tifffile(data: bytes) -> np.ndarray:
     try:
         import tifffile  # an extra: only who has such files needs it
     except ImportError:
-        raise InputError("this kind of TIFF is read with tifffile; pip install 'jaxseg[tiff]', or save the file as "
-                         ".npy") from None
+        raise InputError("this kind of TIFF is read with tifffile; pip install 'jaxseg[tiff]', or "
+                         "save the file as .npy") from None
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         try:
@@ -82,7 +86,8 @@ def read_with_tifffile(data: bytes) -> np.ndarray:
         except ValueError as error:
             if 'imagecodecs' not in str(error):
                 raise
-            raise InputError(f"{error}; pip install 'jaxseg[tiff]', or save the file without compression") from None
+            raise InputError(f"{error}; pip install 'jaxseg[tiff]', or save the file without "
+                             f"compression") from None
         axes = page.axes
     array = np.moveaxis(array, axes.index('S'), -1) if 'S' in axes else array[..., None]
     return array.reshape(*array.shape[-3:])
@@ -149,14 +154,15 @@ def _color(tags: dict[int, tuple], samples: int) -> tuple[str, bool]:
 def _palette(values: tuple, bits: int) -> tuple[tuple[int, int, int], ...]:
     """RGB colors; the file holds all reds, then all greens, then all blues, each with 16 bits."""
     if len(values) != 3 * 2 ** bits:
-        raise InputError(f'a palette of {len(values)} values for {bits} bits; the file is damaged, save it again')
+        raise InputError(f'a palette of {len(values)} values for {bits} bits; the file is damaged, '
+                         f'save it again')
     table = np.array(values).reshape(3, -1) // 256
     return tuple(map(tuple, table.T.tolist()))
 
 
 def _stacked(tags: dict[int, tuple]) -> int:
-    """Pictures that one directory holds: planes of a volume, or a stack of ImageJ, which names them in a text."""
-    text = bytes(value & 255 for value in tags.get(_DESCRIPTION, ()) if isinstance(value, int)).decode('latin-1')
-    images = [line.partition('=')[2] for line in text.splitlines() if line.startswith('images=')]
-    count = int(images[0]) if text.startswith('ImageJ=') and images and images[0].isdecimal() else 1
+    """Pictures that one directory holds: planes of a volume, or a stack of ImageJ."""
+    text = ''.join(map(chr, tags.get(_DESCRIPTION, ())))
+    images = re.search(r'^images=([0-9]{1,9})', text, re.MULTILINE)
+    count = int(images[1]) if text.startswith('ImageJ=') and images else 1
     return math.prod(tags.get(_DEPTH, (1,))) * count
