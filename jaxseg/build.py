@@ -1,9 +1,9 @@
 """The only place that turns a config entry into an object.
 
 An entry is a dict with a `type`: `'file.Symbol'` inside the package that the entry's key names
-(`encoder=dict(type='resnet.ResNet', depth=18)` is `jaxseg/encoders/resnet.py: ResNet(depth=18)`), or
-`'package.module:Symbol'` for a part that lives in the user's code. The other keys are the part's fields. Entries nest;
-lists become tuples.
+(`encoder=dict(type='resnet.ResNet', depth=18)` is `jaxseg/encoders/resnet.py: ResNet(depth=18)`),
+or `'package.module:Symbol'` for a part that lives in the user's code. The other keys are the part's
+fields. Entries nest; lists become tuples.
 """
 
 import functools
@@ -20,9 +20,12 @@ from jaxseg.errors import InputError
 from jaxseg.fields import NonNegative, check_value, nearest
 
 PACKAGES = {
-    'data': 'data', 'transforms': 'data', 'preprocess': 'data', 'model': 'models', 'encoder': 'encoders',
-    'context': 'context', 'decoder': 'decoders', 'auxiliary': 'decoders', 'head': 'layers', 'task': 'tasks',
-    'losses': 'losses', 'algorithm': 'training', 'optimizer': 'training', 'schedule': 'training', 'inference': 'inference',
+    'data': 'data', 'transforms': 'data', 'preprocess': 'data',
+    'model': 'models', 'encoder': 'encoders', 'context': 'context',
+    'decoder': 'decoders', 'auxiliary': 'decoders', 'head': 'layers',
+    'task': 'tasks', 'losses': 'losses',
+    'algorithm': 'training', 'optimizer': 'training', 'schedule': 'training',
+    'inference': 'inference',
 }
 
 
@@ -30,14 +33,15 @@ def build(key: str, entry: Any, **given: Any) -> Any:
     """The object that a config entry describes.
 
     Args:
-      key: the entry's key in the config, possibly with its parents (`'model.encoder'`); its last word names the package.
+      key: the entry's key in the config, possibly with its parents (`'model.encoder'`); its last
+        word names the package.
       entry: `{'type': ..., field: value, ...}`, or a list of such.
-      given: values that the run knows and no config states, such as the number of classes. Every part, nested ones too,
-        receives those that it has a field for.
+      given: values that the run knows and no config states, such as the number of classes. Every
+        part, nested ones too, receives those that it has a field for.
 
     Raises:
-      InputError: an unknown package, file, symbol or field (with the nearest known one), a symbol of another kind than the
-        key asks for, a missing field, a wrong type or a value out of range.
+      InputError: an unknown package, file, symbol or field (with the nearest known one), a symbol
+        of another kind than the key expects, a missing field, a wrong type or a value out of range.
     """
     if isinstance(entry, (list, tuple)):
         return tuple(build(f'{key}.{index}', item, **given) for index, item in enumerate(entry))
@@ -48,9 +52,10 @@ def build(key: str, entry: Any, **given: Any) -> Any:
 
 
 def build_function(key: str, entry: Any) -> Callable:
-    """The function that an entry names, with the entry's fields bound to its keyword-only options."""
+    """The function that an entry names, with the entry's fields bound to its keyword options."""
     symbol = _symbol(key, entry)
-    options = {name: p for name, p in _parameters(symbol).items() if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD)}
+    options = {name: p for name, p in _parameters(symbol).items()
+               if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD)}
     return functools.partial(symbol, **_fields(key, entry, options, {}))
 
 
@@ -58,21 +63,26 @@ def build_losses(entries: Any) -> Any:
     """`{name: {'type': ..., 'weight': ..., options}}` as one weighted sum of named losses.
 
     Raises:
-      InputError: no losses, one without a type, a negative weight, or what `build_function` refuses.
+      InputError: no losses, one without a type, a negative weight, or an error of
+        `build_function`.
     """
     if not isinstance(entries, Mapping) or not entries or 'type' in entries:
         raise InputError(f'losses: expected named losses, such as losses.cross_entropy = '
-                         f"{{'type': 'cross_entropy.cross_entropy', 'weight': 1.0}}, got {entries!r}")
+                         f"{{'type': 'cross_entropy.cross_entropy', 'weight': 1.0}}, "
+                         f'got {entries!r}')
     terms = {}
     for name, entry in entries.items():
-        weight = entry.get('weight', 1.0) if isinstance(entry, Mapping) else 1.0
+        weight = 1.0
+        if isinstance(entry, Mapping):
+            weight = entry.get('weight', 1.0)
+            entry = {key: value for key, value in entry.items() if key != 'weight'}
         check_value(f'losses.{name}.weight', weight, NonNegative)
-        options = {key: value for key, value in entry.items() if key != 'weight'} if isinstance(entry, Mapping) else entry
-        terms[name] = (float(weight), build_function(f'losses.{name}', options))
+        terms[name] = (float(weight), build_function(f'losses.{name}', entry))
     return importlib.import_module('jaxseg.losses.weighted').WeightedSum(terms)
 
 
-def _fields(key: str, entry: Mapping, parameters: Mapping[str, inspect.Parameter], given: Mapping) -> dict[str, Any]:
+def _fields(key: str, entry: Mapping, parameters: Mapping[str, inspect.Parameter],
+            given: Mapping) -> dict[str, Any]:
     """The fields of an entry, checked, with nested entries built."""
     part, open_ended = entry['type'], any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     known = {name: p for name, p in parameters.items()
@@ -82,25 +92,29 @@ def _fields(key: str, entry: Mapping, parameters: Mapping[str, inspect.Parameter
         if name == 'type':
             continue
         if name in given and name in parameters:
-            raise InputError(f'{key}.{name}: {part} receives this from elsewhere in the run; remove the key')
+            raise InputError(f'{key}.{name}: {part} receives this from elsewhere in the run; '
+                             f'remove the key')
         if name not in known and not open_ended:
-            raise InputError(f'{key}.{name}: {part} has no field {name!r}; {nearest(name, list(known))}')
+            raise InputError(f'{key}.{name}: {part} has no field {name!r}; '
+                             f'{nearest(name, list(known))}')
         hint = known[name].annotation if name in known else Any
         fields[name] = _value(f'{key}.{name}', value, hint, given)
     missing = [name for name, p in known.items() if p.default is p.empty and name not in fields]
     if missing:
-        raise InputError(f'{key}: {part} needs {", ".join(missing)}; add {key}.{missing[0]} to the config')
+        raise InputError(f'{key}: {part} needs {", ".join(missing)}; '
+                         f'add {key}.{missing[0]} to the config')
     return fields
 
 
 def _value(key: str, value: Any, hint: Any, given: Mapping) -> Any:
-    """A field's value: parts built, lists turned into tuples, everything else checked against its annotation."""
+    """A field's value: parts built, lists turned into tuples, all else checked by annotation."""
     name = key.rsplit('.', 1)[-1]
     optional = types.NoneType in typing.get_args(hint)
     if name in PACKAGES and not (value is None and optional):
         return build(key, value, **given)
     if isinstance(value, Mapping) and 'type' in value:
-        raise InputError(f'{key}: an entry with a type, but no field that takes parts; those are {", ".join(PACKAGES)}')
+        raise InputError(f'{key}: an entry with a type, but no field that takes parts; '
+                         f'those are {", ".join(PACKAGES)}')
     value = _plain(value)
     check_value(key, value, hint)
     return value
@@ -119,19 +133,22 @@ def _kind(key: str) -> str:
 
 
 def _symbol(key: str, entry: Any) -> Callable:
-    """What an entry's `type` names, if it is such a part as the key asks for."""
+    """What an entry's `type` names, if it is a part of the kind that the key expects."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get('type'), str):
-        raise InputError(f"{key}: expected an entry with a type, such as {{'type': 'file.Symbol', ...}}, got {entry!r}")
+        raise InputError(f'{key}: expected an entry with a type, '
+                         f"such as {{'type': 'file.Symbol', ...}}, got {entry!r}")
     kind, name = _kind(key), entry['type']
     if not kind:
-        raise InputError(f'{key}: no package of jaxseg holds such parts; known keys: {", ".join(PACKAGES)}')
+        raise InputError(f'{key}: no package of jaxseg holds such parts; '
+                         f'known keys: {", ".join(PACKAGES)}')
     if ':' in name:
         module_name, _, symbol_name = name.partition(':')
         module = _import_user_module(key, module_name)
     else:
         file, _, symbol_name = name.partition('.')
         if file not in _files(PACKAGES[kind]):
-            raise InputError(f'{key} {name!r}: there is no jaxseg/{PACKAGES[kind]}/{file}.py; {nearest(name, _parts(kind))}')
+            raise InputError(f'{key} {name!r}: there is no jaxseg/{PACKAGES[kind]}/{file}.py; '
+                             f'{nearest(name, _parts(kind))}')
         module = importlib.import_module(f'jaxseg.{PACKAGES[kind]}.{file}')
     symbol = vars(module).get(symbol_name)
     if not callable(symbol):
@@ -142,7 +159,8 @@ def _symbol(key: str, entry: Any) -> Callable:
     imported = ':' not in name and symbol.__module__ != module.__name__
     if symbol_name.startswith('_') or imported or not is_part(symbol):
         known = '' if ':' in name else f'; {nearest(name, _parts(kind))}'
-        raise InputError(f'{key} {name!r}: {symbol_name} is not such a part; {kind} asks for {description}{known}')
+        raise InputError(f'{key} {name!r}: {symbol_name} is not such a part; '
+                         f'{kind} expects {description}{known}')
     return symbol
 
 
@@ -151,8 +169,8 @@ def _import_user_module(key: str, name: str) -> types.ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # whatever the user's file raises when it runs
         reason = (str(error).splitlines() or [''])[0]
-        raise InputError(f'{key}: cannot import {name!r} ({type(error).__name__}: {reason}); is its folder on PYTHONPATH, '
-                         f'and does the file run?') from error
+        raise InputError(f'{key}: cannot import {name!r} ({type(error).__name__}: {reason}); '
+                         f'is its folder on PYTHONPATH, and does the file run?') from error
 
 
 def _files(package: str) -> list[str]:
@@ -161,8 +179,12 @@ def _files(package: str) -> list[str]:
 
 
 def _parts(kind: str) -> list[str]:
-    """Every `file.Symbol` of a package that is such a part. Imports the whole package: for error messages only."""
-    modules = {file: importlib.import_module(f'jaxseg.{PACKAGES[kind]}.{file}') for file in _files(PACKAGES[kind])}
+    """Every `file.Symbol` of a package that is a part of this kind.
+
+    For error messages only: it imports the whole package.
+    """
+    modules = {file: importlib.import_module(f'jaxseg.{PACKAGES[kind]}.{file}')
+               for file in _files(PACKAGES[kind])}
     is_part, _ = _KINDS[kind]
     return [f'{file}.{name}' for file, module in modules.items() for name in _defined(module)
             if is_part(vars(module)[name])]
@@ -170,30 +192,35 @@ def _parts(kind: str) -> list[str]:
 
 def _defined(module: types.ModuleType) -> list[str]:
     return [name for name, value in vars(module).items()
-            if callable(value) and not name.startswith('_') and getattr(value, '__module__', '') == module.__name__]
+            if callable(value) and not name.startswith('_')
+            and getattr(value, '__module__', '') == module.__name__]
 
 
 def _parameters(symbol: Callable) -> dict[str, inspect.Parameter]:
     """The parameters of a part, with annotations that are strings resolved where they can be."""
+    own_init = (isinstance(symbol, type) and '__init__' in vars(symbol)
+                and not hasattr(symbol, '__dataclass_fields__'))
     try:
-        hints = typing.get_type_hints(symbol if not isinstance(symbol, type) or '__init__' not in vars(symbol)
-                                      or hasattr(symbol, '__dataclass_fields__') else symbol.__init__, include_extras=True)
-    except Exception:  # A user's annotation may name what only a type checker imports; it is then not checked.
+        hints = typing.get_type_hints(symbol.__init__ if own_init else symbol, include_extras=True)
+    except Exception:  # The annotation may name what only a type checker imports: not checked then.
         hints = {}
     linen = hasattr(symbol, 'scope')  # Linen adds two fields of its own to every module
     return {name: p.replace(annotation=hints.get(name, p.annotation))
-            for name, p in inspect.signature(symbol).parameters.items() if not (linen and name in ('parent', 'name'))}
+            for name, p in inspect.signature(symbol).parameters.items()
+            if not (linen and name in ('parent', 'name'))}
 
 
 def _takes(*names: str) -> Callable[[Any], bool]:
     """Whether a function has these parameters."""
-    return lambda symbol: inspect.isfunction(symbol) and set(names) <= set(inspect.signature(symbol).parameters)
+    return lambda symbol: (inspect.isfunction(symbol)
+                           and set(names) <= set(inspect.signature(symbol).parameters))
 
 
 def _has(*names: str) -> Callable[[Any], bool]:
     """Whether a class has these methods, properties or fields."""
     return lambda symbol: isinstance(symbol, type) and all(
-        hasattr(symbol, name) or name in getattr(symbol, '__dataclass_fields__', {}) for name in names)
+        hasattr(symbol, name) or name in getattr(symbol, '__dataclass_fields__', {})
+        for name in names)
 
 
 def _called_with(*names: str) -> Callable[[Any], bool]:
@@ -207,26 +234,32 @@ def _called_with(*names: str) -> Callable[[Any], bool]:
 
 
 def _layer(*names: str) -> Callable[[Any], bool]:
-    """Whether a class is a Linen module, called with `train`, that has these fields or properties."""
+    """Whether a class is a Linen module, called with `train`, with these fields or properties."""
     return lambda symbol: _has('init', 'apply', *names)(symbol) and _called_with('train')(symbol)
 
 
 # How the parts of every key are recognised, the user's own too, before they are called.
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'data': (_has('spec', 'source'), 'a class with `spec` and `source(split)`'),
-    'transforms': (_called_with('image', 'mask', 'rng', 'fill'), 'a class called with (image, mask, *, rng, fill)'),
+    'transforms': (_called_with('image', 'mask', 'rng', 'fill'),
+                   'a class called with (image, mask, *, rng, fill)'),
     'preprocess': (_called_with('batch', 'key'), 'a class called with (batch, key)'),
     'model': (_layer('encoder'), 'a Linen module with an encoder, called with (images, *, train)'),
-    'encoder': (_layer('stride'), 'a Linen module with a property `stride`, called with (images, *, train)'),
+    'encoder': (_layer('stride'),
+                'a Linen module with a property `stride`, called with (images, *, train)'),
     'context': (_layer(), 'a Linen module called with (features, *, train)'),
     'decoder': (_layer(), 'a Linen module called with (stages, *, train)'),
     'auxiliary': (_layer(), 'a Linen module called with (stages, *, train)'),
-    'head': (_layer('classes'), 'a Linen module with a field `classes`, called with (features, *, train)'),
+    'head': (_layer('classes'),
+             'a Linen module with a field `classes`, called with (features, *, train)'),
     'task': (_has('losses', 'total', 'probabilities', 'predictions', 'decide', 'scores'),
              'a class with losses, total, probabilities, predictions, decide and scores'),
-    'losses': (_takes('logits', 'labels', 'valid'), 'a function (logits, labels, valid, *, options) -> (sum, count)'),
+    'losses': (_takes('logits', 'labels', 'valid'),
+               'a function (logits, labels, valid, *, options) -> (sum, count)'),
     'algorithm': (_has('init', 'step', 'variables'), 'a class with init, step and variables'),
-    'optimizer': (_takes('learning_rate'), 'a function with a parameter learning_rate that returns an optax transformation'),
+    'optimizer': (_takes('learning_rate'),
+                  'a function with a parameter learning_rate that returns an optax transformation'),
     'schedule': (_takes('steps'), 'a function (*, steps, options) that returns step -> factor'),
-    'inference': (_has('predictions', 'probabilities'), 'a class with predictions and probabilities'),
+    'inference': (_has('predictions', 'probabilities'),
+                  'a class with predictions and probabilities'),
 }

@@ -1,7 +1,8 @@
 """Field types with ranges, and the one check of a value against its annotation.
 
-A field states its range beside its type: `dropout: Annotated[float, Range(0, below=1)] = 0.0`. `jaxseg.build` checks
-config entries with `check_value`; parts that are built from Python call `check_fields(self, where)` in `__post_init__`.
+A field states its range beside its type: `dropout: Annotated[float, Range(0, below=1)] = 0.0`.
+`jaxseg.build` checks config entries with `check_value`; parts that are built from Python call
+`check_fields(self, where)` in `__post_init__`.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from jaxseg.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The values that a number may have: from `low` (or above `above`) to `high` (or below `below`)."""
+    """Limits of a number: at least `low`, above `above`, at most `high`, below `below`."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -47,32 +48,33 @@ DropRate = Annotated[float, Range(0, below=1)]
 def check_value(key: str, value: Any, hint: Any):
     """Raises InputError, naming `key`, unless `value` has the annotated type, range or choice.
 
-    Checked are numbers (finite), strings, None, lists, mappings, `Literal`s, unions of these and `Range`s; any other
-    annotation is left to the part. A list may be a tuple, and an integer key of a mapping may be a string, as JSON
-    returns it.
+    Checked are numbers (finite), strings, None, lists, mappings, `Literal`s, unions of these and
+    `Range`s; any other annotation is left to the part. A list may be a tuple, and an integer key of
+    a mapping may be a string, as JSON returns it.
     """
     if not _fits(value, hint, ranges=False):
-        raise InputError(f'{key}: expected {describe(hint)}, got {value!r}' + _suggestion(value, hint))
+        raise InputError(f'{key}: expected {describe(hint)}, got {value!r}'
+                         + _suggestion(value, hint))
     if not _fits(value, hint, ranges=True):
         raise InputError(f'{key}: {value!r} is out of range; expected {describe(hint)}')
 
 
 def check_fields(part: Any, where: str):
-    """`check_value` for every field of a dataclass instance; `where` is its place in a config, such as `transforms`."""
+    """`check_value` for every field of a dataclass instance; `where` begins the keys in errors."""
     hints = typing.get_type_hints(type(part), include_extras=True)
     for field in dataclasses.fields(part):
         check_value(f'{where}.{field.name}', getattr(part, field.name), hints.get(field.name, Any))
 
 
 def describe(hint: Any) -> str:
-    """An annotation as a reader would write it, with its range: `float (at least 0 and at most 1) | None`."""
+    """An annotation in words, with its range: `float (at least 0 and at most 1) | None`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return f'{describe(arguments[0])} ({", ".join(map(str, arguments[1:]))})'
     if origin is typing.Literal:
         return 'one of ' + ', '.join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
-        return ' | '.join('None' if part is types.NoneType else describe(part) for part in arguments)
+        return ' | '.join('None' if one is types.NoneType else describe(one) for one in arguments)
     if origin and arguments:
         inner = ', '.join('...' if part is ... else describe(part) for part in arguments)
         return f'{getattr(origin, "__name__", origin)}[{inner}]'
@@ -88,16 +90,18 @@ def nearest(name: str, known: Sequence | Mapping) -> str:
 
 
 def _suggestion(value: Any, hint: Any) -> str:
-    hints = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    choices = [choice for each in hints if typing.get_origin(each) is typing.Literal for choice in typing.get_args(each)]
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    choices = [choice for each in (typing.get_args(hint) if union else (hint,))
+               if typing.get_origin(each) is typing.Literal for choice in typing.get_args(each)]
     return f'; {nearest(value, choices)}' if choices and isinstance(value, str) else ''
 
 
 def _fits(value: Any, hint: Any, *, ranges: bool) -> bool:
     origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin is Annotated:
-        limits = [limit for limit in arguments[1:] if isinstance(limit, Range)]
-        return _fits(value, arguments[0], ranges=ranges) and (not ranges or all(value in limit for limit in limits))
+        limits = [limit for limit in arguments[1:] if ranges and isinstance(limit, Range)]
+        return (_fits(value, arguments[0], ranges=ranges)
+                and all(value in limit for limit in limits))
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, argument, ranges=ranges) for argument in arguments)
     if origin is typing.Literal:
@@ -113,12 +117,13 @@ def _fits(value: Any, hint: Any, *, ranges: bool) -> bool:
         return isinstance(value, (list, tuple)) and _items_fit(value, origin, arguments, ranges)
     if origin in (dict, Mapping):
         return isinstance(value, Mapping) and (not arguments or all(
-            _key_fits(key, arguments[0]) and _fits(item, arguments[1], ranges=ranges) for key, item in value.items()))
+            _key_fits(key, arguments[0]) and _fits(item, arguments[1], ranges=ranges)
+            for key, item in value.items()))
     return True
 
 
 def _items_fit(values: Sequence, origin: Any, hints: tuple, ranges: bool) -> bool:
-    """`tuple[int, str]` gives the type of each item, `tuple[int, ...]` and `Sequence[int]` that of all."""
+    """`tuple[int, str]` types each item, `tuple[int, ...]` and `Sequence[int]` all of them."""
     if origin is tuple and hints and hints[-1] is not ...:
         return len(values) == len(hints) and all(
             _fits(value, hint, ranges=ranges) for value, hint in zip(values, hints, strict=True))
