@@ -27,7 +27,7 @@ EXPERIMENTS = sorted(path.relative_to(ROOT / 'experiments') for path in (
 # Two pictures, whose sides are no multiples of the model's stride.
 DATA = dict(size=(34, 46), samples=dict(train=2, val=2), seed=3)
 OVERFIT = dict(
-    steps=120, batch_size=4, evaluate_every=120,
+    steps=80, batch_size=4, evaluate_every=80,
     data=dict(type='synthetic.Shapes', **DATA),
     model=dict(type='segmentation_model.SegmentationModel',
                encoder=dict(type='vgg_like.VGGLike', widths=[16, 32], depth=1),
@@ -70,14 +70,14 @@ def test_two_pictures_are_learned_by_heart(overfitted):
 def test_the_score_is_that_of_a_plain_forward_pass(overfitted, split):
     """Nothing of the library but the model itself and the pictures."""
     model = SegmentationModel(VGGLike((16, 32), depth=1), UNet((32, 16)), 5)
-    restored, matrix = variables(overfitted, 120), np.zeros((5, 5), int)
-    apply = jax.jit(lambda images: model.apply(restored, images, train=False))
+    restored, matrix = variables(overfitted, 80), np.zeros((5, 5), int)
+    apply = jax.jit(lambda variables, images: model.apply(variables, images, train=False))
     source = Shapes(**DATA).source(split)
-    for index in range(2):
-        image = (source[index]['image'].astype(np.float32) / 255 - 0.5) / 0.25
-        predicted = np.asarray(apply(image[None])['logits'])[0].argmax(-1)
+    for sample in map(source.__getitem__, range(2)):
+        image = (sample['image'].astype(np.float32) / 255 - 0.5) / 0.25
+        predicted = np.asarray(apply(restored, image[None])['logits'])[0].argmax(-1)
         for row, column in np.ndindex(predicted.shape):
-            matrix[source[index]['mask'][row, column], predicted[row, column]] += 1
+            matrix[sample['mask'][row, column], predicted[row, column]] += 1
     assert scores(overfitted, split)['confusion_matrix'] == matrix.tolist()
     hits = np.diag(matrix)
     with np.errstate(invalid='ignore'):
