@@ -10,7 +10,6 @@ import pytest
 from jaxseg.context.attention_pooling import AttentionPooling, attention_pool
 from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
-from jaxseg.errors import InputError
 from tests.references import attention, recurrence
 from tests.references.gradient import central_differences
 from tests.variables import random, random_variables, run
@@ -83,7 +82,7 @@ def test_the_pooled_vector_is_given_back_to_every_position(features):
     linear = {name: lambda x, p=p: x @ p['kernel'] + p['bias'] for name, p in variables['params'].items()}
     y = attention.attention_pool(x, linear['score'](x)[..., 0])
     own = linear['project'](x) if features else x
-    np.testing.assert_allclose(run(layer, variables, x), own + linear['give_back'](y)[:, None, None], atol=1e-5)
+    np.testing.assert_allclose(run(layer, variables, x), own + linear['pooled'](y)[:, None, None], atol=1e-5)
 
 
 @pytest.mark.parametrize('layer', [AttentionPooling(), SelfAttention(8, heads=2, layers=2, position='none')])
@@ -127,11 +126,3 @@ def test_dropout_of_self_attention_works_in_training_only():
     one, other = (train(jax.random.key(i)) for i in (1, 2))
     assert np.abs(np.asarray(one - other)).max() > 1e-3
     np.testing.assert_array_equal(run(layer, variables, x), run(SelfAttention(8, heads=2), variables, x))
-
-
-def test_a_field_that_cannot_be_used_is_named():
-    x = random(1, 2, 2, 4)
-    with pytest.raises(InputError, match='features 10 does not divide by heads 4'):
-        SelfAttention(10, heads=4).init(jax.random.key(0), x, train=True)
-    with pytest.raises(InputError, match="'rnn' is unknown; known: gru, lstm"):
-        ReNet(3, 'rnn').init(jax.random.key(0), x, train=True)

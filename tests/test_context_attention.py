@@ -12,7 +12,6 @@ from jaxseg.context.criss_cross import CrissCross
 from jaxseg.context.linear_attention import LinearAttention
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.context.window_attention import WindowAttention
-from jaxseg.errors import InputError
 from tests.references import attention
 from tests.references.gradient import central_differences
 from tests.variables import random, random_variables, run
@@ -130,16 +129,3 @@ def test_parameters_trained_at_one_size_serve_another():
         shapes = [jax.eval_shape(functools.partial(layer.init, train=True), jax.random.key(0), jnp.zeros((1, *size, 8)))
                   for size in ((4, 5), (9, 2))]
         assert jax.tree.map(jnp.shape, shapes[0]) == jax.tree.map(jnp.shape, shapes[1])
-
-
-def test_a_field_that_cannot_be_used_is_named():
-    x = random(1, 2, 2, 4)
-    for layer, message in (
-            (SelfAttention(8, position='polar'), "self_attention.SelfAttention: position 'polar' is unknown; known: none, sine"),
-            (LinearAttention(8, position='rope'), "position 'rope' is unknown; known: none, sine, learned"),
-            (Axial(10, heads=4), 'axial.Axial: features 10 does not divide by heads 4'),
-            (Axial(8, position='learned'), "size is None with position 'learned'"),
-            (Axial(8, size=(4, 4)), r"size is \(4, 4\) with position 'sine'"),
-            (Axial(12, heads=2, position='rope'), "'rope': heads of 6 channels do not divide by 4")):
-        with pytest.raises(InputError, match=message):
-            layer.init(jax.random.key(0), x, train=True)

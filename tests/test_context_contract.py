@@ -1,10 +1,11 @@
-"""What every context layer must keep: any height and width, the dtype, float32 parameters, pictures apart."""
+"""What holds for every context layer: size, dtype, float32 parameters, independent images."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg.build import build
 from jaxseg.context.aspp import ASPP
 from jaxseg.context.attention_pooling import AttentionPooling
 from jaxseg.context.axial import Axial
@@ -20,6 +21,7 @@ from jaxseg.context.pyramid_pooling import PyramidPooling
 from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.context.window_attention import WindowAttention
+from jaxseg.errors import InputError
 from tests.variables import random, random_variables, run
 
 # With the channels that come out; None: those that go in.
@@ -54,20 +56,54 @@ def test_a_context_keeps_any_height_and_width_and_the_dtype(name):
 
 
 @every_layer
-def test_bfloat16_is_near_float32(name):
+def test_bfloat16_and_float16_are_near_float32(name):
     x, (layer, _) = random(1, 5, 3, 8), LAYERS[name]
     variables = random_variables(layer, x, train=False)
-    expected, narrow = (run(layer, variables, x.astype(dtype)).astype(np.float32) for dtype in (jnp.float32, jnp.bfloat16))
-    # 8 bits of mantissa through a few sums.
-    assert np.abs(narrow - expected).max() < 0.03 * np.abs(expected).max()
+    expected, bfloat16, float16 = (run(layer, variables, x.astype(dtype)).astype(np.float32)
+                                   for dtype in (jnp.float32, jnp.bfloat16, jnp.float16))
+    # 8 and 11 bits of mantissa through a few sums.
+    assert np.abs(bfloat16 - expected).max() < 0.03 * np.abs(expected).max()
+    assert np.abs(float16 - expected).max() < 0.005 * np.abs(expected).max()
 
 
 @every_layer
-def test_a_picture_does_not_see_the_others_of_its_batch(name):
+def test_an_image_does_not_depend_on_the_others_of_its_batch(name):
     x, others = random(3, 4, 3, 8), random(3, 4, 3, 8, seed=1)
     others[1] = x[1]
     layer, _ = LAYERS[name]
     variables = random_variables(layer, x, train=False)
-    one, other = (run(layer, variables, pictures) for pictures in (x, others))
+    one, other = (run(layer, variables, images) for images in (x, others))
     np.testing.assert_allclose(one[1], other[1], atol=1e-6)
     assert np.abs(one[0] - other[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize('entry, key, value', [
+    (dict(type='renet.ReNet', cell='rnn'), 'context.cell', "'rnn'"),
+    (dict(type='renet.ReNet', merge='add'), 'context.merge', "'add'"),
+    (dict(type='renet.ReNet', patch=0), 'context.patch', '0'),
+    (dict(type='four_way_rnn.FourWayRNN', combine='mean'), 'context.combine', "'mean'"),
+    (dict(type='flattened_scan.FlattenedScan', order='spiral'), 'context.order', "'spiral'"),
+    (dict(type='mdrnn.MDRNN2D', cell='lstm'), 'context.cell', "'lstm'"),
+    (dict(type='self_attention.SelfAttention', position='polar'), 'context.position', "'polar'"),
+    (dict(type='self_attention.SelfAttention', dropout=1.0), 'context.dropout', '1.0'),
+    (dict(type='linear_attention.LinearAttention', position='rope'), 'context.position', "'rope'"),
+    (dict(type='window_attention.WindowAttention', window=0), 'context.window', '0'),
+    (dict(type='criss_cross.CrissCross', reduction=0), 'context.reduction', '0'),
+    (dict(type='aspp.ASPP', rates=[6, 0]), 'context.rates', '(6, 0)'),
+    (dict(type='aspp.ASPP', norm='layer'), 'context.norm', "'layer'"),
+    (dict(type='pyramid_pooling.PyramidPooling', bins=[0, 2]), 'context.bins', '(0, 2)')])
+def test_fields_out_of_range_are_refused_by_key_and_value(entry, key, value):
+    with pytest.raises(InputError) as error:
+        build('context', dict(entry, features=8))
+    assert key in str(error.value) and value in str(error.value)
+
+
+@pytest.mark.parametrize('layer, key, value', [
+    (Axial(10, heads=4), 'heads', '10'), (Axial(8, position='learned'), 'size', 'None'),
+    (Axial(8, size=(4, 4)), 'size', '(4, 4)'), (Axial(12, heads=2, position='rope'), 'rope', '6'),
+    (LargeKernelAttention(4, kernel=24), 'kernel', '24'), (PyramidPooling(4, bins=()), 'bins', ''),
+    (ReNet(2, 'mingru', remat=2), 'remat', "'mingru'")], ids=str)
+def test_fields_that_do_not_fit_each_other_are_refused(layer, key, value):
+    with pytest.raises(InputError) as error:
+        layer.init(jax.random.key(0), random(1, 2, 2, 4), train=True)
+    assert key in str(error.value) and value in str(error.value)

@@ -11,7 +11,6 @@ from jaxseg.context.aspp import ASPP
 from jaxseg.context.large_kernel_attention import LargeKernelAttention
 from jaxseg.context.ocr import OCR, region_features
 from jaxseg.context.pyramid_pooling import PyramidPooling
-from jaxseg.errors import InputError
 from tests.references import convolutional
 from tests.references.gradient import central_differences
 from tests.variables import random, random_variables, run
@@ -183,15 +182,3 @@ def test_large_kernel_begins_with_attention_as_large_as_its_input():
     for name in ('near', 'far'):
         kernel = np.asarray(params[name]['kernel'])
         assert abs((kernel ** 2).sum((0, 1)).mean() - 1) < 0.1
-
-
-def test_a_field_that_cannot_be_used_is_named():
-    x = random(1, 2, 2, 4)
-    for layer, message in (
-            (ASPP(4, rates=(6, 0)), r'aspp.ASPP: rates \(6, 0\) must be 1 or more'),
-            (PyramidPooling(4, bins=()), r'pyramid_pooling.PyramidPooling: bins \(\)'),
-            (PyramidPooling(4, bins=(0, 2)), r'bins \(0, 2\); give one or more, each at least 1'),
-            (LargeKernelAttention(4, kernel=24), 'large_kernel_attention.LargeKernelAttention: kernel 24 over dilation 3.*odd'),
-            (LargeKernelAttention(4, dilation=0), 'kernel 21 over dilation 0'), (OCR(4, classes=3, norm='layer'), "'layer' is unknown")):
-        with pytest.raises(InputError, match=message):
-            layer.init(jax.random.key(0), x, train=True)

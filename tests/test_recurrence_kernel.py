@@ -144,11 +144,11 @@ def test_on_a_gpu_the_gradient_is_two_triton_kernels_and_no_copies(reverse, monk
 
 def test_what_the_kernel_cannot_do_is_refused(monkeypatch):
     x = jnp.ones((1, 2, 3))
-    with pytest.raises(InputError, match="'pallas' needs a GPU, and JAX runs on cpu; take 'auto' or 'sequential'"):
+    with pytest.raises(InputError, match="'pallas' needs a GPU.*cpu"):
         linear_recurrence(x, x, schedule='pallas')
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
     for a, b in ((x * 1j, x), (x, x * 1j)):
-        with pytest.raises(InputError, match="'pallas' asked for complex numbers, and its kernel is real; take 'auto'"):
+        with pytest.raises(InputError, match="'pallas' is for real numbers"):
             linear_recurrence(a, b, schedule='pallas')
     with pytest.raises(InputError, match='known: auto, .*, pallas'):
         linear_recurrence(x, x, schedule='triton')

@@ -1,1 +1,1 @@
-"""Context: features -> features of the same height and width, what the pixels know of each other."""
+"""Context layers aggregate information across the feature map; height and width stay."""

@@ -1,8 +1,10 @@
-"""Attention pooling: one vector that sums up the picture, given back to every position."""
+"""Attention pooling: a weighted mean of the feature map, added to every position."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from jaxseg.fields import PositiveInt
 
 
 def attention_pool(x: jax.Array, scores: jax.Array) -> jax.Array:
@@ -16,17 +18,18 @@ def attention_pool(x: jax.Array, scores: jax.Array) -> jax.Array:
       y, (B, C) float32.
     """
     weights = jax.nn.softmax(scores.astype(jnp.float32).reshape(x.shape[0], -1), -1)
-    return jnp.einsum('bn,bnc->bc', weights, x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[-1]))
+    positions = x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[-1])
+    return jnp.einsum('bn,bnc->bc', weights, positions)
 
 
 class AttentionPooling(nn.Module):
-    """Learned scores choose what the global vector is made of (Lin et al. 2017, arXiv:1703.03130, one linear score).
+    """One learned linear score weighs the positions (Lin et al. 2017, arXiv:1703.03130).
 
-    (B, H, W, C) -> (B, H, W, features): the vector `y` of `attention_pool`, through one linear layer, is added to every
-    position. Where `features` is given and is not C, the positions pass a linear layer of their own.
+    (B, H, W, C) -> (B, H, W, features): `y` of `attention_pool` passes a linear layer and is added
+    to every position. Where `features` is given and is not C, so do the positions.
     """
 
-    features: int | None = None
+    features: PositiveInt | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -35,4 +38,4 @@ class AttentionPooling(nn.Module):
         features = self.features or x.shape[-1]
         if features != x.shape[-1]:
             x = nn.Dense(features, dtype=x.dtype, name='project')(x)
-        return x + nn.Dense(features, dtype=x.dtype, name='give_back')(y)[:, None, None]
+        return x + nn.Dense(features, dtype=x.dtype, name='pooled')(y)[:, None, None]

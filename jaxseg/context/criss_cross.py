@@ -4,18 +4,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxseg.fields import PositiveInt
+
 
 class CrissCross(nn.Module):
-    """CCNet (Huang et al. 2019, arXiv:1811.11721): (B, H, W, C) -> (B, H, W, features), memory H * W * (H + W).
+    """CCNet (Huang et al. 2019, arXiv:1811.11721): (B, H, W, C) -> (B, H, W, features).
 
-    `x + gamma * attention(x)`, one softmax over the H + W - 1 positions of the row and the column, gamma learned from 0.
-    Queries and keys have features / `reduction` channels. Repeated `recurrence` times with the same parameters; after two
-    every position has seen the whole picture. Where C is not `features`, a linear layer comes first.
+    `x + gamma * attention(x)`, one softmax over the H + W - 1 positions of the row and the column,
+    gamma learned from 0; memory H * W * (H + W). Queries and keys have features / `reduction`
+    channels. Repeated `recurrence` times with the same parameters; after two every position depends
+    on every other. Where C is not `features`, a linear layer comes first.
     """
 
-    features: int
-    reduction: int = 8
-    recurrence: int = 2
+    features: PositiveInt
+    reduction: PositiveInt = 8
+    recurrence: PositiveInt = 2
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -31,7 +34,7 @@ class CrissCross(nn.Module):
 
 
 def criss_cross(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """`sum_j softmax_j(q_i k_j) v_j` over the j in the row or the column of i; i itself counts once.
+    """`sum_j softmax_j(q_i k_j) v_j` over the j in the row or the column of i; i counts once.
 
     Args:
       query, key: (B, H, W, d).

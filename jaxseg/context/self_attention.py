@@ -7,13 +7,16 @@ from jaxseg.layers.transformer import REACH, Transformer
 
 
 class SelfAttention(Transformer):
-    """Every position attends to every other (Vaswani et al. 2017, arXiv:1706.03762): (B, H, W, C) -> (B, H, W, features).
+    """Each position attends to all (Vaswani et al. 2017, arXiv:1706.03762).
 
-    Memory is linear in H * W, time quadratic. With position 'none' it commutes with every permutation of the positions.
-    Fields, positions and errors: `Transformer`.
+    (B, H, W, C) -> (B, H, W, features). Memory is linear in H * W, time quadratic. With position
+    'none' it commutes with every permutation of the positions. Fields, positions and errors:
+    `Transformer`.
     """
 
-    def attention(self, query: jax.Array, key: jax.Array, value: jax.Array, index: int) -> jax.Array:
+    def attention(self, query: jax.Array, key: jax.Array, value: jax.Array, index: int
+                  ) -> jax.Array:
         batch, height, width, *head = query.shape
         tokens = [array.reshape(batch, height * width, *head) for array in (query, key, value)]
-        return attend(*tokens, bias=self.bias(index, (REACH, REACH), width)).reshape(query.shape)
+        bias = self.bias(index, (REACH, REACH), width)
+        return attend(*tokens, bias=bias).reshape(query.shape)

@@ -1,1 +1,1 @@
-"""x -> x: layers that know no task."""
+"""Building blocks that know no task: features -> features."""

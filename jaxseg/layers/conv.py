@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.fields import PositiveInt
@@ -18,8 +17,8 @@ LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 Pair = tuple[int, int]
 
 
-def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str, strides: Pair = (1, 1),
-             dilation: Pair = (1, 1), groups: int = 1) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str,
+             strides: Pair = (1, 1), dilation: Pair = (1, 1), groups: int = 1) -> jax.Array:
     """Two-dimensional convolution in the dtype of `x`.
 
     On CPU it has no forward-mode derivative: reverse mode is defined by `_convolve` and

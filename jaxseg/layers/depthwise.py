@@ -1,4 +1,4 @@
-"""Depthwise convolution as a sum of shifted maps: what XLA on CPU multiplies and adds well, and convolves badly."""
+"""Depthwise convolution as a sum of shifted maps, which XLA on CPU runs faster than its own."""
 
 import functools
 from collections.abc import Sequence
@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-UNROLLED = 7  # rows of a kernel up to which all are one fused loop; of larger ones it would compile for long
+UNROLLED = 7  # kernel rows up to which all are one fused loop; larger ones compile for long
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def depthwise(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]], dilation: tuple[int, int]) -> jax.Array:
-    """Every channel convolved by itself, in the dtype of `x`, summed up in float32, at stride 1.
+def depthwise(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]],
+              dilation: tuple[int, int]) -> jax.Array:
+    """Each channel convolved alone at stride 1, in the dtype of `x` with float32 sums.
 
-    On (1, 45, 60, 128) and 2 CPU cores, forward and backward: 5x5 took 3 ms where XLA's grouped convolution took 60, and
-    7x7 with dilation 3 took 15 ms where it took 114.
+    On (1, 45, 60, 128) and 2 CPU cores, forward and backward: 5x5 took 3 ms where XLA's grouped
+    convolution took 60, and 7x7 with dilation 3 took 15 ms where it took 114.
 
     Args:
       x: (B, H, W, C).
@@ -42,27 +43,32 @@ def depthwise(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]
 
 
 def _padded(x: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
-    """Negative padding cuts off."""
-    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)))
+    """Negative padding crops."""
+    margins = (0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), margins)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, padding, dilation):
     return depthwise(x, kernel, padding, dilation), (x, kernel)
 
 
-def _backward(padding, dilation, kept, slope: jax.Array):
-    x, kernel = kept
+def _backward(padding, dilation, residuals, cotangent: jax.Array):
+    x, kernel = residuals
     reach = [(length - 1) * step for length, step in zip(kernel.shape[:2], dilation, strict=True)]
-    turned = tuple((far - before, far - after) for far, (before, after) in zip(reach, padding, strict=True))
-    padded, (height, width) = _padded(x, padding), slope.shape[1:3]
+    margins = tuple((far - before, far - after)
+                    for far, (before, after) in zip(reach, padding, strict=True))
+    padded, (height, width) = _padded(x, padding), cotangent.shape[1:3]
 
     def row(_, i):
         band = lax.dynamic_slice_in_dim(padded, i * dilation[0], height, 1)
-        return None, jnp.stack([jnp.sum(band[:, :, j * dilation[1]:j * dilation[1] + width] * slope, (0, 1, 2),
-                                        dtype=jnp.float32) for j in range(kernel.shape[1])])
+        shifted = [band[:, :, j * dilation[1]:j * dilation[1] + width]
+                   for j in range(kernel.shape[1])]
+        return None, jnp.stack([jnp.sum(part * cotangent, (0, 1, 2), dtype=jnp.float32)
+                                for part in shifted])
 
-    to_kernel = lax.scan(row, None, jnp.arange(kernel.shape[0]))[1][:, :, None]
-    return depthwise(slope, kernel[::-1, ::-1], turned, dilation), to_kernel.astype(kernel.dtype)
+    dkernel = lax.scan(row, None, jnp.arange(kernel.shape[0]))[1][:, :, None]
+    dx = depthwise(cotangent, kernel[::-1, ::-1], margins, dilation)
+    return dx, dkernel.astype(kernel.dtype)
 
 
 depthwise.defvjp(_forward, _backward)

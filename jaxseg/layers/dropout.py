@@ -23,7 +23,8 @@ class Dropout(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if not train or not self.rate:
             return x
-        shape = tuple(1 if axis in self.broadcast_dims else side for axis, side in enumerate(x.shape))
+        shape = tuple(1 if axis in self.broadcast_dims else side
+                      for axis, side in enumerate(x.shape))
         return _drop(x, self.rate, shape, self.make_rng('dropout'))
 
 

@@ -1,7 +1,8 @@
-"""Gated linear recurrences `h_t = a_t h_{t-1} + b_t`: one function, several schedules with the same result."""
+"""Gated linear recurrences `h_t = a_t h_{t-1} + b_t` by several schedules with one result."""
 
 import functools
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,23 +10,26 @@ from jax import lax
 
 from jaxseg.errors import InputError
 
+Schedule = Literal['auto', 'sequential', 'associative', 'chunked', 'pallas']
 
-def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None, *, schedule: str = 'auto',
-                      reverse: bool = False, axis: int = 1) -> tuple[jax.Array, jax.Array]:
+
+def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None, *,
+                      schedule: Schedule = 'auto', reverse: bool = False, axis: int = 1
+                      ) -> tuple[jax.Array, jax.Array]:
     """`h_t = a_t h_{t-1} + b_t` along an axis, element by element.
 
-    There is no logarithm and no division, so decays of exactly 0 (forget) and 1 (keep) are exact, forward and backward.
-    The gradient is the same recurrence run the other way (Martin & Cundy 2018, arXiv:1709.04057): it holds `a` and `h`
-    and nothing else.
+    There is no logarithm and no division, so decays of exactly 0 (forget) and 1 (keep) are exact,
+    forward and backward. The gradient is the same recurrence in the other direction (Martin & Cundy
+    2018, arXiv:1709.04057); its residuals are `a` and `h`.
 
     Args:
       a: decays, real or complex, of a shape that broadcasts to that of `b`.
-      b: (B, L, ...), or (L, B, ...) with `axis` 0: every step then is one block of the memory, and nothing is moved.
-      start: `h_0`, (B, ...): the carry of the piece before; zeros if not given.
-      schedule: 'sequential' (`lax.scan`: the least work), 'associative' (`lax.associative_scan`: depth log L, Blelloch
-        1990), 'chunked' (the chunks of about sqrt(L) steps side by side, then the carry through the chunks: depth
-        2 sqrt(L), twice the work), 'pallas' (a GPU kernel, real numbers only: every number passes through memory once) or
-        'auto', which picks one of the first two by platform.
+      b: (B, L, ...), or (L, B, ...) with `axis` 0, where every step is contiguous in memory.
+      start: `h_0`, (B, ...): the last state of the piece before; zeros if not given.
+      schedule: 'sequential' (`lax.scan`: the least work), 'associative' (`lax.associative_scan`:
+        depth log L, Blelloch 1990), 'chunked' (chunks of about sqrt(L) steps side by side, then the
+        carry through the chunks: depth 2 sqrt(L), twice the work), 'pallas' (a GPU kernel, real
+        numbers only, one pass over memory) or 'auto', which picks one of the first two by platform.
       reverse: from the end to the beginning; `start` then comes after the last position.
 
     Returns:
@@ -35,32 +39,37 @@ def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None
       InputError: an unknown schedule; 'pallas' for complex numbers or without a GPU.
     """
     if schedule not in (*SCHEDULES, 'auto', 'pallas'):
-        raise InputError(f'schedule: {schedule!r} is unknown; known: auto, {", ".join(SCHEDULES)}, pallas')
+        raise InputError(f'schedule: {schedule!r} is unknown; known: auto, '
+                         f'{", ".join(SCHEDULES)}, pallas')
     kind = jnp.complex64 if jnp.iscomplexobj(a) or jnp.iscomplexobj(b) else jnp.float32
     a, b = jnp.broadcast_to(a.astype(kind), b.shape), b.astype(kind)
     a, b = (jnp.moveaxis(part, axis, 0) for part in (a, b))
     start = jnp.zeros(b.shape[1:], kind) if start is None else start.astype(kind)
-    if schedule == 'auto':
-        schedule = _pick()
-    h = _pallas(a, b, start, reverse) if schedule == 'pallas' else _recur(schedule, reverse, a, b, start)
+    schedule = _pick() if schedule == 'auto' else schedule
+    if schedule == 'pallas':
+        h = _pallas(a, b, start, reverse)
+    else:
+        h = _recur(schedule, reverse, a, b, start)
     return jnp.moveaxis(h, 0, axis), h[0 if reverse else -1]
 
 
 def _pick() -> str:
     """The fastest schedule where it was measured (experiments/benchmarks/schedules.py).
 
-    On 2 CPU cores 'sequential' took half the time of 'chunked', forward and backward, at 1,024 to 10,800 steps of 64 to 2,048
-    channels. Nothing was measured on a GPU, so 'pallas' is not picked there.
+    On 2 CPU cores 'sequential' took half the time of 'chunked', forward and backward, at 1,024 to
+    10,800 steps of 64 to 2,048 channels. 'pallas' was not measured on a GPU and is not picked.
     """
     return 'sequential' if jax.default_backend() == 'cpu' else 'associative'
 
 
 def _pallas(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
     if jnp.iscomplexobj(b):
-        raise InputError("schedule: 'pallas' asked for complex numbers, and its kernel is real; take 'auto' or 'sequential'")
+        raise InputError("schedule: 'pallas' is for real numbers, and this cell is complex; use "
+                         "'auto' or 'sequential'")
     if jax.default_backend() != 'gpu':
-        raise InputError(f"schedule: 'pallas' needs a GPU, and JAX runs on {jax.default_backend()}; take 'auto' or 'sequential'")
-    # JAX is about to drop what this needs; nobody else shall notice.
+        raise InputError(f"schedule: 'pallas' needs a GPU, and JAX runs on "
+                         f"{jax.default_backend()}; use 'auto' or 'sequential'")
+    # Imported here alone: later releases of JAX drop the Triton backend that it needs.
     from jaxseg.layers.linear_recurrence_kernel import pallas_recurrence
 
     return pallas_recurrence(a, b, start, reverse)
@@ -83,16 +92,17 @@ def _associative(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) ->
 
 
 def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:
-    """All chunks step in parallel from zero; then each adds its carry, which has passed through the chunks before it.
+    """All chunks run in parallel from zero; then the state before each is added to its states.
 
-    Inside a chunk this is the product with the lower triangular matrix of decays, one row at a time: the matrix itself
-    would be as many times larger than `a` as a chunk has steps, since every channel has decays of its own.
+    Inside a chunk this is the product with the lower triangular matrix of decays, one row at a
+    time: the matrix itself would be as many times larger than `a` as a chunk has steps, since every
+    channel has its own decays.
     """
     if reverse:
         return jnp.flip(_chunked(jnp.flip(a, 0), jnp.flip(b, 0), start, False), 0)
     length = a.shape[0]
     chunk = max(1, round(length ** 0.5))
-    # A decay of 1 and an input of 0 leave the state alone.
+    # A decay of 1 and an input of 0 keep the state.
     margin = [(0, -length % chunk)] + [(0, 0)] * (a.ndim - 1)
     a, b = jnp.pad(a, margin, constant_values=1), jnp.pad(b, margin)
     a, b = (jnp.swapaxes(part.reshape(-1, chunk, *part.shape[1:]), 0, 1) for part in (a, b))
@@ -101,7 +111,7 @@ def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax
         state = at[0] * state[0], at[0] * state[1] + at[1]
         return state, state
 
-    # decay[t]: the product of the chunk's first t decays; local[t]: its state when it starts from zero.
+    # decay[t]: the product of the first t decays of a chunk; local[t]: its state from a zero start.
     _, (decay, local) = lax.scan(step, (jnp.ones_like(a[0]), jnp.zeros_like(a[0])), (a, b))
 
     def carry(h, at):
@@ -113,11 +123,13 @@ def _chunked(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax
 
 
 # On every platform.
-SCHEDULES: dict[str, Callable] = {'sequential': _sequential, 'associative': _associative, 'chunked': _chunked}
+SCHEDULES: dict[str, Callable] = {
+    'sequential': _sequential, 'associative': _associative, 'chunked': _chunked}
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _recur(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: jax.Array) -> jax.Array:
+def _recur(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: jax.Array
+           ) -> jax.Array:
     """As `linear_recurrence`, time first: a and b (L, B, ...)."""
     return SCHEDULES[schedule](a, b, start, reverse)
 
@@ -127,27 +139,31 @@ def _forward(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: ja
     return h, (a, h, start)
 
 
-def _backward(schedule: str, reverse: bool, kept, slope: jax.Array):
-    a, h, start = kept
-    nothing, previous = jnp.zeros_like(start), _shifted(h, start, reverse)
-    # dL/dh_t = slope_t + a_{t+1} dL/dh_{t+1}: the same recurrence the other way, with the decays of the next position.
+def _backward(schedule: str, reverse: bool, residuals, cotangent: jax.Array):
+    a, h, start = residuals
+    zeros, previous = jnp.zeros_like(start), _shifted(h, start, reverse)
+    # dL/dh_t = cotangent_t + a_{t+1} dL/dh_{t+1}: the recurrence in the other direction, with the
+    # decays of the next position.
     if schedule == 'sequential':
-        # One step after the other can hand on the whole second term, so that no array of next decays is made.
-        d_start, db = lax.scan(_slope_step, nothing, (a, slope), reverse=not reverse)
+        # The carry is the whole second term, so that no array of the next decays is needed.
+        d_start, db = lax.scan(_cotangent_step, zeros, (a, cotangent), reverse=not reverse)
     else:
-        db = _recur(schedule, not reverse, _shifted(a, nothing, not reverse), slope, nothing)
+        next_a = _shifted(a, zeros, not reverse)
+        db = _recur(schedule, not reverse, next_a, cotangent, zeros)
         first = -1 if reverse else 0
         d_start = a[first] * db[first]
     return db * previous, db, d_start
 
 
-def _slope_step(later: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    slope = at[1] + later
-    return at[0] * slope, slope
+def _cotangent_step(later: jax.Array, at: tuple[jax.Array, jax.Array]
+                    ) -> tuple[jax.Array, jax.Array]:
+    a, cotangent = at
+    total = cotangent + later
+    return a * total, total
 
 
 def _shifted(x: jax.Array, edge: jax.Array, backward: bool) -> jax.Array:
-    """Position t holds what t - 1 held (`backward`: t + 1), and the first one (the last one) holds `edge`."""
+    """Value t is x at t - 1 (`backward`: t + 1); the first (the last) is `edge`."""
     if backward:
         return jnp.concatenate([x[1:], edge[None]])
     return jnp.concatenate([edge[None], x[:-1]])

@@ -1,8 +1,9 @@
-"""The recurrence `h_t = a_t h_{t-1} + b_t` as a GPU kernel (Pallas, lowered to Triton): one pass forward, one pass backward.
+"""`h_t = a_t h_{t-1} + b_t` as a GPU kernel (Pallas, lowered to Triton).
 
-A program walks along the sequence with the states of a few channels in registers, so that every number passes through memory
-once: a, b and h forward; a, h, the slope of h and the slopes of a and b backward (Martin & Cundy 2018, arXiv:1709.04057).
-Triton needs an NVIDIA GPU of compute capability 8.0 or later. JAX 0.11 and later warn that a release to come drops this backend.
+A program runs along the sequence with the states of a few channels in registers, so that every
+number passes through memory once: a, b and h forward; a, h and the cotangents of h, a and b
+backward (Martin & Cundy 2018, arXiv:1709.04057). Triton needs an NVIDIA GPU of compute capability
+8.0 or later. JAX 0.11 and later warn that a future release drops this backend.
 """
 
 import functools
@@ -14,12 +15,13 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-BLOCK = 32  # channels of a program: one warp, whose read of a position is one line of 128 bytes
-STEPS = 16  # positions that are read before the first of them is used: a warp waits for memory once for all of them
+BLOCK = 32  # channels of a program: one warp reads a position as one line of 128 bytes
+STEPS = 16  # positions read before the first is used: a warp waits for memory once for all
 
 
-def pallas_recurrence(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool, *, interpret: bool = False) -> jax.Array:
-    """`h_t = a_t h_{t-1} + b_t` along axis 0, with its gradient, as `linear_recurrence` says it.
+def pallas_recurrence(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool, *,
+                      interpret: bool = False) -> jax.Array:
+    """`h_t = a_t h_{t-1} + b_t` along axis 0, with its gradient, as in `linear_recurrence`.
 
     Args:
       a: (L, ...) float32.
@@ -32,11 +34,13 @@ def pallas_recurrence(a: jax.Array, b: jax.Array, start: jax.Array, reverse: boo
       h of shape (L, ...), float32.
     """
     length = b.shape[0]
-    return _recur(reverse, interpret, a.reshape(length, -1), b.reshape(length, -1), start.reshape(1, -1)).reshape(b.shape)
+    flat = a.reshape(length, -1), b.reshape(length, -1), start.reshape(1, -1)
+    return _recur(reverse, interpret, *flat).reshape(b.shape)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _recur(reverse: bool, interpret: bool, a: jax.Array, b: jax.Array, start: jax.Array) -> jax.Array:
+def _recur(reverse: bool, interpret: bool, a: jax.Array, b: jax.Array, start: jax.Array
+           ) -> jax.Array:
     return _run(_recurrence, (a, b, start), (b,), reverse, interpret)[0]
 
 
@@ -45,25 +49,32 @@ def _forward(reverse: bool, interpret: bool, a: jax.Array, b: jax.Array, start: 
     return h, (a, h, start)
 
 
-def _backward(reverse: bool, interpret: bool, kept, slope: jax.Array):
-    a, h, start = kept
-    return tuple(_run(_recurrence_gradient, (a, h, slope, start), (a, h, start), reverse, interpret))
+def _backward(reverse: bool, interpret: bool, residuals, cotangent: jax.Array):
+    a, h, start = residuals
+    inputs = a, h, cotangent, start
+    return tuple(_run(_recurrence_gradient, inputs, (a, h, start), reverse, interpret))
 
 
 _recur.defvjp(_forward, _backward)
 
 
-def _run(kernel: Callable, inputs: tuple, outputs: tuple, reverse: bool, interpret: bool) -> list[jax.Array]:
-    """`kernel` for every block of channels, those of all sequences in a row; the results have the shapes of `outputs`."""
+def _run(kernel: Callable, inputs: tuple, outputs: tuple, reverse: bool, interpret: bool
+         ) -> list[jax.Array]:
+    """`kernel` for every block of channels, those of all sequences in a row.
+
+    The results have the shapes of `outputs`.
+    """
     width = inputs[0].shape[1]
 
     def block(x: jax.Array) -> pl.BlockSpec:
         return pl.BlockSpec((x.shape[0], BLOCK), lambda channels: (0, channels))
 
     return pl.pallas_call(
-        functools.partial(kernel, reverse=reverse, width=width), [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outputs],
-        grid=(pl.cdiv(width, BLOCK),), in_specs=[block(x) for x in inputs], out_specs=[block(x) for x in outputs],
-        compiler_params=triton.CompilerParams(num_warps=1, num_stages=1), interpret=interpret)(*inputs)
+        functools.partial(kernel, reverse=reverse, width=width),
+        [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outputs], grid=(pl.cdiv(width, BLOCK),),
+        in_specs=[block(x) for x in inputs], out_specs=[block(x) for x in outputs],
+        compiler_params=triton.CompilerParams(num_warps=1, num_stages=1),
+        interpret=interpret)(*inputs)
 
 
 def _recurrence(a, b, start, h, *, reverse: bool, width: int):
@@ -77,11 +88,14 @@ def _recurrence(a, b, start, h, *, reverse: bool, width: int):
         store(h, t, state)
         return state
 
-    _walk(first, stride, length, lambda t: (load(a, t), load(b, t)), step, load(start, 0))
+    _run_along(first, stride, length, lambda t: (load(a, t), load(b, t)), step, load(start, 0))
 
 
-def _recurrence_gradient(a, h, slope, start, da, db, dstart, *, reverse: bool, width: int):
-    """dL/dh_t = slope_t + a_{t+1} dL/dh_{t+1}, from the last position to the first; `later` is the second term."""
+def _recurrence_gradient(a, h, cotangent, start, da, db, dstart, *, reverse: bool, width: int):
+    """dL/dh_t = cotangent_t + a_{t+1} dL/dh_{t+1}, from the last position to the first.
+
+    `later` is the second term.
+    """
     load, store = _masked(width)
     length = a.shape[0]
     first, stride = (0, 1) if reverse else (length - 1, -1)
@@ -93,15 +107,16 @@ def _recurrence_gradient(a, h, slope, start, da, db, dstart, *, reverse: bool, w
         store(db, t, total)
         return decay * total
 
-    later = _walk(first, stride, length - 1, lambda t: (load(a, t), load(slope, t), load(h, t + stride)), step,
+    later = _run_along(first, stride, length - 1,
+                  lambda t: (load(a, t), load(cotangent, t), load(h, t + stride)), step,
                   jnp.zeros((1, BLOCK)))
-    # What comes before the first position is the start.
+    # The state before the first position is the start.
     t = first + stride * (length - 1)
-    store(dstart, 0, step(t, (load(a, t), load(slope, t), load(start, 0)), later))
+    store(dstart, 0, step(t, (load(a, t), load(cotangent, t), load(start, 0)), later))
 
 
 def _masked(width: int) -> tuple[Callable, Callable]:
-    """`load(ref, t)` and `store(ref, t, value)` of one position, (1, BLOCK), not beyond the last channel."""
+    """`load(ref, t)` and `store(ref, t, value)` of one position, (1, BLOCK), channels masked."""
     inside = (pl.program_id(0) * BLOCK + jnp.arange(BLOCK) < width)[None]
 
     def load(ref, t):
@@ -113,7 +128,8 @@ def _masked(width: int) -> tuple[Callable, Callable]:
     return load, store
 
 
-def _walk(first: int, stride: int, count: int, read: Callable, step: Callable, state: jax.Array) -> jax.Array:
+def _run_along(first: int, stride: int, count: int, read: Callable, step: Callable, state: jax.Array
+          ) -> jax.Array:
     """`state = step(t, read(t), state)` at `count` positions t, from `first` by `stride`."""
     def part(begin, size, state):
         positions = [first + stride * (begin + n) for n in range(size)]

@@ -1,29 +1,26 @@
-"""What a context layer found, back into what it read: patches of pixels, directions summed, residual and gate."""
+"""Patches of positions, sums of directions, residuals and gates around a context layer."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.errors import InputError
+from jaxseg.fields import PositiveInt
 from jaxseg.layers.resize import pad_to_multiple
 
-MERGES = ('replace', 'residual', 'gated')
-COMBINATIONS = ('sum', 'concat')
+MergeKind = Literal['replace', 'residual', 'gated']
+Combination = Literal['sum', 'concat']
 
 
 def fold(x: jax.Array, patch: int) -> jax.Array:
-    """`patch` x `patch` neighbours become channels (ReNet's windows, Visin et al. 2015): a map `patch` times smaller.
+    """`patch` x `patch` neighbours become channels (ReNet's windows, Visin et al. 2015).
 
-    (B, H, W, C) -> (B, H / patch, W / patch, patch * patch * C), rounded up: the border is repeated at the bottom and
-    the right. The channels are ordered by row in the patch, column in the patch, channel of `x`.
-
-    Raises:
-      InputError: a patch below 1.
+    (B, H, W, C) -> (B, H / patch, W / patch, patch * patch * C), rounded up: the border is repeated
+    at the bottom and the right. The channels are ordered by row in the patch, column in the patch,
+    channel of `x`.
     """
-    if patch < 1:
-        raise InputError(f'patch: {patch} is below 1; 1 reads every position by itself')
     if patch == 1:
         return x
     x = pad_to_multiple(x, patch)
@@ -33,49 +30,38 @@ def fold(x: jax.Array, patch: int) -> jax.Array:
 
 
 def unfold(x: jax.Array, patch: int) -> jax.Array:
-    """The inverse of `fold` (depth to space): (B, H, W, patch * patch * C) -> (B, H * patch, W * patch, C)."""
+    """The inverse of `fold`: (B, H, W, patch * patch * C) -> (B, H * patch, W * patch, C)."""
     b, h, w, c = x.shape
     x = x.reshape(b, h, w, patch, patch, c // patch ** 2).swapaxes(2, 3)
     return x.reshape(b, h * patch, w * patch, c // patch ** 2)
 
 
-def combine(parts: Sequence[jax.Array], how: str) -> jax.Array:
-    """What several directions found, as one: summed, or concatenated along the channels.
-
-    Raises:
-      InputError: neither 'sum' nor 'concat'.
-    """
-    if how not in COMBINATIONS:
-        raise InputError(f'combine: {how!r} is unknown; known: {", ".join(COMBINATIONS)}')
+def combine(parts: Sequence[jax.Array], how: Combination) -> jax.Array:
+    """The outputs of several directions summed, or concatenated along the channels."""
     return sum(parts[1:], parts[0]) if how == 'sum' else jnp.concatenate(parts, -1)
 
 
 class Merge(nn.Module):
-    """Joins what a context layer read, x, and what it made of it, y, on one map.
+    """Joins the input x of a context layer and its output y.
 
-    x (B, H, W, C), y (B, H / patch, W / patch, F), rounded up -> (B, H, W, F) or, where x is added, (B, H, W, C).
-    With a `patch` above 1 a linear layer gives every position of y the patch * patch vectors of the positions that it
-    stands for. Then, by `kind`:
+    x (B, H, W, C), y (B, H / patch, W / patch, F), rounded up -> (B, H, W, F) or, where x is added,
+    (B, H, W, C). With a `patch` above 1 a linear layer gives every position of y the patch * patch
+    vectors of the positions that it covers. Then, by `kind`:
 
     - 'replace': y, as in ReNet.
     - 'residual': `x + linear(y)`.
-    - 'gated': `x + linear(y * silu(linear(x)))`, as in the blocks of Mamba (Gu & Dao 2023, arXiv:2312.00752) and, with
-      GELU, of Griffin (De et al. 2024, arXiv:2402.19427).
-
-    Raises:
-      InputError: an unknown kind.
+    - 'gated': `x + linear(y * silu(linear(x)))`, as in the blocks of Mamba (Gu & Dao 2023,
+      arXiv:2312.00752) and, with GELU, of Griffin (De et al. 2024, arXiv:2402.19427).
     """
 
-    kind: str = 'replace'
-    patch: int = 1
+    kind: MergeKind = 'replace'
+    patch: PositiveInt = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        if self.kind not in MERGES:
-            raise InputError(f'merge: {self.kind!r} is unknown; known: {", ".join(MERGES)}')
         if self.patch > 1:
-            y = unfold(nn.Dense(self.patch ** 2 * y.shape[-1], dtype=x.dtype, name='unfold')(y), self.patch)
-            y = y[:, :x.shape[1], :x.shape[2]]
+            y = nn.Dense(self.patch ** 2 * y.shape[-1], dtype=x.dtype, name='unfold')(y)
+            y = unfold(y, self.patch)[:, :x.shape[1], :x.shape[2]]
         if self.kind == 'replace':
             return y
         if self.kind == 'gated':

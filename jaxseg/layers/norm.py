@@ -1,7 +1,7 @@
 """Batch norm and group norm, chosen by name, with float32 statistics."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Range, check_fields, nearest
 from jaxseg.layers.axis import mapped_axis
 
+NormSpec = Literal['batch', 'group'] | Mapping[str, Any]  # a kind, or the fields of `Norm`
 CHANNELS_PER_GROUP = 8  # at least, where there are as many
 
 
@@ -72,7 +73,7 @@ def number_of_groups(channels: int, most: int = 32) -> int:
                 if channels % groups == 0 and channels // groups >= CHANNELS_PER_GROUP), default=1)
 
 
-def make_norm(spec: str | Mapping, name: str) -> Norm:
+def make_norm(spec: NormSpec, name: str) -> Norm:
     """The norm that the field `norm` of a part describes: a kind, or the fields of `Norm`.
 
     Raises:

@@ -86,11 +86,11 @@ def ocr(x: np.ndarray, variables: dict) -> tuple[np.ndarray, np.ndarray]:
     coarse, pixels = convolve(x, variables['params']['coarse']), block(x, variables, 'pixels')
     regions = region_features(pixels, coarse)[:, :, None]
     query, key, value = (block(y, variables, name) for y, name in ((pixels, 'query'), (regions, 'key'), (regions, 'value')))
-    heard = np.zeros(query.shape)
+    context = np.zeros(query.shape)
     for b, i, j in np.ndindex(*x.shape[:3]):
         scores = np.array([query[b, i, j] @ k / np.sqrt(query.shape[-1]) for k in key[b, :, 0]])
-        heard[b, i, j] = sum(a * v for a, v in zip(softmax(scores), value[b, :, 0], strict=True))
-    return block(np.concatenate([block(heard, variables, 'give_back'), pixels], -1), variables, 'project'), coarse
+        context[b, i, j] = sum(a * v for a, v in zip(softmax(scores), value[b, :, 0], strict=True))
+    return block(np.concatenate([block(context, variables, 'context'), pixels], -1), variables, 'project'), coarse
 
 
 def large_kernel_attention(x: np.ndarray, variables: dict, dilation: int) -> np.ndarray:
