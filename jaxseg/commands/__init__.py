@@ -1,7 +1,7 @@
 """The command line: one subcommand a file, `jaxseg SUBCOMMAND ...`.
 
-Exit status: 0, 1 for a loss that is not finite, 2 for input that cannot be used, 128 + the number of a signal that stopped it
-(130 for Ctrl-C, and for a training that was stopped and saved).
+Exit status: 0, 1 for a loss that is not finite, 2 for input that cannot be used, 128 + the number
+of a signal that stopped it (130 for Ctrl-C, and for a training that was stopped and saved).
 """
 
 import argparse
@@ -22,7 +22,7 @@ SUBCOMMANDS = {
 
 
 def program() -> int:
-    """The console script: `main`, with signals handled from the start until everything is closed."""
+    """The console script: `main`, with signals handled until everything is closed."""
     with signals_handled():
         try:
             return main()
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'):  # Names of files and classes must not end a job in an ASCII terminal.
+        # Names of files and classes that an ASCII terminal cannot print must not end a job.
+        if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     name = argv[0] if argv and argv[0] in SUBCOMMANDS else ''
     try:
@@ -58,14 +59,15 @@ def _run(argv: Sequence[str], name: str) -> int:
     parser = argparse.ArgumentParser(prog='jaxseg', description='Image segmentation in JAX.')
     subparsers = parser.add_subparsers(dest='subcommand', required=True, metavar='SUBCOMMAND')
     for subcommand, line in SUBCOMMANDS.items():
-        subparser = subparsers.add_parser(subcommand, help=line, description=f'{line.capitalize()}.', allow_abbrev=False)
-        if subcommand == name:  # Only what is asked for is imported: JAX takes seconds to start.
+        subparser = subparsers.add_parser(subcommand, help=line,
+                                          description=f'{line.capitalize()}.', allow_abbrev=False)
+        if subcommand == name:  # Only this one is imported: JAX takes seconds to start.
             importlib.import_module(f'jaxseg.commands.{name}').add_arguments(subparser)
     arguments, overrides = parser.parse_known_args(argv)
     unknown = [item for item in overrides if not item.startswith('--config.')]
     if unknown:
-        raise InputError(f'unknown argument {unknown[0]!r}; see jaxseg {name} --help, and write config keys as '
-                         f'--config.key=value')
+        raise InputError(f'unknown argument {unknown[0]!r}; '
+                         f'see jaxseg {name} --help, and write config keys as --config.key=value')
     return importlib.import_module(f'jaxseg.commands.{name}').main(arguments, overrides) or 0
 
 

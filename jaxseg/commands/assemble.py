@@ -20,7 +20,7 @@ from jaxseg.training.supervised import SOWN
 
 @dataclasses.dataclass(frozen=True)
 class ModelRecord:
-    """What a model expects of its input, saved as model.json: it stays true when the data are elsewhere.
+    """What a model expects of its input, saved as model.json: valid wherever the data are.
 
     Args:
       mean, std: one a channel, of pixel values after `value_range` was mapped to 0-1.
@@ -48,8 +48,8 @@ class ModelRecord:
         values = read_json(path)
         fields = {field.name for field in dataclasses.fields(cls)}
         if values.keys() != fields:
-            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected {", ".join(sorted(fields))}; '
-                             f'restore the file')
+            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, '
+                             f'expected {", ".join(sorted(fields))}; restore the file')
         return cls(**values)
 
     @property
@@ -63,7 +63,8 @@ class ModelRecord:
         low, high = self.value_range
         if (low, high) == (0, 255):
             return 'uint8'
-        return 'uint16' if low >= 0 and high <= 65535 and float(low).is_integer() and float(high).is_integer() else 'float32'
+        integers = float(low).is_integer() and float(high).is_integer()
+        return 'uint16' if low >= 0 and high <= 65535 and integers else 'float32'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Parts:
     def variables(self, input_shape: tuple[int, int, int]) -> Any:
         """Shapes of the variables of the model, for images of this shape."""
         streams = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
-        found = jax.eval_shape(
+        shapes = jax.eval_shape(
             lambda: self.model.init(streams, jnp.zeros((1, *input_shape)), train=True))
-        return {name: tree for name, tree in found.items() if name not in SOWN}
+        return {name: tree for name, tree in shapes.items() if name not in SOWN}
 
 
 def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, Any]) -> Parts:
@@ -91,7 +92,8 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
       normalization: mean, std and value range of the model's input.
 
     Raises:
-      InputError: a part that cannot be built, or an evaluation batch that does not divide by the devices.
+      InputError: a part that cannot be built, or an evaluation batch that does not divide by the
+        devices.
     """
     task = build('task', config.task, classes=spec.classes, overlapping=spec.overlapping,
                  terms=build_losses(config.losses))
@@ -103,6 +105,7 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
     def forward(variables: Any, images: jax.Array) -> Any:
         return model.apply(variables, preprocess({'image': images}, None)['image'], train=False)
 
-    inference = build('inference', config.inference, forward=forward, task=task, place=layout.put_images,
-                      devices=jax.device_count(), batch_size=config.batch_size_of_evaluations)
+    inference = build('inference', config.inference, forward=forward, task=task,
+                      place=layout.put_images, devices=jax.device_count(),
+                      batch_size=config.batch_size_of_evaluations)
     return Parts(model, task, preprocess, layout, inference)

@@ -14,6 +14,9 @@ from ml_collections import ConfigDict
 from jaxseg.errors import InputError
 from jaxseg.fields import nearest
 
+# Accepted in any case, as in shell scripts.
+LITERALS = {'true': 'True', 'false': 'False', 'none': 'None'}
+
 
 def from_file(path: str) -> dict[str, Any]:
     """What `get_config()` of an experiment file returns, as plain values.
@@ -23,9 +26,11 @@ def from_file(path: str) -> dict[str, Any]:
     """
     file = pathlib.Path(path)
     if not path or not file.is_file():
-        raise InputError(f'--config={path}: no such file; give an experiment such as experiments/shapes/recurrent.py')
+        raise InputError(f'--config={path}: no such file; '
+                         f'give an experiment such as experiments/shapes/recurrent.py')
     if file.suffix != '.py':
-        raise InputError(f'--config={path}: not a Python file; an experiment is a .py file that defines get_config()')
+        raise InputError(f'--config={path}: not a Python file; '
+                         f'an experiment is a .py file that defines get_config()')
     # An experiment may import another one as `experiments.folder.file`.
     for parent in file.resolve().parents:
         if parent.name == 'experiments' and str(parent.parent) not in sys.path:
@@ -37,21 +42,25 @@ def from_file(path: str) -> dict[str, Any]:
         config = module.get_config()
     except Exception as error:
         reason = (str(error).splitlines() or [''])[0]
-        raise InputError(f'--config={path}: {type(error).__name__}: {reason}; the file must run, and define get_config()'
+        raise InputError(f'--config={path}: {type(error).__name__}: {reason}; '
+                         f'the file must run, and define get_config()'
                          ) from error
     if not isinstance(config, (ConfigDict, Mapping)):
-        raise InputError(f'--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict')
+        raise InputError(f'--config={path}: get_config() returned {type(config).__name__}, '
+                         f'expected a ConfigDict')
     return plain(config)
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Dicts, lists, numbers, strings, bools and None only, so that it prints, compares and saves as JSON."""
+    """A config as dicts, lists, numbers, strings, bools and None only, as JSON holds them."""
     try:
         return json.loads(json.dumps(config, default=_plain_group))
     except RecursionError:
-        raise InputError('config: contains itself, or nests too deeply; a config holds plain values only') from None
+        raise InputError('config: contains itself, or nests too deeply; '
+                         'a config holds plain values only') from None
     except (TypeError, ValueError) as error:
-        raise InputError(f'config: {error}; a config holds plain values only, parts are named by their type') from error
+        raise InputError(f'config: {error}; a config holds plain values only, '
+                         f'parts are named by their type') from error
 
 
 def _plain_group(value: Any) -> dict[str, Any]:
@@ -63,11 +72,11 @@ def _plain_group(value: Any) -> dict[str, Any]:
 def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     """A copy of the config with `--config.key.subkey=value` applied.
 
-    Values are Python literals; what is none is a string. A key that the config does not hold is added, so that any field
-    of a part can be set; names and types of new keys are checked where the part is built.
+    Values are Python literals; anything else is a string. A key that the config does not have is
+    added, so that any field of a part can be set; `jaxseg.build` checks its name and type.
 
     Raises:
-      InputError: no value, a parent that is not a dict, or a value of another type than the config's.
+      InputError: no value, a parent that is not a dict, or a value of another type than before.
     """
     result = copy.deepcopy(dict(config))
     for argument in arguments:
@@ -85,8 +94,8 @@ def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, A
                 where = '.'.join(['config', *parents[:depth]])
                 items = place.items() if isinstance(place, dict) else enumerate(place)
                 groups = [group for group, value in items if isinstance(value, (dict, list))]
-                raise InputError(f'--config.{name}: {where} holds no group {parent!r}; '
-                                 f'{nearest(parent, groups) if groups else "it holds no group at all"}')
+                known = nearest(parent, groups) if groups else 'it has no groups'
+                raise InputError(f'--config.{name}: {where} has no group {parent!r}; {known}')
         _assign(place, key, text, f'--config.{name}')
     return result
 
@@ -111,7 +120,8 @@ def is_index(text: str) -> bool:
 def _assign(place: dict | list, key: str, text: str, argument: str):
     if isinstance(place, list):
         if not is_index(key) or int(key) >= len(place):
-            raise InputError(f'{argument}: {key!r} is not an index of this list; give 0 to {len(place) - 1}')
+            raise InputError(f'{argument}: {key!r} is not an index of this list; '
+                             f'give 0 to {len(place) - 1}')
         place[int(key)] = _typed(place[int(key)], text, argument)
     else:
         place[key] = _typed(place.get(key), text, argument)
@@ -119,7 +129,7 @@ def _assign(place: dict | list, key: str, text: str, argument: str):
 
 def _typed(before: Any, text: str, argument: str) -> Any:
     try:
-        value = ast.literal_eval({'true': 'True', 'false': 'False', 'none': 'None'}.get(text.lower(), text))
+        value = ast.literal_eval(LITERALS.get(text.lower(), text))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
     if isinstance(value, tuple):

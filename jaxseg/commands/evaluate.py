@@ -1,4 +1,4 @@
-"""Score a trained model on a split: a table on the screen, JSON and pictures in the work directory."""
+"""Score a trained model on a split: a table in the terminal, JSON and images in the run's folder."""
 
 import argparse
 import functools
@@ -19,7 +19,7 @@ from jaxseg.data.splits import FilteredSource, check_source
 from jaxseg.errors import InputError
 from jaxseg.training.evaluation import evaluate
 
-# Sizes of images above which a hint is printed: each compiles a program of its own in one piece.
+# Number of compiled programs, one for each image size, above which a hint is printed.
 MANY_SIZES = 8
 
 
@@ -27,17 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser):
     """The arguments of this subcommand."""
     parser.add_argument('--workdir', required=True, help='folder of a trained run')
     parser.add_argument('--split', default='val', help='split of the data set (default: val)')
-    parser.add_argument('--checkpoint', default='best', help='best, latest, or a step (default: best)')
-    parser.add_argument('--match', default='', help='only the images whose name begins with this, such as Seq05VD')
-    parser.add_argument('--num_images', type=int, default=8, help='images written to predictions/ (default: 8)')
-    parser.epilog = 'Keys of the config that change an evaluation: --config.inference.type=sliding.SlidingWindow'
+    parser.add_argument('--checkpoint', default='best',
+                        help='best, latest, or a step (default: best)')
+    parser.add_argument('--match', default='',
+                        help='only the images whose name begins with this, such as Seq05VD')
+    parser.add_argument('--num_images', type=int, default=8,
+                        help='images written to predictions/ (default: 8)')
+    parser.epilog = ('Keys of the config that change an evaluation: '
+                     '--config.inference.type=sliding.SlidingWindow')
 
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     """Runs the subcommand."""
     if arguments.num_images < 0:
         raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
-    check_overrides('evaluate', overrides, ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    check_overrides('evaluate', overrides,
+                    ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
     run = open_workdir(arguments.workdir, overrides)
     check_folder(run.path, '--workdir')
@@ -47,15 +52,17 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     if arguments.match:
         source = FilteredSource(source, arguments.match)
         if not len(source):
-            raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins with {arguments.match!r}')
+            raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins '
+                             f'with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
     chosen = _Chosen(len(source), arguments.num_images)
     scores = evaluate(functools.partial(run.parts.inference.predictions, run.place(variables)),
                       eval_samples(source, spec=run.spec), run.parts.task.scores(), observe=chosen)
     names = override_names(overrides, without=('eval_batch_size',))
-    scored = '_'.join(filter(None, (file_name(arguments.split), arguments.match and file_name(arguments.match), names)))
-    result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step, 'images': len(source),
-              'overrides': list(overrides), **scores.json()}
+    match = arguments.match and file_name(arguments.match)
+    scored = '_'.join(filter(None, (file_name(arguments.split), match, names)))
+    result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step,
+              'images': len(source), 'overrides': list(overrides), **scores.json()}
     # Written before anything is printed: a terminal that fails loses no score.
     path = run.path / f'evaluation_{scored}.json'
     write_json(path, result)
@@ -69,7 +76,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
 
 
 class _Chosen:
-    """Keeps some samples of an evaluation with their predictions, evenly spaced: each file is decoded once."""
+    """Keeps evenly spaced samples of an evaluation with their predictions, decoded once."""
 
     def __init__(self, total: int, count: int):
         self._indices = set(np.linspace(0, total - 1, count).astype(int).tolist())
@@ -80,7 +87,8 @@ class _Chosen:
             self.kept[sample['index']] = sample, prediction
 
 
-def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scored: str) -> pathlib.Path:
+def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scored: str
+                 ) -> pathlib.Path:
     """Writes input, truth and prediction side by side, and all of them on one sheet."""
     folder = run.path / 'predictions'
     folder.mkdir(exist_ok=True)
@@ -88,7 +96,8 @@ def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scor
     for _, (sample, prediction) in sorted(kept.items()):
         truth = np.where(sample['valid'], sample['label'], run.spec.ignore_index)
         masks = (np.full_like(truth, run.spec.ignore_index), truth, prediction)
-        rows.append(np.concatenate([overlay(sample['image'], mask, run.spec) for mask in masks], axis=1))
+        overlays = [overlay(sample['image'], mask, run.spec) for mask in masks]
+        rows.append(np.concatenate(overlays, axis=1))
         names.append(pathlib.PurePath(sample['name']).name)
         Image.fromarray(rows[-1]).save(folder / f'{scored}_{file_name(names[-1])}.png')
     if rows:

@@ -26,24 +26,29 @@ def add_arguments(parser: argparse.ArgumentParser):
     """The arguments of this subcommand."""
     parser.add_argument('--config', help='experiment file; without it that of --workdir')
     parser.add_argument('--workdir', help='folder of a run')
-    parser.add_argument('--output', default='.', help='folder that receives contact_sheet.png (default: this one)')
+    parser.add_argument('--output', default='.',
+                        help='folder that receives contact_sheet.png (default: this one)')
 
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Runs the subcommand; the exit status is 2 when there are problems."""
     if not arguments.config and not arguments.workdir:
         raise InputError('give --config=FILE, or the --workdir of a run')
-    base = configs.from_file(arguments.config) if arguments.config else read_config(arguments.workdir)
+    if arguments.config:
+        base = configs.from_file(arguments.config)
+    else:
+        base = read_config(arguments.workdir)
     config = RunConfig.from_mapping(configs.override({**RunConfig.defaults(), **base}, overrides))
     folder = path_argument(arguments.output, '--output')
-    problems = inspect(data=config.data, transforms=config.transforms, seed=config.seed, folder=folder)
+    problems = inspect(data=config.data, transforms=config.transforms, seed=config.seed,
+                       folder=folder)
     if problems:
         print(f'\n{len(problems)} problems:', *problems, sep='\n  ', file=sys.stderr)
     return 2 if problems else 0
 
 
 def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.Path) -> list[str]:
-    """Looks at all splits of a data set, which must have what training needs: 'train'.
+    """Checks all splits of a data set, which must have what training needs: 'train'.
 
     Returns:
       All problems; where there are none, `folder` has received contact_sheet.png.
@@ -67,8 +72,7 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.P
 
 
 def inspect_split(dataset: Any, split: str) -> list[str]:
-    """Prints what a split holds and leaves out, its pixel values and class frequencies; returns all
-    of its problems."""
+    """Prints what is in a split, its pixel values and class frequencies; returns its problems."""
     problems = listing_problems(dataset, split)
     # A broken listing still leaves files to check: those that pair.
     try:
@@ -97,9 +101,11 @@ def batch_problems(dataset: Any, transforms: Sequence[Callable]) -> list[str]:
     return []
 
 
-def write_contact_sheet(dataset: Any, transforms: Sequence[Callable], seed: int, path: pathlib.Path):
+def write_contact_sheet(dataset: Any, transforms: Sequence[Callable], seed: int,
+                        path: pathlib.Path):
     """Writes augmented samples of the split 'train', each beside its overlay."""
-    batches = train_batches(dataset.source('train'), spec=dataset.spec, batch_size=1, seed=seed, transforms=transforms)
+    batches = train_batches(dataset.source('train'), spec=dataset.spec, batch_size=1, seed=seed,
+                            transforms=transforms)
     pictures, captions = [], []
     for batch in itertools.islice(batches, SAMPLES):
         image, name = batch['image'][0], batch['name'][0]

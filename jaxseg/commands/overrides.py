@@ -1,4 +1,4 @@
-"""Config overrides of a run that is already trained: which have an effect, and what they are called in a file name."""
+"""Config overrides of a trained run: which have an effect, and their part of a file name."""
 
 import re
 import zlib
@@ -14,18 +14,19 @@ def check_overrides(subcommand: str, overrides: Sequence[str], effective: Sequen
     for override in overrides:
         key = override.removeprefix('--config.').partition('=')[0]
         if key.split('.')[0] not in effective:
-            raise InputError(f'--config.{key}: has no effect in {subcommand}, which uses {", ".join(effective)} of the config '
-                             f'of the run; remove it')
+            raise InputError(f'--config.{key}: has no effect in {subcommand}; remove it '
+                             f'(keys with an effect: {", ".join(effective)})')
 
 
 def override_names(overrides: Sequence[str], *, without: Sequence[str] = ()) -> str:
-    """Overrides as part of a file name; those of the keys in `without` change no score and are left out."""
+    """Overrides as part of a file name, without those of the keys in `without`."""
     kept = sorted(override.removeprefix('--config.') for override in overrides
                   if override.removeprefix('--config.').partition('=')[0] not in without)
     return file_name('_'.join(kept))
 
 
 def file_name(text: str) -> str:
-    """A text with nothing but letters, digits and `._=-`; what had to be changed or cut is told apart by a checksum."""
+    """A text with nothing but letters, digits and `._=-`; a checksum follows what was changed."""
     plain = re.sub(r'[^\w.=-]+', '-', text, flags=re.ASCII)[:LONGEST]
-    return plain if plain == text else f'{plain}-{zlib.crc32(text.encode("utf-8", "surrogateescape")):08x}'
+    checksum = zlib.crc32(text.encode('utf-8', 'surrogateescape'))
+    return plain if plain == text else f'{plain}-{checksum:08x}'

@@ -21,17 +21,23 @@ from jaxseg.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser):
     """The arguments of this subcommand."""
     parser.add_argument('--workdir', required=True, help='folder of a trained run')
-    parser.add_argument('--input', required=True, help='an image, or a folder of images (and of folders)')
-    parser.add_argument('--output', required=True, help='folder that receives NAME.png and NAME_overlay.png')
-    parser.add_argument('--checkpoint', default='best', help='best, latest, or a step (default: best)')
-    parser.epilog = 'Keys of the config that change predictions: --config.inference.type=sliding.SlidingWindow'
+    parser.add_argument('--input', required=True,
+                        help='an image, or a folder of images (and of folders)')
+    parser.add_argument('--output', required=True,
+                        help='folder that receives NAME.png and NAME_overlay.png')
+    parser.add_argument('--checkpoint', default='best',
+                        help='best, latest, or a step (default: best)')
+    parser.epilog = ('Keys of the config that change predictions: '
+                     '--config.inference.type=sliding.SlidingWindow')
 
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]):
-    """Runs the subcommand; files that cannot be read or written are named at the end, and all others are written."""
-    check_overrides('predict', overrides, ('inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    """Runs the subcommand; files that cannot be read or written are listed at the end."""
+    check_overrides('predict', overrides,
+                    ('inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
-    source, output = path_argument(arguments.input, '--input'), path_argument(arguments.output, '--output')
+    source = path_argument(arguments.input, '--input')
+    output = path_argument(arguments.output, '--output')
     run = open_workdir(arguments.workdir, overrides)
     images, skipped = find_images(source)
     check_output(images, source, output, run.spec)
@@ -39,7 +45,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     output.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
     written = 0
-    for job, mask in run.parts.inference.predictions(run.place(variables), _read(run, images, problems)):
+    inputs = _read(run, images, problems)
+    for job, mask in run.parts.inference.predictions(run.place(variables), inputs):
         try:
             write_results(output / job.target, job.image, mask, run.spec)
             written += 1
@@ -71,7 +78,7 @@ def _read(run: Workdir, images: Mapping[pathlib.Path, pathlib.Path], problems: l
 
 
 def find_images(path: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], Mapping[str, int]]:
-    """Image files with, relative to the output folder and without a suffix, where their results go; and what was left out.
+    """Image files with their results' place in the output folder, without suffix; what is left out.
 
     Raises:
       InputError: nothing there, or no image in the folder.
@@ -82,28 +89,32 @@ def find_images(path: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], M
         raise InputError(f'--input={path}: no such file or folder')
     files, skipped = list_images(path, recursive=True)
     if not files:
-        raise InputError(f'--input={path}: no image in this folder; known: {", ".join(sorted(IMAGE_SUFFIXES))}')
+        raise InputError(f'--input={path}: no image in this folder; '
+                         f'known: {", ".join(sorted(IMAGE_SUFFIXES))}')
     return {file: file.relative_to(path).with_suffix('') for file in files}, skipped
 
 
-def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Path, output: pathlib.Path, spec: DatasetSpec):
-    """Raises InputError where results would overwrite an image or each other, or be among the images of the next time."""
+def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Path,
+                 output: pathlib.Path, spec: DatasetSpec):
+    """Raises InputError where results would overwrite an image or each other, or be inputs later."""
     check_folder(output, '--output')
     if output.resolve().is_relative_to(source.resolve()):
-        raise InputError(f'--output={output} lies in --input={source}, so the masks would be taken for images the next time; '
-                         f'give a folder outside')
+        raise InputError(f'--output={output} is in --input={source}, so the masks would be taken '
+                         f'for images the next time; give a folder outside')
     owners = {file.resolve(): f'the image {file}' for file in images}
     for file, target in images.items():
         for result in results(output / target, spec):
             owner = owners.setdefault(result.resolve(), f'the result of {file}')
             if owner != f'the result of {file}':
-                raise InputError(f'--output={output}: {result.name}, a result of {file}, would overwrite {owner}; give another '
-                                 f'folder, or rename one')
+                raise InputError(f'--output={output}: {result.name}, a result of {file}, '
+                                 f'would overwrite {owner}; give another folder, or rename one')
 
 
 def results(place: pathlib.Path, spec: DatasetSpec) -> list[pathlib.Path]:
     """The files of an image: its masks, one a class where they overlap, and its overlay."""
-    masks = [f'{place.name}_{file_name(name)}.png' for name in spec.classes] if spec.overlapping else [f'{place.name}.png']
+    masks = [f'{place.name}.png']
+    if spec.overlapping:
+        masks = [f'{place.name}_{file_name(name)}.png' for name in spec.classes]
     return [place.with_name(name) for name in (*masks, f'{place.name}_overlay.png')]
 
 

@@ -11,24 +11,26 @@ from jaxseg.commands.workdir import read_config
 from jaxseg.data.spec import DatasetSpec, read_json
 from jaxseg.errors import InputError
 
-# What may differ when a stopped run continues: where its data are now, how its work is distributed, reported and
-# evaluated. `steps` may grow, too.
-RESUMABLE_KEYS = ('data.root', 'data.directory', 'parallel', 'workers', 'report_every', 'eval_batch_size', 'inference')
+# What may differ when a stopped run continues: where its data are now, how its work is distributed,
+# reported and evaluated. `steps` may grow, too.
+RESUMABLE_KEYS = ('data.root', 'data.directory', 'parallel', 'workers', 'report_every',
+                  'eval_batch_size', 'inference')
 # Fields of a data set's description that the parameters depend on.
 DATA_FIELDS = ('classes', 'ignore_index', 'mean', 'std', 'value_range', 'overlapping')
 
 
 def check_same_run(workdir: pathlib.Path, config: RunConfig):
-    """Raises InputError if `workdir` holds a run of another config: its checkpoints would mix two experiments."""
+    """Raises InputError if `workdir` holds a run of another config, whose checkpoints would mix."""
     if not (workdir / 'config.json').is_file():
         return
-    changed = {key: values for key, values in configs.difference(read_config(workdir), config.to_dict()).items()
-               if not _resumable(key, *values)}
+    different = configs.difference(read_config(workdir), config.to_dict())
+    changed = {key: values for key, values in different.items() if not _resumable(key, *values)}
     if changed:
         key, (old, new) = next(iter(changed.items()))
         more = f' and {len(changed) - 1} more keys differ' if len(changed) > 1 else ''
-        raise InputError(f'--workdir={workdir} holds a run with {key} = {old!r}, this config has {new!r}{more}; give '
-                         f'another --workdir, or continue that run: {command("train", workdir=workdir)}')
+        raise InputError(f'--workdir={workdir} holds a run with {key} = {old!r}, '
+                         f'this config has {new!r}{more}; give another --workdir, '
+                         f'or continue that run: {command("train", workdir=workdir)}')
 
 
 def _resumable(key: str, old: Any, new: Any) -> bool:
@@ -38,9 +40,9 @@ def _resumable(key: str, old: Any, new: Any) -> bool:
 
 
 def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[str, Any]):
-    """Raises InputError if the data differ from those that the run in `workdir` began with: in meaning, or in samples.
+    """Raises InputError if the data differ, in meaning or samples, from those of the run so far.
 
-    What cannot be read is not compared; training writes it again.
+    Files that cannot be read are not compared; training writes them again.
     """
     try:
         trained = DatasetSpec.load(workdir / 'dataset.json')
@@ -53,15 +55,19 @@ def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[st
         if isinstance(before, Mapping) and before.get('sha256') != identity['sha256']:
             names, earlier = set(identity['names']), set(before.get('names', ()))
             example = next(iter(sorted(names ^ earlier)), '')
-            raise InputError(f'{workdir / "splits.json"}: split {split!r} had {before.get("count")} samples when the run began, '
-                             f'and has {identity["count"]} now ({len(names - earlier)} are new, {len(earlier - names)} are '
-                             f'gone, such as {example!r}); give the data of the run, or train on these in another --workdir')
+            raise InputError(f'{workdir / "splits.json"}: split {split!r} had '
+                             f'{before.get("count")} samples when the run began, '
+                             f'and has {identity["count"]} now ({len(names - earlier)} new, '
+                             f'{len(earlier - names)} missing, such as {example!r}); '
+                             f'give the data of the run, or train on these in another --workdir')
 
 
-def check_same_meaning(workdir: pathlib.Path, trained: DatasetSpec, spec: DatasetSpec, fields: tuple[str, ...]):
+def check_same_meaning(workdir: pathlib.Path, trained: DatasetSpec, spec: DatasetSpec,
+                       fields: tuple[str, ...]):
     """Raises InputError if one of `fields` differs between the data of a run and `spec`."""
     for field in fields:
-        if getattr(trained, field) != getattr(spec, field):
-            raise InputError(f'{workdir / "dataset.json"}: the run began with {field} {getattr(trained, field)!r}, and the data '
-                             f'have {getattr(spec, field)!r}; give the data of the run, or train on these in another '
-                             f'--workdir')
+        before, now = getattr(trained, field), getattr(spec, field)
+        if before != now:
+            raise InputError(f'{workdir / "dataset.json"}: the run began with {field} {before!r}, '
+                             f'and the data have {now!r}; '
+                             f'give the data of the run, or train on these in another --workdir')

@@ -17,12 +17,14 @@ class RunConfig:
     Args:
       seed: of the initial parameters, the order of the samples, their augmentation and dropout.
       steps: number of training steps in all.
-      batch_size: global number of images a step; `eval_batch_size` is that of evaluations (None: the same).
+      batch_size: global number of images a step; `eval_batch_size` is that of evaluations
+        (None: the same).
       data, transforms, model, losses, optimizer, schedule: entries for `jaxseg.build`.
       task: what the outputs of the model mean.
       preprocess: what happens to a batch on the device before the model.
       algorithm: what a training step does.
-      inference: how images of any size go through the model, in validation, `evaluate`, `predict` and `jaxseg.load`.
+      inference: how images of any size go through the model, in validation, `evaluate`, `predict`
+        and `jaxseg.load`.
       evaluate_every: steps between evaluations of the split 'val', each saved as a checkpoint.
       save_every: steps between checkpoints without an evaluation; None saves with evaluations only.
       report_every: steps between lines of metrics.csv.
@@ -42,7 +44,8 @@ class RunConfig:
     transforms: Sequence[Entry] = ()
     task: Entry = dataclasses.field(default_factory=lambda: {'type': 'semantic.Semantic'})
     algorithm: Entry = dataclasses.field(default_factory=lambda: {'type': 'supervised.Supervised'})
-    preprocess: Entry = dataclasses.field(default_factory=lambda: {'type': 'device_transforms.Normalize'})
+    preprocess: Entry = dataclasses.field(
+        default_factory=lambda: {'type': 'device_transforms.Normalize'})
     inference: Entry = dataclasses.field(default_factory=lambda: {'type': 'whole.Whole'})
     eval_batch_size: PositiveInt | None = None
     save_every: PositiveInt | None = None
@@ -63,14 +66,17 @@ class RunConfig:
         """A config from its keys and values.
 
         Raises:
-          InputError: an unknown or a missing key (with the nearest known one), a wrong type, a value out of range.
+          InputError: an unknown or a missing key (with the nearest known one), a wrong type, a
+            value out of range.
         """
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in config:
             if name not in fields:
-                raise InputError(f'config.{name}: a run has no such key; {nearest(name, list(fields))}')
+                raise InputError(f'config.{name}: a run has no such key; '
+                                 f'{nearest(name, list(fields))}')
         missing = [name for name, field in fields.items() if name not in config
-                   and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
+                   and field.default is dataclasses.MISSING
+                   and field.default_factory is dataclasses.MISSING]
         if missing:
             raise InputError(f'config: a run needs {", ".join(missing)}; add config.{missing[0]}')
         return cls(**config)

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: one handler from the start of a command until everything is closed.
 
-The first signal ends a command at once, except while a training run is open: it then finishes its step, saves and closes.
-A second signal always ends the process at once.
+The first signal ends a command at once, except while a training run is open: it then finishes its
+step, saves and closes. A second signal always ends the process at once.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that nothing defers; `status` is the exit status of the process, 128 + its number."""
+    """A signal that is not deferred; `status` is the exit status of the process, 128 + its number."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -43,7 +43,7 @@ _handler: _Handler | None = None
 
 @contextlib.contextmanager
 def signals_handled() -> Iterator[_Handler | None]:
-    """Installs the handler, in the main thread; elsewhere signals belong to others, and None is yielded."""
+    """Installs the handler in the main thread; yields None in others, which get no signals."""
     global _handler
     if threading.current_thread() is not threading.main_thread():
         yield None
@@ -76,6 +76,6 @@ def stop_deferred() -> Iterator[Callable[[], bool]]:
 
 
 def ignore_signals():
-    """For the last moment of a process, when everything is closed."""
+    """For the end of a process, when everything is closed."""
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)

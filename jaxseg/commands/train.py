@@ -35,7 +35,8 @@ RESERVED = ('step', 'images_per_second')
 
 def add_arguments(parser: argparse.ArgumentParser):
     """The arguments of this subcommand."""
-    parser.add_argument('--config', help='experiment file; without it the run in --workdir continues')
+    parser.add_argument('--config',
+                        help='experiment file; without it the run in --workdir continues')
     parser.add_argument('--workdir', required=True, help='folder that receives all of the run')
     parser.epilog = 'Any key of the config: --config.optimizer.learning_rate=3e-4'
 
@@ -43,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser):
 def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Runs the subcommand; 130 when a signal stopped it."""
     path_argument(arguments.workdir, '--workdir')
-    base = read_config(arguments.workdir) if arguments.config is None else configs.from_file(arguments.config)
+    if arguments.config is None:
+        base = read_config(arguments.workdir)
+    else:
+        base = configs.from_file(arguments.config)
     config = configs.override({**RunConfig.defaults(), **base}, overrides)
     return 0 if run(**config, workdir=arguments.workdir) else 130
 
@@ -52,9 +56,9 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
     """Trains; everything that can fail on input fails before anything is compiled.
 
     Args:
-      workdir: receives config.json, dataset.json, model.json, splits.json, checkpoints, metrics.csv and curves.png. Where
-        it holds a stopped run of the same config, training continues from its last checkpoint and ends with the same
-        parameters, bit for bit on one device.
+      workdir: receives config.json, dataset.json, model.json, splits.json, checkpoints, metrics.csv
+        and curves.png. Where it holds a stopped run of the same config, training continues from its
+        last checkpoint and ends with the same parameters, bit for bit on one device.
       config: the keys of `jaxseg.commands.run_config.RunConfig`.
 
     Returns:
@@ -70,18 +74,21 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
     check_same_run(directory, record)
     plan = _plan(record)
     check_same_data(directory, plan.spec, plan.splits)
-    with stop_deferred() as stop_requested, contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints:
+    with (stop_deferred() as stop_requested,
+          contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints):
         done = _train(plan, directory, checkpoints, stop_requested)
     if done < record.steps:
-        print(f'stopped and saved step {done}; continue with: {command("train", workdir=workdir)}', flush=True)
+        print(f'stopped and saved step {done}; continue with: {command("train", workdir=workdir)}',
+              flush=True)
         return False
     split = next((split for split in ('test', 'val') if split in plan.spec.splits), 'train')
-    print(f'done: {workdir}; score it: {command("evaluate", workdir=workdir, split=split)}', flush=True)
+    print(f'done: {workdir}; score it: {command("evaluate", workdir=workdir, split=split)}',
+          flush=True)
     return True
 
 
 class _Plan(NamedTuple):
-    """All that a run is made of, built and checked, nothing compiled."""
+    """The parts of a run, built and checked; nothing is compiled."""
 
     config: RunConfig
     spec: DatasetSpec
@@ -97,89 +104,102 @@ class _Plan(NamedTuple):
 def _plan(config: RunConfig) -> _Plan:
     dataset = build('data', config.data)
     spec = dataset.spec
-    parts = assemble(config, spec, {'mean': spec.mean, 'std': spec.std, 'value_range': spec.value_range})
+    parts = assemble(config, spec,
+                     {'mean': spec.mean, 'std': spec.std, 'value_range': spec.value_range})
     schedule = build('schedule', config.schedule, steps=config.steps)
     optimizer = build('optimizer', config.optimizer, schedule=schedule)
-    make = functools.partial(build, 'algorithm', config.algorithm, model=parts.model, task=parts.task,
-                             optimizer=optimizer, preprocess=parts.preprocess)
+    make = functools.partial(build, 'algorithm', config.algorithm, model=parts.model,
+                             task=parts.task, optimizer=optimizer, preprocess=parts.preprocess)
     algorithm = make(axis_name=parts.layout.axis_name)
     if parts.layout.axis_name and not hasattr(algorithm, 'axis_name'):
-        raise InputError(f"parallel: 'pmap' needs an algorithm with a field axis_name, which {config.algorithm['type']} is "
-                         f"not; use 'jit'")
+        raise InputError(f"parallel: 'pmap' needs an algorithm with a field axis_name, "
+                         f"which {config.algorithm['type']} is not; use 'jit'")
     transforms = build('transforms', config.transforms)
     check_batch(config.batch_size)
     # Every split that the run will read; 'val' may be missing.
-    sources = {split: check_source(dataset, split) for split in ('train', 'val') if split in ('train', *spec.splits)}
+    sources = {split: check_source(dataset, split) for split in ('train', 'val')
+               if split in ('train', *spec.splits)}
     check_batches(sources['train'], spec=spec, transforms=transforms)
-    batch = next(train_batches(sources['train'], spec=spec, transforms=transforms, batch_size=config.batch_size,
-                               seed=config.seed))
+    batch = next(train_batches(sources['train'], spec=spec, transforms=transforms,
+                               batch_size=config.batch_size, seed=config.seed))
     batch.pop('name')
     record = ModelRecord(spec.mean, spec.std, spec.value_range, batch['image'].shape[1:])
-    plan = _Plan(config, spec, sources, {split: split_identity(source) for split, source in sources.items()}, transforms,
-                 parts, algorithm, record, batch)
+    splits = {split: split_identity(source) for split, source in sources.items()}
+    plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch)
     # Outside of `pmap` there is no mapped axis.
     _trace(plan, make(axis_name=None))
     return plan
 
 
 def _trace(plan: _Plan, algorithm: Any):
-    """Traces the whole step without compiling it: what does not fit together shows here."""
+    """Traces the whole step without compiling it, which finds parts that do not fit together."""
     state = _state_shapes(plan)
-    after, metrics = jax.eval_shape(lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, plan.batch)
+    after, metrics = jax.eval_shape(
+        lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, plan.batch)
     reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
     if reserved:
-        raise InputError(f'algorithm {plan.config.algorithm["type"]}: metric {reserved[0]!r} has a reserved name (reserved: '
-                         f'{", ".join(RESERVED)}, and what begins with val_); rename it')
+        raise InputError(f'algorithm {plan.config.algorithm["type"]}: the name of metric '
+                         f'{reserved[0]!r} is reserved, as are {", ".join(RESERVED)} '
+                         f'and all names that begin with val_; rename it')
     if jax.tree.structure(after) != jax.tree.structure(state):
-        raise InputError(f'algorithm {plan.config.algorithm["type"]}: a step returns a state of another structure than init; '
-                         f'return the same pytree')
+        raise InputError(f'algorithm {plan.config.algorithm["type"]}: a step returns a state of '
+                         f'another structure than init; return the same pytree')
 
 
 def _state_shapes(plan: _Plan) -> Any:
     return jax.eval_shape(lambda batch: plan.algorithm.init(init_key(0), batch), plan.batch)
 
 
-def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints, stop_requested: Callable[[], bool]) -> int:
-    """Trains from the last checkpoint to the end, or until a stop is requested; returns the number of steps done."""
+def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
+           stop_requested: Callable[[], bool]) -> int:
+    """Trains from the last checkpoint on, until a stop is requested; returns the steps done."""
     config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
     first = checkpoints.latest() or 0
-    batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms, seed=config.seed,
-                            batch_size=config.batch_size, start_step=first, workers=config.workers,
+    batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms,
+                            seed=config.seed, batch_size=config.batch_size,
+                            start_step=first, workers=config.workers,
                             process_index=jax.process_index(), process_count=jax.process_count())
     if first:
         state = checkpoints.restore_state(first, _state_shapes(plan), algorithm.variables)
     else:
         state = layout.compile_init(algorithm.init, config.seed)(plan.batch)
     write_description(directory, config, plan.spec, plan.record, plan.splits)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(algorithm.variables(state).get('params', {})))
-    print(f'{parameters / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
-          f'{jax.device_count()} {jax.default_backend()} device(s), steps {first} to {config.steps}', flush=True)
+    parameters = jax.tree.leaves(algorithm.variables(state).get('params', {}))
+    count = sum(leaf.size for leaf in parameters)
+    print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
+          f'{jax.device_count()} {jax.default_backend()} device(s), '
+          f'steps {first} to {config.steps}', flush=True)
 
     def save(step: int, state: Any, scores: Mapping[str, float] | None):
         checkpoints.save(step, state, algorithm.variables, scores and scores['miou'])
 
     started = time.perf_counter()
-    with contextlib.closing(Report(directory, first_step=first, steps=config.steps, batch_size=config.batch_size)) as report:
+    intervals = Intervals(config.report_every,
+                          config.evaluate_every if 'val' in plan.sources else None,
+                          config.save_every or config.evaluate_every)
+    with contextlib.closing(Report(directory, first_step=first, steps=config.steps,
+                                   batch_size=config.batch_size)) as report:
         _, done = train(
-            state, batches, layout=layout, step=layout.compile_step(algorithm.step, config.seed), first=first,
-            steps=config.steps, report=report, save=save, stop_requested=stop_requested,
-            intervals=Intervals(config.report_every, config.evaluate_every if 'val' in plan.sources else None,
-                                config.save_every or config.evaluate_every),
-            evaluate=functools.partial(_evaluate, plan, stop_requested))
+            state, batches, layout=layout, step=layout.compile_step(algorithm.step, config.seed),
+            first=first, steps=config.steps, report=report, save=save, intervals=intervals,
+            evaluate=functools.partial(_evaluate, plan, stop_requested),
+            stop_requested=stop_requested)
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
     return done
 
 
-def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any) -> dict[str, float] | None:
+def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any
+              ) -> dict[str, float] | None:
     """Scores of the split 'val'; None when a stop was requested meanwhile."""
     variables = plan.parts.layout.replicate(plan.algorithm.variables(state))
     scores = evaluate(functools.partial(plan.parts.inference.predictions, variables),
-                      eval_samples(plan.sources['val'], spec=plan.spec), plan.parts.task.scores(), stop_requested)
+                      eval_samples(plan.sources['val'], spec=plan.spec), plan.parts.task.scores(),
+                      stop_requested)
     return scores and scores.summary()
 
 
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with a data root that holds from every folder, so that a work directory can be used from anywhere."""
+    """The config with absolute data paths, so that a work directory can be used from anywhere."""
     data = config.get('data')
     if not isinstance(data, Mapping):
         return config

@@ -1,4 +1,4 @@
-"""A work directory: all of a run, and all that every command needs to continue from it."""
+"""A work directory: all files of a run, from which every subcommand can continue."""
 
 import contextlib
 import dataclasses
@@ -17,13 +17,13 @@ from jaxseg.errors import InputError
 from jaxseg.inference.predictor import Predictor
 from jaxseg.training.checkpoint import Checkpoints
 
-# How often a checkpoint is looked for again that a running training has just replaced.
+# How often a checkpoint is searched again if a running training has just replaced it.
 ATTEMPTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """An opened work directory: config, description of the data, record of the model, and the parts built from them."""
+    """An opened work directory: config, description of data and model, and the parts built."""
 
     path: pathlib.Path
     config: RunConfig
@@ -35,7 +35,8 @@ class Workdir:
         """Step and variables of the checkpoint called 'best', 'latest' or by its number."""
         shapes = self.parts.variables(self.record.input_shape)
         # An open manager has threads, which would print tracebacks when an error ends the process.
-        with contextlib.closing(Checkpoints(self.path / 'checkpoints', read_only=True)) as checkpoints:
+        folder = self.path / 'checkpoints'
+        with contextlib.closing(Checkpoints(folder, read_only=True)) as checkpoints:
             for attempt in range(ATTEMPTS):
                 step = checkpoints.find(which)
                 try:
@@ -47,7 +48,8 @@ class Workdir:
 
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
-        return Predictor(self.parts.inference, self.place(variables), self.spec.channels, self.record.dtype)
+        return Predictor(self.parts.inference, self.place(variables), self.spec.channels,
+                         self.record.dtype)
 
     def place(self, variables: Any) -> Any:
         """Variables on all devices."""
@@ -60,16 +62,18 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: the folder does not exist or holds no run, or its config.json is damaged.
     """
-    path, train = pathlib.Path(workdir) / 'config.json', command('train', config='FILE', workdir=workdir)
+    path = pathlib.Path(workdir) / 'config.json'
+    train = command('train', config='FILE', workdir=workdir)
     if not path.is_file():
-        problem = 'holds no run (config.json is missing)' if path.parent.is_dir() else 'does not exist'
+        exists = path.parent.is_dir()
+        problem = 'holds no run (config.json is missing)' if exists else 'does not exist'
         raise InputError(f'--workdir={workdir} {problem}; train first: {train}')
     try:
         config = read_json(path)
         RunConfig.from_mapping(config)
     except InputError as error:
-        raise InputError(f'{path} is not the config of a run ({error}); remove it, and give the experiment again: '
-                         f'{train}') from error
+        raise InputError(f'{path} is not the config of a run ({error}); '
+                         f'remove it, and give the experiment again: {train}') from error
     return config
 
 
@@ -77,14 +81,17 @@ def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> 
     """Opens a run that was trained, with config overrides such as another inference method.
 
     Raises:
-      InputError: no run there, a damaged config.json, dataset.json or model.json, or overrides that do not fit.
+      InputError: no run there, a damaged config.json, dataset.json or model.json, or overrides that
+        do not fit.
     """
     path = pathlib.Path(workdir)
     config = RunConfig.from_mapping(configs.override(read_config(path), overrides))
     try:
-        spec, record = DatasetSpec.load(path / 'dataset.json'), ModelRecord.load(path / 'model.json')
+        spec = DatasetSpec.load(path / 'dataset.json')
+        record = ModelRecord.load(path / 'model.json')
     except InputError as error:
-        raise InputError(f'{error}; or write it again: {command("train", workdir=workdir)}') from error
+        raise InputError(f'{error}; or write the file again: {command("train", workdir=workdir)}'
+                         ) from error
     return Workdir(path, config, spec, record, assemble(config, spec, record.normalization))
 
 
@@ -109,9 +116,9 @@ def write_json(path: pathlib.Path, values: Any):
 def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predictor:
     """The trained model of a work directory as a function of images.
 
-    `predict = jaxseg.load('runs/a')`; then `predict(image)` is the mask (H, W) of an image (H, W, C) of any size, and
-    `predict.probabilities(image)` the class probabilities (H, W, classes). Images are arrays as the training data were
-    read: uint8 where they had 8 bits.
+    `predict = jaxseg.load('runs/a')`; then `predict(image)` is the mask (H, W) of an image
+    (H, W, C) of any size, and `predict.probabilities(image)` the class probabilities
+    (H, W, classes). Images are arrays as the training data were read: uint8 where they had 8 bits.
 
     Raises:
       InputError: no run there, no such checkpoint, or one that does not fit the model.
