@@ -1,0 +1,219 @@
+"""Deliberate faults, each alone in a copy of the tree, and whether the tests notice.
+
+    python experiments/mutation_check.py [--only=WORDS] [--full] [--table=FILE]
+
+Every mutation replaces a text in one file and names the tests that should fail then. These pass
+without it first; what fails anyway does not count. `--full` runs the whole suite for each. Exits 1
+where one survives, or where its text is not there any more. The result of a run is in
+experiments/results/mutation_check.md.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+class Mutation(NamedTuple):
+    """One fault: every `old` in `file` becomes `new`; `tests` should fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+LEARNING, TRAINING, SIZES = ('tests/test_learning.py', 'tests/test_training.py',
+                             'tests/test_inference_sizes.py')
+FORWARD = f'{LEARNING}::test_the_score_is_that_of_a_plain_forward_pass'
+RESUMED = 'tests/test_extending.py::test_an_algorithm_of_ones_own_continues_bit_for_bit'
+RESNET = ('tests/test_resnet_reference.py',)
+TRANSFORMS, COLORS = ('tests/test_data_transforms.py',), ('tests/test_data_color_transforms.py',)
+OPTIMIZER, SCHEDULE = 'jaxseg/training/optimizer.py', 'jaxseg/training/schedule.py'
+SUPERVISED, AUGMENT = 'jaxseg/training/supervised.py', 'jaxseg/data/transforms.py'
+SLIDING = 'jaxseg/inference/sliding.py'
+
+# The sixteen that passed the whole suite together before this check existed.
+FIRST = [
+    Mutation('evaluation predicts argmin', 'jaxseg/tasks/semantic.py',
+             'probabilities.argmax(-1)', 'probabilities.argmin(-1)', (FORWARD,)),
+    Mutation('evaluation without normalisation', 'jaxseg/commands/assemble.py',
+             "preprocess({'image': images}, None)['image']", 'images.astype(jnp.float32)',
+             (FORWARD,)),
+    Mutation('ResNet without shortcuts', 'jaxseg/encoders/resnet.py',
+             'y + _shortcut(self, x)', 'y + 0 * _shortcut(self, x)', RESNET),
+    Mutation('stem pooling shifted by one', 'jaxseg/encoders/resnet.py',
+             'padding=((1, 1), (1, 1))', 'padding=((0, 2), (0, 2))', RESNET),
+    Mutation('RandomBlur does nothing', AUGMENT,
+             'cv2.GaussianBlur(part, (0, 0), sigma)', 'part', COLORS),
+    Mutation('hue is not shifted', AUGMENT, '+ 360 * hue', '+ 0 * hue', COLORS),
+    Mutation('contrast about 0', AUGMENT,
+             '(x - mean) * contrast + mean', 'x * contrast', COLORS),
+    Mutation('scale uniform, not log-uniform', AUGMENT,
+             'np.exp(rng.uniform(np.log(self.low), np.log(self.high)))',
+             'rng.uniform(self.low, self.high)', TRANSFORMS),
+    Mutation('a crop never reaches the last row', AUGMENT,
+             'rng.integers(0, mask.shape[0] - height + 1)',
+             'rng.integers(0, max(1, mask.shape[0] - height))', TRANSFORMS),
+    Mutation('dropout key constant over steps', 'jaxseg/training/layout.py',
+             "('step',))['step'], index)", "('step',))['step'], 0)", (TRAINING,)),
+    Mutation('reported learning rate of another step', OPTIMIZER,
+             'RateState(optax.safe_increment(state.count), applied)',
+             'RateState(optax.safe_increment(state.count), rate(state.count + 1))',
+             (f'{LEARNING}::test_the_rate_reported_is_the_rate_applied',)),
+    Mutation('sgd momentum 0', OPTIMIZER,
+             'optax.trace(momentum, nesterov)', 'optax.trace(0.0, nesterov)', (TRAINING,)),
+    Mutation('clipping after decay', OPTIMIZER,
+             '_clip(max_grad_norm), _decay(weight_decay), optax.trace',
+             '_decay(weight_decay), _clip(max_grad_norm), optax.trace', (TRAINING,)),
+    Mutation('poly power 1', SCHEDULE,
+             '(1.0, 0.0, power, steps', '(1.0, 0.0, 1.0, steps', (TRAINING,)),
+    Mutation('median-frequency by the mean', 'jaxseg/data/inspection.py',
+             'np.nanmedian(frequency)', 'np.nanmean(frequency)',
+             ('tests/test_data_inspection.py',)),
+    Mutation('evaluation padded by zeros', 'jaxseg/layers/resize.py',
+             "(0, right), (0, 0)), mode='edge')", "(0, right), (0, 0)), mode='constant')",
+             (f'{SIZES}::test_the_padding_to_the_stride_is_the_border_repeated_and_is_cut_off',)),
+]
+SECOND = [
+    Mutation('void pixels are counted', 'jaxseg/metrics/confusion.py',
+             'labels, predictions, valid = map(np.asarray, (labels, predictions, valid))',
+             'labels, predictions, valid = map(np.asarray, (labels, predictions, valid | True))',
+             ('tests/test_metrics.py',)),
+    Mutation('a class that never occurs scores 0', 'jaxseg/metrics/report.py',
+             'known = values[~np.isnan(values)]', 'known = np.nan_to_num(values)',
+             ('tests/test_metrics.py',)),
+    Mutation('weights of sliding windows are ignored', SLIDING,
+             'weights * probabilities[:, :width]', 'probabilities[:, :width]',
+             (f'{SIZES}::test_sliding_windows_equal_plain_loops',)),
+    Mutation('small images padded by zeros in windows', SLIDING,
+             "mode='edge'", "mode='constant'",
+             (f'{SIZES}::test_sliding_windows_equal_plain_loops',)),
+    Mutation('the last window is one pixel off the border', SLIDING,
+             'last = max(side - window, 0)', 'last = max(side - window - 1, 0)',
+             (f'{SIZES}::test_sliding_windows_equal_plain_loops',)),
+    Mutation('auxiliary losses dropped', 'jaxseg/tasks/pixelwise.py',
+             'total + self.auxiliary_weight * value, count', 'total, count',
+             ('tests/test_tasks.py',)),
+    Mutation('void pixels in the count of a loss', 'jaxseg/losses/pixels.py',
+             'return valid.astype(jnp.float32)', 'return jnp.ones_like(valid, jnp.float32)',
+             ('tests/test_losses.py',)),
+    Mutation('evaluation of the student, not of its mean', 'tests/extension/mean_teacher.py',
+             "{'params': state.teacher,", "{'params': state.student.params,",
+             ('tests/test_extending.py::test_a_teacher_is_the_running_mean_of_its_student',)),
+    Mutation('splits ignore the seed', 'jaxseg/data/splits.py', "f'{seed}:{name}'", "f'{name}'",
+             ('tests/test_data_splits.py',)),
+    Mutation('Normalize ignores the value range', 'jaxseg/data/device_transforms.py',
+             'low, high = self.value_range', 'low, high = 0.0, 255.0',
+             ('tests/test_data_device_transforms.py',)),
+    Mutation('a resumed run starts with the first batch', 'jaxseg/commands/train.py',
+             'start_step=first', 'start_step=0', (f'{RESUMED}[mean_teacher]',)),
+    Mutation('gradients under pmap are averaged', SUPERVISED,
+             'jax.lax.psum((loss, gradients), self.axis_name)',
+             'jax.lax.pmean((loss, gradients), self.axis_name)', (TRAINING,)),
+    Mutation('counts under pmap are of one device', SUPERVISED,
+             '(value, jax.lax.psum(count, self.axis_name))', '(value, count)', (TRAINING,)),
+    Mutation('padding of a crop has class 0', AUGMENT,
+             'constant_values=fill.mask', 'constant_values=0', TRANSFORMS),
+    Mutation('a flip leaves the mask', AUGMENT,
+             'image[:, ::-1], mask[:, ::-1]', 'image[:, ::-1], mask', TRANSFORMS),
+    Mutation('dropout of channels drops positions', 'jaxseg/layers/dropout.py',
+             'axis in self.broadcast_dims', 'axis not in self.broadcast_dims',
+             ('tests/test_layers_dropout.py', 'tests/test_models.py')),
+    Mutation('evaluation with statistics of the batch', 'jaxseg/layers/norm.py',
+             'use_running_average=not train', 'use_running_average=False',
+             ('tests/test_layers_norm.py',)),
+    Mutation('running statistics are not kept', SUPERVISED,
+             'updates.get(name, tree)', 'tree',
+             (f'{LEARNING}::test_two_pictures_are_learned_by_heart',)),
+    Mutation('decay of biases and scales', OPTIMIZER,
+             'weight_decay, mask=is_kernel)', 'weight_decay)', (TRAINING,)),
+    Mutation('the worst checkpoint is called best', 'jaxseg/training/checkpoint.py',
+             "best_mode='max'", "best_mode='min'", (TRAINING,)),
+    Mutation('the context stands at the first stage', 'jaxseg/models/segmentation_model.py',
+             'range(len(stages))[self.context_stage]', 'range(len(stages))[0]',
+             ('tests/test_models.py',)),
+    Mutation('a head in the dtype of its features', 'jaxseg/layers/head.py',
+             'x.astype(jnp.float32), kernel', 'x, kernel', ('tests/test_models.py',)),
+    Mutation('a head that starts far from even', 'jaxseg/layers/head.py',
+             'INITIAL_DEVIATION = 0.01', 'INITIAL_DEVIATION = 0.2',
+             (f'{LEARNING}::test_every_experiment_starts_at_the_loss_of_even_probabilities',)),
+]
+
+
+def run_tests(tree: pathlib.Path, tests: Sequence[str], *options: str) -> list[str]:
+    """The tests that fail in a copy of the tree; none and a failed run are told apart."""
+    # Python tells a stale .pyc by time and size alone, which a mutation may leave as they are.
+    environment = {**os.environ, 'PYTHONPATH': str(tree), 'PYTHONDONTWRITEBYTECODE': '1'}
+    command = [sys.executable, '-m', 'pytest', '-n', '0', '-q', '-rfE', '-p', 'no:cacheprovider',
+               *options, *tests]
+    found = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    failed = re.findall(r'^(?:FAILED|ERROR) (\S+)', found.stdout, re.MULTILINE)
+    if found.returncode not in (0, 1) and not failed:
+        raise SystemExit(f'pytest ended with {found.returncode}:\n{found.stdout}{found.stderr}')
+    return failed
+
+
+def apply(tree: pathlib.Path, mutation: Mutation) -> bool:
+    """Whether the text was there."""
+    file = tree / mutation.file
+    before = file.read_text()
+    file.write_text(before.replace(mutation.old, mutation.new))
+    return mutation.old in before
+
+
+def outcome(tree: pathlib.Path, mutation: Mutation, already: Collection[str], full: bool) -> str:
+    """'caught by ...', 'survived' or 'does not apply'; the tree is as before afterwards."""
+    original = (tree / mutation.file).read_text()
+    if not apply(tree, mutation):
+        return 'does not apply'
+    skipped = [f'--deselect={name}' for name in already]
+    failed = run_tests(tree, ('tests',) if full else mutation.tests, '-x', *skipped)
+    (tree / mutation.file).write_text(original)
+    return f'caught by {failed[0]}' if failed else 'survived'
+
+
+def table(outcomes: Sequence[tuple[Mutation, str]]) -> str:
+    """Markdown."""
+    caught = sum(result.startswith('caught') for _, result in outcomes)
+    lines = ['# Mutations', '', f'{caught} of {len(outcomes)} caught by '
+             '`python experiments/mutation_check.py`, each alone.', '',
+             '| mutation | file | result |', '|---|---|---|']
+    lines += [f'| {mutation.name} | {mutation.file} | {result} |' for mutation, result in outcomes]
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> int:
+    """Runs the check; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--only', default='', help='mutations whose name holds these words')
+    parser.add_argument('--full', action='store_true', help='all tests for every mutation')
+    parser.add_argument('--table', type=pathlib.Path, help='file that receives the table')
+    arguments = parser.parse_args()
+    chosen = [mutation for mutation in FIRST + SECOND if arguments.only in mutation.name]
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder:
+        tree = pathlib.Path(folder) / 'tree'
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns('.*', 'runs', '__pycache__'))
+        tests = sorted({test for mutation in chosen for test in mutation.tests})
+        already = run_tests(tree, ('tests',) if arguments.full else tests)
+        print('\n'.join(f'fails without a mutation: {name}' for name in already), flush=True)
+        for mutation in chosen:
+            outcomes.append((mutation, outcome(tree, mutation, already, arguments.full)))
+            print(f'{mutation.name}: {outcomes[-1][1]}', flush=True)
+    if arguments.table:
+        arguments.table.write_text(table(outcomes))
+    return int(not all(result.startswith('caught') for _, result in outcomes))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
