@@ -192,10 +192,10 @@ def test_overrides_keep_types_and_reach_into_lists(tmp_path):
 @pytest.mark.parametrize('argument, words', [
     ('--config.steps=many', ['--config.steps=many: expected int, such as 12']),
     ('--config.optimizer.learning_rate=fast', ['expected float, such as 0.003']),
-    ('--config.optimiser.learning_rate=1.0', ["config holds no group 'optimiser'; did you mean 'optimizer'? known: data, "]),
-    ('--config.steps.many=1', ["config holds no group 'steps'; known: data, "]),
-    ('--config.optimizer.adam.b1=1', ["config.optimizer holds no group 'adam'; it holds no group at all"]),
-    ('--config.transforms.3.p=1', ["holds no group '3'"]),
+    ('--config.optimiser.learning_rate=1.0', ["config has no group 'optimiser'; did you mean 'optimizer'? known: data, "]),
+    ('--config.steps.many=1', ["config has no group 'steps'; known: data, "]),
+    ('--config.optimizer.adam.b1=1', ["config.optimizer has no group 'adam'; it has no groups"]),
+    ('--config.transforms.3.p=1', ["has no group '3'"]),
     ('--config.steps', ['no value']),
 ])
 def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):

@@ -80,8 +80,8 @@ def test_checkpoints_are_closed_after_an_error_too(copied, capfd, monkeypatch, f
 
 
 @pytest.mark.parametrize('files, given, output, words', [
-    (['in/0.png'], 'in', 'in', ['lies in --input']),
-    (['in/0.png'], 'in', 'in/masks', ['lies in --input', 'give a folder outside']),
+    (['in/0.png'], 'in', 'in', ['is in --input']),
+    (['in/0.png'], 'in', 'in/masks', ['is in --input', 'give a folder outside']),
     (['in/0.png'], 'in/0.png', 'in', ['0.png, a result of', 'would overwrite the image']),
     (['in/x.png', 'in/in/x.jpg'], 'in', '.', ['x.png, a result of', 'would overwrite the image']),
     (['in/x.png', 'in/x.jpg'], 'in', 'out', ['x.png, a result of', 'would overwrite the result of', 'x.jpg']),
@@ -290,7 +290,7 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with(tmp_path, capfd)
     (moved / 'val/images/0.jpg').rename(moved / 'val/images/new.jpg')
     (moved / 'val/masks/0.png').rename(moved / 'val/masks/new.png')
     refused(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}'],
-            ['splits.json', "'val'", '1 are new, 1 are gone'], capfd)
+            ['splits.json', "'val'", '1 new, 1 missing'], capfd)
     shutil.move(moved / 'val/images/new.jpg', moved / 'val/images/0.jpg')
     shutil.move(moved / 'val/masks/new.png', moved / 'val/masks/0.png')
     assert main(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}', '--config.steps=6']) == 0

@@ -1,4 +1,4 @@
-"""Score a trained model on a split: a table in the terminal, JSON and images in the run's folder."""
+"""Score a trained model on a split: a table in the terminal, JSON and images in its folder."""
 
 import argparse
 import functools

@@ -96,7 +96,7 @@ def find_images(path: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], M
 
 def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Path,
                  output: pathlib.Path, spec: DatasetSpec):
-    """Raises InputError where results would overwrite an image or each other, or be inputs later."""
+    """Raises InputError if results would overwrite an image or each other, or be inputs later."""
     check_folder(output, '--output')
     if output.resolve().is_relative_to(source.resolve()):
         raise InputError(f'--output={output} is in --input={source}, so the masks would be taken '

@@ -17,8 +17,8 @@ class RunConfig:
     Args:
       seed: of the initial parameters, the order of the samples, their augmentation and dropout.
       steps: number of training steps in all.
-      batch_size: global number of images a step; `eval_batch_size` is that of evaluations
-        (None: the same).
+      batch_size: global number of images a step.
+      eval_batch_size: the same in evaluations; None means `batch_size`.
       data, transforms, model, losses, optimizer, schedule: entries for `jaxseg.build`.
       task: what the outputs of the model mean.
       preprocess: what happens to a batch on the device before the model.

@@ -14,7 +14,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that is not deferred; `status` is the exit status of the process, 128 + its number."""
+    """A signal that is not deferred; `status` is the exit status, 128 + its number."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
