@@ -46,7 +46,8 @@ def assert_equal_vjps(function, expected, *arguments):
 
 
 @pytest.mark.parametrize('kernel, stride, dilation, groups', [
-    (1, 1, 1, 1), (1, 2, 1, 1), (3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 2, 2), (7, 2, 1, 1), (3, 1, 1, 4)])
+    (1, 1, 1, 1), (1, 2, 1, 1), (3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 2, 2), (7, 2, 1, 1),
+    (3, 1, 1, 4)])
 def test_a_convolution_equals_the_loop_with_symmetric_padding(kernel, stride, dilation, groups):
     x = random(2, 8, 9, 4)
     layer = Conv(8, kernel, stride, dilation, groups)

@@ -20,7 +20,8 @@ def test_batch_norm_takes_the_statistics_of_the_batch_and_moves_its_averages_by_
     stats = updates['batch_stats']['batch']
     np.testing.assert_allclose(stats['mean'], 0.1 * mean, rtol=1e-5)
     np.testing.assert_allclose(stats['var'], 0.9 + 0.1 * variance, rtol=1e-5)
-    np.testing.assert_allclose(layer.apply(variables, x, train=False), x / np.sqrt(1 + 1e-5), rtol=1e-6)
+    evaluated = layer.apply(variables, x, train=False)
+    np.testing.assert_allclose(evaluated, x / np.sqrt(1 + 1e-5), rtol=1e-6)
 
 
 @pytest.mark.parametrize('kind', ['batch', 'group'])
@@ -36,14 +37,17 @@ def test_norm_statistics_are_float32_whatever_the_input(kind):
 def test_batch_norm_over_an_axis_that_nobody_named_keeps_the_statistics_of_the_device():
     layer, x = Norm('batch'), random(4, 2, 3, 3, 2)
     variables = layer.init(jax.random.key(0), x[0], train=True)
-    train = lambda x: layer.apply(variables, x, train=True, mutable=['batch_stats'])[0]  # noqa: E731
+
+    def train(x):
+        return layer.apply(variables, x, train=True, mutable=['batch_stats'])[0]
+
     out = jax.pmap(train, axis_name='data')(x)
     np.testing.assert_allclose(np.mean(out, (1, 2, 3)), 0, atol=1e-5)
 
 
 def test_group_norm_has_at_least_8_channels_a_group_where_there_are_as_many():
-    found = {channels: number_of_groups(channels) for channels in (2, 4, 8, 12, 24, 32, 48, 64, 256, 2048)}
-    assert found == {2: 1, 4: 1, 8: 1, 12: 1, 24: 3, 32: 4, 48: 6, 64: 8, 256: 32, 2048: 32}
+    expected = {2: 1, 4: 1, 8: 1, 12: 1, 24: 3, 32: 4, 48: 6, 64: 8, 256: 32, 2048: 32}
+    assert {channels: number_of_groups(channels) for channels in expected} == expected
     assert number_of_groups(256, most=8) == 8
 
 
@@ -83,7 +87,10 @@ def test_batch_norm_of_one_value_a_channel_is_refused_in_training_only():
     with pytest.raises(InputError, match="one value a channel.*norm='group'"):
         layer.apply(variables, x, train=True, mutable=['batch_stats'])
     # One value a device, and four in all.
-    train = lambda x: layer.apply(variables, x, train=True, mutable=['batch_stats'])[0]  # noqa: E731
+
+    def train(x):
+        return layer.apply(variables, x, train=True, mutable=['batch_stats'])[0]
+
     with mapped_over('devices'):
         assert jax.pmap(train, axis_name='devices')(np.ones((4, *x.shape))).shape == (4, *x.shape)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from jaxseg.layers.position import sine_2d
-from tests.variables import random
 
 
 @pytest.mark.parametrize('height, width, channels', [(3, 4, 8), (5, 2, 7), (1, 1, 1), (2, 3, 2)])

@@ -108,7 +108,8 @@ def test_adaptive_pooling_has_the_cells_of_torch():
     np.testing.assert_allclose(adaptive_average_pool(x, (3, 1))[0, :, 0, 0], [1.5, 5, 7], rtol=1e-6)
     # 2 positions in 3 cells: [0, 1), [0, 2), [1, 2).
     row = x[:, :2].swapaxes(1, 2)
-    np.testing.assert_allclose(adaptive_average_pool(row, (1, 3))[0, 0, :, 0], [1, 1.5, 2], rtol=1e-6)
+    pooled = adaptive_average_pool(row, (1, 3))[0, 0, :, 0]
+    np.testing.assert_allclose(pooled, [1, 1.5, 2], rtol=1e-6)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 3), (5, 7), (6, 4), (11, 16)])

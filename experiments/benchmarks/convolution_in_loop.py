@@ -37,29 +37,35 @@ COLUMNS = ('work', 'input', 'features', 'kernel', 'stride', 'place', 'gradients'
 
 def xla_convolve(x, kernel, *, padding, strides=(1, 1), dilation=(1, 1), groups=1) -> jax.Array:
     """`convolve` with XLA's own gradients."""
-    return lax.conv_general_dilated(x, kernel.astype(x.dtype), strides, padding, rhs_dilation=dilation,
-                                    dimension_numbers=conv.LAYOUT, feature_group_count=groups)
+    return lax.conv_general_dilated(
+        x, kernel.astype(x.dtype), strides, padding, rhs_dilation=dilation,
+        dimension_numbers=conv.LAYOUT, feature_group_count=groups)
 
 
 VARIANTS = {'xla': xla_convolve, 'jaxseg': conv.convolve}
 
 
-def gradient_works(shape: tuple, features: int, side: int, stride: int) -> dict[tuple, tuple[Callable, int]]:
+def gradient_works(shape: tuple, features: int, side: int, stride: int
+                   ) -> dict[tuple, tuple[Callable, int]]:
     """`{(work, place, gradients): (function of nothing, turns)}`."""
     keys, margin = jax.random.split(jax.random.key(0), 3), (side - 1) // 2
     options = dict(padding=((margin, margin),) * 2, strides=(stride, stride))
-    x, kernel = jax.random.normal(keys[0], shape), jax.random.normal(keys[1], (side, side, shape[3], features))
-    cotangent = jax.random.normal(keys[2], jax.eval_shape(lambda x, k: xla_convolve(x, k, **options), x, kernel).shape)
+    x = jax.random.normal(keys[0], shape)
+    kernel = jax.random.normal(keys[1], (side, side, shape[3], features))
+    out = jax.eval_shape(lambda x, kernel: xla_convolve(x, kernel, **options), x, kernel)
+    cotangent = jax.random.normal(keys[2], out.shape)
     works = {}
     for name, convolve in VARIANTS.items():
         for argument, work in enumerate(('dx', 'dw')):
             def gradient(x, kernel, cotangent, convolve=convolve, argument=argument):
-                return jax.vjp(lambda *both: convolve(*both, **options), x, kernel)[1](cotangent)[argument]
+                _, vjp_fn = jax.vjp(lambda *both: convolve(*both, **options), x, kernel)
+                return vjp_fn(cotangent)[argument]
 
             def loop(x, kernel, cotangent, gradient=gradient, argument=argument):
                 def turn(total, _):
-                    # What depends on the total cannot be moved out of the loop.
-                    return total + gradient(x + total.mean(), kernel + total.mean(), cotangent + total.mean()), None
+                    # The work depends on the total and cannot be moved out of the loop.
+                    arrays = (array + total.mean() for array in (x, kernel, cotangent))
+                    return total + gradient(*arrays), None
 
                 return lax.scan(turn, jnp.zeros((x, kernel)[argument].shape), None, length=TURNS)[0]
 
@@ -70,7 +76,8 @@ def gradient_works(shape: tuple, features: int, side: int, stride: int) -> dict[
 
 def clip_works(frames: int, shape: tuple) -> dict[tuple, tuple[Callable, int]]:
     """A ConvGRU over a clip, forward and backward."""
-    cell = nn.scan(ConvGRU, variable_broadcast='params', split_rngs={'params': False}, in_axes=1, out_axes=1)(shape[3])
+    cell = nn.scan(ConvGRU, variable_broadcast='params', split_rngs={'params': False}, in_axes=1,
+                   out_axes=1)(shape[3])
     clip = jax.random.normal(jax.random.key(0), (shape[0], frames, *shape[1:]))
     state = cell.zero_state(shape)
     params = cell.init(jax.random.key(1), state, clip)
@@ -87,14 +94,15 @@ def clip_works(frames: int, shape: tuple) -> dict[tuple, tuple[Callable, int]]:
 
 def compiled(function: Callable, *arguments) -> Callable:
     """The function of nothing that runs the compiled function to its end."""
-    # A function of its own for every variant: one that was traced before would be taken from JAX's cache.
+    # A new function for every variant: JAX would reuse the trace of one it has seen.
     run = jax.jit(lambda *arguments: function(*arguments)).lower(*arguments).compile()
     return lambda: jax.block_until_ready(run(*arguments))
 
 
 def main():
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--csv', type=pathlib.Path)
     arguments = parser.parse_args()
@@ -104,7 +112,8 @@ def main():
     jobs.append((clip_works, (FRAMES, CLIP), (CLIP, CLIP[3], 3, 1)))
     for make, case, (shape, *options) in jobs:
         works = make(*case)
-        medians = take_turns({key: function for key, (function, _) in works.items()}, arguments.repeats, warm=1)
+        functions = {key: function for key, (function, _) in works.items()}
+        medians = take_turns(functions, arguments.repeats, warm=1)
         for (work, place, name), seconds in medians.items():
             milliseconds = round(1000 * seconds / works[work, place, name][1], 2)
             values = work, 'x'.join(map(str, shape)), *options, place, name, milliseconds, here

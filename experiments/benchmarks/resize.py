@@ -46,7 +46,8 @@ def measure(shape: tuple, size: tuple[int, int], repeats: int) -> list[tuple]:
         def gradient(cotangent, forward=forward):
             return jax.vjp(forward, jnp.zeros(shape))[1](cotangent)[0]
 
-        for work, function, argument in (('forward', forward, x), ('gradient', gradient, cotangent)):
+        works = ('forward', forward, x), ('gradient', gradient, cotangent)
+        for work, function, argument in works:
             found = jax.jit(function).lower(argument).compile()
             compiled[work, name] = found
             runs[work, name] = functools.partial(

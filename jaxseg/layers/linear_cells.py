@@ -101,8 +101,8 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None,
     `h' = exp(d A) h + d B x`; `y = C h + D x`; the step size d = softplus(...), B and C depend on
     x, and A = -exp(log A) starts at -1 ... -16. The inputs of d, B and C have an RMS norm each, as
     in Jamba (Lieber et al. 2024, arXiv:2403.19887): otherwise y grows as the cube of x, and with
-    two scans as its ninth power. The states of 16 steps at a time are stored and computed again in the
-    backward pass. State: (B, features, 16).
+    two scans as its ninth power. The states of 16 steps at a time are stored and computed again
+    in the backward pass. State: (B, features, 16).
     """
     u = _of_width(param, x, features)
     # The paper's rank, but at least 4: the norm of a single number would leave its sign.
