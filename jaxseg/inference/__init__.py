@@ -1,7 +1,7 @@
 """Inference: from images of any size to masks and probabilities, one interface for all commands.
 
-An inference method is built with `forward(variables, images) -> outputs`, a task, a batch size and a function that
-puts a batch on the devices. It has
+An inference method is built with `forward(variables, images) -> outputs`, a task, a batch size and
+a function that puts a batch on the devices. It has
 
 - `predictions(variables, images)`: (key, image) pairs -> (key, mask) pairs, in any order, lazily;
 - `probabilities(variables, image)`: those of one image, as the task averages them;

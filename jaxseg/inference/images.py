@@ -10,7 +10,7 @@ DTYPES = {'uint8': 'uint8 (0-255)', 'uint16': 'uint16', 'float32': 'float32'}
 
 
 def check_image(image: Any, channels: int, dtype: str) -> np.ndarray:
-    """The image as an array (H, W, channels) of `dtype`; one of a single channel may come as (H, W).
+    """The image as an array (H, W, channels) of `dtype`; a single channel may come as (H, W).
 
     Raises:
       InputError: another shape or dtype, no pixels, or values that are not finite.
@@ -20,11 +20,13 @@ def check_image(image: Any, channels: int, dtype: str) -> np.ndarray:
         image = image[..., None]
     problem = f'image of shape {image.shape} and {image.dtype}'
     if image.ndim != 3 or image.shape[-1] != channels or not image.size:
-        raise InputError(f'{problem}: this model takes (height, width, {channels}); np.dstack makes RGB of three grey '
-                         f'images, image[..., :3] drops the transparency of RGBA')
+        raise InputError(f'{problem}: this model takes (height, width, {channels}); '
+                         f'np.dstack makes RGB of three grey images, '
+                         f'image[..., :3] drops the transparency of RGBA')
     if image.dtype != dtype:
-        raise InputError(f'{problem}: this model takes {DTYPES[dtype]}, as its training data; convert values of 0-255 with '
-                         f'image.astype(np.uint8), values of 0-1 with (255 * image).round().astype(np.uint8)')
+        raise InputError(f'{problem}: this model takes {DTYPES[dtype]}, as its training data; '
+                         f'convert values of 0-255 with image.astype(np.uint8), '
+                         f'values of 0-1 with (255 * image).round().astype(np.uint8)')
     if image.dtype.kind == 'f' and not np.isfinite(image).all():
         raise InputError(f'{problem}: holds NaN or infinite values; replace them')
     return image

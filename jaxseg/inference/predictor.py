@@ -27,11 +27,17 @@ class Predictor:
     dtype: str
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Class indices (H, W), uint8 or, above 256 classes, uint16; for multilabel models 0/1 (H, W, classes)."""
+        """The mask of an image.
+
+        Returns:
+          Class indices (H, W), uint8 or, above 256 classes, uint16; of multilabel models 0 or 1,
+          (H, W, classes).
+        """
         image = check_image(image, self.channels, self.dtype)
         (_, mask), = self.inference.predictions(self.variables, [(None, image)])
         return mask
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities (H, W, classes), float32."""
-        return self.inference.probabilities(self.variables, check_image(image, self.channels, self.dtype))
+        image = check_image(image, self.channels, self.dtype)
+        return self.inference.probabilities(self.variables, image)

@@ -1,4 +1,4 @@
-"""Overlapping windows of one size: images of any size with one compiled program and bounded memory."""
+"""Overlapping windows: images of any size with one compiled program and bounded memory."""
 
 import dataclasses
 import functools
@@ -25,17 +25,19 @@ class _Window(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SlidingWindow:
-    """The weighted mean of the probabilities of overlapping windows; then the task decides.
+    """The weighted mean of the probabilities of overlapping windows, from which the task decides.
 
-    Windows that would reach over the border are moved inside, as in MMSegmentation; an image smaller than a window is
-    filled up by repeating its border, and the result cropped. Windows of several images share a batch, so that all
-    batches have one shape and one program is compiled. Sums are kept for one row of windows at a time: an array of
-    height x width x channels never exists at full size.
+    Windows that would reach over the border are moved inside, as in MMSegmentation; an image
+    smaller than a window is padded by repeating its border, and the result cropped. Windows of
+    several images share a batch, so that all batches have one shape and one program is compiled.
+    Sums are kept for one row of windows at a time: no array of full height x width x channels is
+    made.
 
     Args:
       window: (height, width).
       overlap: share of a window that the next one covers again.
-      weights: 'gaussian' trusts the middle of a window more (Isensee et al. 2021, nnU-Net), 'constant' all of it.
+      weights: 'gaussian' weights the middle of a window more (Isensee et al. 2021, nnU-Net),
+        'constant' all pixels alike.
       forward, task, batch_size, place, devices: as in `whole.Whole`; `batch_size` counts windows.
     """
 
@@ -48,8 +50,9 @@ class SlidingWindow:
     overlap: Annotated[float, Range(0, below=1)] = 0.5
     weights: Literal['gaussian', 'constant'] = 'gaussian'
 
-    def predictions(self, variables: Any, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
-        """(key, image (H, W, C)) pairs -> (key, mask of the image's size) pairs, in the same order."""
+    def predictions(self, variables: Any, images: Iterable[tuple[Any, np.ndarray]]
+                    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """(key, image (H, W, C)) pairs -> (key, mask of the image's size) pairs, in order."""
         yield from self._run(variables, images, self.task.decide)
 
     def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
@@ -62,12 +65,13 @@ class SlidingWindow:
         """Number of programs compiled."""
         return self._compiled._cache_size()
 
-    def _run(self, variables: Any, images: Iterable, decide: Callable) -> Iterator[tuple[Any, np.ndarray]]:
+    def _run(self, variables: Any, images: Iterable, decide: Callable
+             ) -> Iterator[tuple[Any, np.ndarray]]:
         count = -(-self.batch_size // self.devices) * self.devices
         windows = self._windows(images, decide)
         while batch := list(itertools.islice(windows, count)):
             pixels = [piece for _, piece in batch]
-            # One shape for all batches: the last one is filled up.
+            # One shape for all batches: the last one is padded with copies.
             stacked = np.stack(pixels + [pixels[-1]] * (count - len(pixels)))
             found = np.asarray(self._compiled(variables, self.place(stacked)))
             for (window, _), probabilities in zip(batch, found, strict=False):
@@ -81,27 +85,31 @@ class SlidingWindow:
         for key, image in images:
             canvas = _Canvas(key, image.shape[:2], self._weights, decide)
             places = list(itertools.product(*(
-                starts(side, length, self.overlap) for side, length in zip(image.shape, self.window, strict=False))))
+                starts(side, length, self.overlap)
+                for side, length in zip(image.shape, self.window, strict=False))))
             for index, (top, left) in enumerate(places):
                 piece = image[top:top + height, left:left + width]
-                margin = [(0, length - side) for length, side in zip(self.window, piece.shape, strict=False)]
-                yield _Window(canvas, top, left, index == len(places) - 1), np.pad(piece, (*margin, (0, 0)), mode='edge')
+                margins = ((0, height - piece.shape[0]), (0, width - piece.shape[1]), (0, 0))
+                window = _Window(canvas, top, left, index == len(places) - 1)
+                yield window, np.pad(piece, margins, mode='edge')
 
     @functools.cached_property
     def _weights(self) -> np.ndarray:
         """(height, width) float32, positive everywhere."""
         if self.weights == 'constant':
             return np.ones(self.window, np.float32)
-        rows, columns = (np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / (SIGMA * side)) ** 2) for side in self.window)
+        rows, columns = (np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / (SIGMA * side)) ** 2)
+                         for side in self.window)
         return np.maximum(rows[:, None] * columns, 1e-6).astype(np.float32)
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        return jax.jit(lambda variables, images: self.task.probabilities(self.forward(variables, images)))
+        return jax.jit(
+            lambda variables, images: self.task.probabilities(self.forward(variables, images)))
 
 
 class _Canvas:
-    """The result of one image: weighted sums of the rows that windows still reach, decisions of those above."""
+    """The result of one image: weighted sums of the rows in windows, decisions of those above."""
 
     def __init__(self, key: Any, size: tuple[int, int], weights: np.ndarray, decide: Callable):
         self.key, self._size, self._weights, self._decide = key, size, weights, decide
@@ -137,7 +145,10 @@ class _Canvas:
 
 
 def starts(side: int, window: int, overlap: float) -> list[int]:
-    """Where windows begin along a side; the last one ends at the border, or begins at 0 where the side is smaller."""
+    """Where windows begin along a side.
+
+    The last one ends at the border, or begins at 0 if the side is smaller than a window.
+    """
     step = max(1, round(window * (1 - overlap)))
     last = max(side - window, 0)
     return [*range(0, last, step), last]

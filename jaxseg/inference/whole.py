@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-# Images that wait for others of their size, in batches: bounds the memory of a data set of many sizes.
+# Batches of images that wait for others of their size: bounds the memory with many sizes.
 WAITING = 4
-# Programs kept, one for every size and batch; more of them would only be kept for sizes that may not come again.
+# Programs kept, one for every size and batch size: bounds their memory.
 PROGRAMS = 32
 
 
@@ -18,15 +18,15 @@ PROGRAMS = 32
 class Whole:
     """Every image in one piece, padded by the model itself to a multiple of its stride.
 
-    Images of one size are collected into batches. Every size compiles a program of its own: for data sets of many sizes use
-    `sliding.SlidingWindow`, which compiles one.
+    Images of one size are collected into batches. Every size compiles a program of its own: for
+    data sets of many sizes use `sliding.SlidingWindow`, which compiles one.
 
     Args:
       forward: `(variables, images (B, H, W, C)) -> outputs`, pure.
       task: turns outputs into predictions and probabilities.
       batch_size: most images a batch.
       place: puts a batch on the devices.
-      devices: batches are filled up to a multiple of their number.
+      devices: their number; batches are padded with copies to a multiple of it.
     """
 
     forward: Callable[[Any, jax.Array], Any]
@@ -35,7 +35,8 @@ class Whole:
     place: Callable[[np.ndarray], jax.Array] = jax.numpy.asarray
     devices: int = 1
 
-    def predictions(self, variables: Any, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
+    def predictions(self, variables: Any, images: Iterable[tuple[Any, np.ndarray]]
+                    ) -> Iterator[tuple[Any, np.ndarray]]:
         """(key, image (H, W, C)) pairs -> (key, mask of the image's size) pairs, in any order."""
         waiting: dict[tuple, list[tuple[Any, np.ndarray]]] = {}
         full = set()
@@ -49,7 +50,8 @@ class Whole:
                 oldest = next(iter(waiting))
                 yield from self._predict(variables, waiting.pop(oldest), 1)
         for size, group in waiting.items():
-            # Filled up only where that program exists: of a size that came seldom every copy would cost.
+            # Padded to the full batch only where that program exists: computing the copies costs
+            # less than compiling another program.
             yield from self._predict(variables, group, self.batch_size if size in full else 1)
 
     def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
@@ -74,8 +76,10 @@ class Whole:
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        return jax.jit(lambda variables, images: self.task.predictions(self.forward(variables, images)))
+        return jax.jit(
+            lambda variables, images: self.task.predictions(self.forward(variables, images)))
 
     @functools.cached_property
     def _probabilities(self) -> Any:
-        return jax.jit(lambda variables, images: self.task.probabilities(self.forward(variables, images)))
+        return jax.jit(
+            lambda variables, images: self.task.probabilities(self.forward(variables, images)))

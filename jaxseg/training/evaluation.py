@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
-def evaluate(predictions: Callable[[Iterable[tuple[Any, Any]]], Iterable[tuple[Any, Any]]], samples: Iterable[dict],
-             scores: Any, should_stop: Callable[[], bool] = lambda: False,
+def evaluate(predictions: Callable[[Iterable[tuple[Any, Any]]], Iterable[tuple[Any, Any]]],
+             samples: Iterable[dict], scores: Any, should_stop: Callable[[], bool] = lambda: False,
              observe: Callable[[dict, Any], None] = lambda sample, prediction: None) -> Any | None:
     """Counts every pixel of every sample once.
 
     Args:
-      predictions: `(key, image)` pairs -> `(key, prediction)` pairs in any order, at the images' own sizes.
+      predictions: `(key, image)` pairs -> `(key, prediction)` pairs in any order, at the images'
+        own sizes.
       samples: dicts with `image`, `label` and `valid`.
-      scores: a metric state with `count(labels, predictions, valid)`, which returns the state with these pixels added.
+      scores: a metric state with `count(labels, predictions, valid)`, which returns the state with
+        these pixels added.
       observe: called with every sample and its prediction.
       should_stop: asked once for every image; True ends the evaluation.
 

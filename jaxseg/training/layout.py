@@ -21,7 +21,7 @@ MappedOver = Callable[[str | None], contextlib.AbstractContextManager]
 class JitLayout:
     """Global arrays over a mesh of all devices, the batch axis split; the default.
 
-    Every layout has the same methods; a step of an algorithm is written once and knows nothing of them.
+    Every layout has the same methods; the step of an algorithm is independent of them.
     """
 
     axis_name: str | None = None
@@ -45,7 +45,7 @@ class JitLayout:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(self._split, x), batch)
 
     def put_images(self, images: np.ndarray) -> jax.Array:
-        """Splits a batch that every process holds whole, such as one of an evaluation, over the devices."""
+        """Splits a batch that every process holds whole, as in evaluation, over the devices."""
         return jax.device_put(images, self._split)
 
     def compile_init(self, init: Callable, seed: int) -> Callable:
@@ -53,9 +53,10 @@ class JitLayout:
         return jax.jit(lambda batch: init(init_key(seed), batch), out_shardings=self._replicated)
 
     def compile_step(self, step: Callable, seed: int) -> Callable:
-        """`run(state, batch, index) -> (state, metrics)` of step number `index`; the state is donated."""
-        return jax.jit(lambda state, batch, index: step(state, batch, step_key(seed, index)), donate_argnums=0,
-                       in_shardings=(self._replicated, self._split, None), out_shardings=self._replicated)
+        """`run(state, batch, index) -> (state, metrics)` of a step; the state is donated."""
+        return jax.jit(lambda state, batch, index: step(state, batch, step_key(seed, index)),
+                       donate_argnums=0, out_shardings=self._replicated,
+                       in_shardings=(self._replicated, self._split, None))
 
     def unreplicate(self, state: Any) -> Any:
         """One copy of a state."""
@@ -74,7 +75,8 @@ class PmapLayout(JitLayout):
         self._mapped_over, self._devices = mapped_over, jax.local_devices()
 
     def put_state(self, state: Any) -> Any:
-        return jax.tree.map(lambda x: np.broadcast_to(x, (len(self._devices), *np.shape(x))).copy(), state)
+        count = len(self._devices)
+        return jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))).copy(), state)
 
     def put_batch(self, batch: Any) -> Any:
         return jax.tree.map(lambda x: x.reshape(len(self._devices), -1, *x.shape[1:]), batch)
@@ -84,7 +86,8 @@ class PmapLayout(JitLayout):
             with self._mapped_over(DATA_AXIS):
                 return step(state, batch, step_key(seed, index))
 
-        compiled = jax.pmap(mapped, axis_name=DATA_AXIS, devices=self._devices, in_axes=(0, 0, None), donate_argnums=0)
+        compiled = jax.pmap(mapped, axis_name=DATA_AXIS, devices=self._devices,
+                            in_axes=(0, 0, None), donate_argnums=0)
 
         @functools.wraps(step)
         def run(state: Any, batch: Any, index: Any) -> tuple[Any, Any]:
@@ -103,7 +106,7 @@ def make_layout(parallel: str, mapped_over: MappedOver) -> JitLayout:
 
 
 def check_batch(batch_size: int, key: str = 'batch_size'):
-    """Raises InputError unless the batch, the `key` of the config, divides by the number of devices."""
+    """Raises InputError unless the batch size, given by `key`, divides by the number of devices."""
     devices = jax.device_count()
     if batch_size % devices:
         raise InputError(f'{key}: {batch_size} does not divide by the {devices} devices; '

@@ -12,20 +12,22 @@ from jaxseg.training.report import Report
 
 @dataclasses.dataclass(frozen=True)
 class Intervals:
-    """How many steps lie between two reports, two evaluations and two checkpoints; `evaluate` may be None."""
+    """Steps between two reports, evaluations (None: no evaluation) and checkpoints."""
 
     report: int
     evaluate: int | None
     save: int
 
     def due(self, interval: int | None, step: int, last: bool) -> bool:
-        """Whether something is done after this step: at multiples of its interval, and after the last step."""
+        """Whether something is due after this step: at multiples of the interval and at the end."""
         return interval is not None and (last or step % interval == 0)
 
 
-def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Callable, first: int, steps: int,
-          intervals: Intervals, report: Report, evaluate: Callable[[Any], dict[str, float] | None],
-          save: Callable[[int, Any, dict[str, float] | None], None], stop_requested: Callable[[], bool]) -> tuple[Any, int]:
+def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Callable,
+          first: int, steps: int, intervals: Intervals, report: Report,
+          evaluate: Callable[[Any], dict[str, float] | None],
+          save: Callable[[int, Any, dict[str, float] | None], None],
+          stop_requested: Callable[[], bool]) -> tuple[Any, int]:
     """Trains from step `first` to `steps`.
 
     Args:
@@ -33,7 +35,7 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
       step: compiled by the layout, `(state, batch, index) -> (state, metrics)`.
       evaluate: state -> scores; None when it was stopped.
       save: `(steps done, state, scores or None)`.
-      stop_requested: asked after every step and within evaluations; True ends the loop after the state is saved.
+      stop_requested: called after every step; True ends the loop once the state is saved.
 
     Returns:
       The last state, on one device, and the number of steps done.
@@ -47,7 +49,7 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
         names = batch.pop('name')
         placed, metrics = step(placed, layout.put_batch(batch), np.int32(done))
         done += 1
-        # Asked once a step: a request that comes later in this step is served after the next one, and never lost.
+        # Called once a step: a later request is served after the next step, never lost.
         last, stop = done == steps, stop_requested()
         report.step(done, metrics, names, write=intervals.due(intervals.report, done, last or stop))
         evaluating = intervals.due(intervals.evaluate, done, last) and not stop

@@ -13,14 +13,15 @@ import jax
 
 # Metrics that end a run when they are NaN or infinite; the names of all others are free.
 FINITE = ('loss', 'gradient_norm')
-SHOWN = (('loss', 'loss', '.4f'), ('learning_rate', 'lr', '.2e'), ('images_per_second', 'images/s', '.1f'))
+SHOWN = (('loss', 'loss', '.4f'), ('learning_rate', 'lr', '.2e'),
+         ('images_per_second', 'images/s', '.1f'))
 
 
 class Report:
     """Writes the metrics of a run into its work directory and prints its progress.
 
-    Metrics are read one step late, so that the device never waits for the host; `flush` reads the last. Their names are
-    free; `loss` and `learning_rate` are shown where they are given.
+    Metrics are read one step late, so that the device never waits for the host; `flush` reads the
+    last. Their names are free; `loss` and `learning_rate` are shown where they are given.
     """
 
     def __init__(self, directory: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
@@ -32,7 +33,8 @@ class Report:
         self._terminal = sys.stdout.isatty()
         self._board = _tensorboard(directory, first_step)
 
-    def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *, write: bool):
+    def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *,
+             write: bool):
         """Takes the metrics of a step, and flushes those of the step before."""
         self.flush()
         self._pending = (step, metrics, names, write)
@@ -58,7 +60,8 @@ class Report:
         values['images_per_second'] = self._batch_size / seconds
         self._write(step, values)
         shown = [f'{label} {values[name]:{form}}' for name, label, form in SHOWN if name in values]
-        self._print(f'step {step}/{self._steps}  {"  ".join(shown)}  {_clock(seconds * (self._steps - step))} left')
+        self._print(f'step {step}/{self._steps}  {"  ".join(shown)}  '
+                    f'{_clock(seconds * (self._steps - step))} left')
 
     def evaluation(self, step: int, scores: Mapping[str, float]):
         """Writes the scores of a validation; the time that it took does not count as training."""
@@ -68,7 +71,7 @@ class Report:
         self._clock, self._clock_step = time.perf_counter(), step
 
     def close(self):
-        """Ends the progress line and the events; writes curves.png where matplotlib is installed."""
+        """Ends the progress line and the events; writes curves.png if matplotlib is installed."""
         if self._terminal:
             print(flush=True)
         if self._board is not None:
@@ -79,8 +82,8 @@ class Report:
     def _write(self, step: int, values: Mapping[str, float]):
         row = {'step': step, **values}
         self._rows.append(row)
-        path, new = self._directory / 'metrics.csv', [key for key in row if key not in self._columns]
-        if new:
+        path = self._directory / 'metrics.csv'
+        if not row.keys() <= set(self._columns):
             self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
             _write_rows(path, self._rows, self._columns)
         else:
@@ -88,7 +91,8 @@ class Report:
                 csv.DictWriter(file, self._columns, restval='').writerow(row)
         if self._board is not None:
             for name, value in values.items():
-                if math.isfinite(value):  # A score of no pixel is NaN: a gap in the curve, and a warning from tensorboardX.
+                # The score of no pixel is NaN, a gap in the curve; tensorboardX would warn of it.
+                if math.isfinite(value):
                     self._board.add_scalar(name, value, step)
 
     def _print(self, line: str, stay: bool = False):
@@ -99,12 +103,12 @@ class Report:
 
 
 def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
-    """Loss and validation mIoU over the steps, as a picture."""
+    """Loss and validation mIoU over the steps, as an image."""
     from matplotlib.figure import Figure  # an extra; and Figure alone needs no display
 
     figure = Figure(figsize=(8, 3.2), layout='constrained')
-    for axes, keys, title in zip(figure.subplots(1, 2), (('loss',), ('val_miou', 'val_pixel_accuracy')),
-                                 ('training loss', 'validation'), strict=True):
+    panels = (('training loss', ('loss',)), ('validation', ('val_miou', 'val_pixel_accuracy')))
+    for axes, (title, keys) in zip(figure.subplots(1, 2), panels, strict=True):
         for key in keys:
             points = [(row['step'], row[key]) for row in rows if isinstance(row.get(key), float)]
             axes.plot(*zip(*points, strict=True), marker='.', label=key) if points else None
@@ -119,21 +123,24 @@ def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
 def _earlier_rows(path: pathlib.Path, last_step: int) -> list[dict]:
     """The rows of an earlier part of this run, without what it wrote after its last checkpoint.
 
-    A row that cannot be read is dropped, such as one cut short by a power failure: a log never decides over a run.
+    A row that cannot be read is dropped, such as one cut by a power failure: a damaged log must not
+    stop a run.
     """
     try:
         text = path.read_text(errors='replace').replace('\0', '')
     except OSError:
         return []
     lines = text[:text.rfind('\n') + 1].splitlines()  # without a last line that does not end
-    return [row for row in map(_parse_row, csv.DictReader(lines)) if row and row['step'] <= last_step]
+    return [row for row in map(_parse_row, csv.DictReader(lines))
+            if row and row['step'] <= last_step]
 
 
 def _parse_row(row: Mapping[str, str]) -> dict | None:
     try:
         if None in row or None in row.values():  # more cells than the header has, or fewer
             return None
-        return {**{key: float(value) for key, value in row.items() if value}, 'step': int(row['step'])}
+        values = {key: float(value) for key, value in row.items() if value}
+        return {**values, 'step': int(row['step'])}
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -158,8 +165,8 @@ def _tensorboard(directory: pathlib.Path, first_step: int):
 
 def _not_finite(step: int, values: Mapping[str, float], names: Sequence[str]) -> str:
     parts = ', '.join(f'{name} {value:.3g}' for name, value in values.items())
-    return (f'step {step}: the loss is not finite ({parts}); batch: {", ".join(names)}. Lower optimizer.learning_rate, '
-            f'set optimizer.max_grad_norm, or look at these files')
+    return (f'step {step}: the loss is not finite ({parts}); batch: {", ".join(names)}. '
+            f'Lower optimizer.learning_rate, set optimizer.max_grad_norm, or check these files')
 
 
 def _clock(seconds: float) -> str:

@@ -20,12 +20,14 @@ def poly(*, steps: PositiveInt, warmup: NonNegativeInt = 0, power: Positive = 0.
 
 def cosine(*, steps: PositiveInt, warmup: NonNegativeInt = 0, floor: Probability = 0.0) -> Callable:
     """Half a cosine from 1 to `floor` (Loshchilov & Hutter 2017), after a linear warm-up."""
-    return _after_warmup(optax.cosine_decay_schedule(1.0, max(steps - warmup, 1), floor), steps, warmup)
+    decay = optax.cosine_decay_schedule(1.0, max(steps - warmup, 1), floor)
+    return _after_warmup(decay, steps, warmup)
 
 
 def _after_warmup(schedule: Callable, steps: int, warmup: int) -> Callable:
     if not warmup < steps:
-        raise InputError(f'schedule.warmup: {warmup} does not fit into {steps} steps; give 0 to {steps - 1}')
-    # The first step of a warm-up already learns: the ramp ends at `warmup`, it does not start at zero.
+        raise InputError(f'schedule.warmup: {warmup} does not fit into {steps} steps; '
+                         f'give 0 to {steps - 1}')
+    # The ramp ends at `warmup` and does not start at zero, so that the first step learns.
     ramp = optax.linear_schedule(1.0 / (warmup + 1), 1.0, warmup)
     return optax.join_schedules([ramp, schedule], [warmup])

@@ -19,7 +19,7 @@ SOWN = ('auxiliary', 'intermediates')
 
 
 class TrainState(struct.PyTreeNode):
-    """Parameters, the other collections of the model (such as running statistics), the state of the optimizer."""
+    """Parameters, other collections of the model (running statistics), state of the optimizer."""
 
     params: Any
     collections: dict[str, Any]
@@ -30,17 +30,17 @@ class TrainState(struct.PyTreeNode):
 class Supervised:
     """The default algorithm: one gradient step on a labelled batch.
 
-    An algorithm has three pure functions. The state may be any pytree; the training loop only hands it on, and
-    checkpoints hold all of it.
+    An algorithm has three pure functions. The state may be any pytree; the training loop only hands
+    it on, and checkpoints contain all of it.
 
     - `init(key, batch) -> state`;
-    - `step(state, batch, key) -> (state, metrics)`, metrics being float32 scalars; `loss`, where there is one, must be
-      finite, and `learning_rate` is shown;
+    - `step(state, batch, key) -> (state, metrics)`, metrics being float32 scalars; `loss`, where
+      there is one, must be finite, and `learning_rate` is shown;
     - `variables(state)`: what the model is evaluated with.
 
-    A batch holds `image` (B, H, W, C) as read, `label` and `valid`. Losses are (sum, count) pairs. Under `jit` the arrays are
-    global; under `pmap`, where `axis_name` is set, counts are summed over the devices before the division and gradients
-    after it, so that both take the same steps.
+    A batch holds `image` (B, H, W, C) as read, `label` and `valid`. Losses are (sum, count) pairs.
+    Under `jit` the arrays are global; under `pmap`, where `axis_name` is set, counts are summed
+    over the devices before the division and gradients after it, so that both take the same steps.
 
     Args:
       model, task, preprocess, optimizer, axis_name: given by the run.
@@ -59,24 +59,30 @@ class Supervised:
         image = self.preprocess(batch, None)['image']
         variables = self.model.init(
             random_streams(key, ('params', *self.streams)), jnp.zeros_like(image[:1]), train=True)
-        collections = {name: tree for name, tree in variables.items() if name not in ('params', *SOWN)}
-        return TrainState(variables['params'], collections, self.optimizer.init(variables['params']))
+        params = variables['params']
+        collections = {name: tree for name, tree in variables.items()
+                       if name not in ('params', *SOWN)}
+        return TrainState(params, collections, self.optimizer.init(params))
 
-    def step(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One update; `metrics` are `loss`, each loss by its name, `gradient_norm` and `learning_rate`."""
+    def step(self, state: TrainState, batch: Batch, key: jax.Array
+             ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One update; metrics: `loss`, each loss by name, `gradient_norm` and `learning_rate`."""
         streams = random_streams(key, ('preprocess', *self.streams))
         batch = self.preprocess(batch, streams.pop('preprocess'))
         (loss, (parts, collections)), gradients = jax.value_and_grad(self._loss, has_aux=True)(
             state.params, state.collections, batch, streams)
         if self.axis_name is not None:
             loss, gradients = jax.lax.psum((loss, gradients), self.axis_name)
-            parts = {name: (jax.lax.psum(value, self.axis_name), count) for name, (value, count) in parts.items()}
+            parts = {name: (jax.lax.psum(value, self.axis_name), count)
+                     for name, (value, count) in parts.items()}
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
-        metrics = {'loss': loss, **self.task.metrics(parts), 'gradient_norm': optax.tree.norm(gradients)}
+        metrics = {'loss': loss, **self.task.metrics(parts),
+                   'gradient_norm': optax.tree.norm(gradients)}
         rate = applied_rate(opt_state)
         if rate is not None:
             metrics['learning_rate'] = rate
-        return TrainState(optax.apply_updates(state.params, updates), collections, opt_state), metrics
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, collections, opt_state), metrics
 
     def variables(self, state: TrainState) -> dict[str, Any]:
         """What `model.apply` takes."""
@@ -84,9 +90,11 @@ class Supervised:
 
     def _loss(self, params: Any, collections: dict, batch: Batch, streams: dict[str, jax.Array]):
         outputs, updates = self.model.apply(
-            {'params': params, **collections}, batch['image'], train=True, mutable=[*collections, 'auxiliary'],
-            rngs=streams)
+            {'params': params, **collections}, batch['image'], train=True,
+            mutable=[*collections, 'auxiliary'], rngs=streams)
         parts = self.task.losses(outputs, batch)
         if self.axis_name is not None:
-            parts = {name: (value, jax.lax.psum(count, self.axis_name)) for name, (value, count) in parts.items()}
-        return self.task.total(parts), (parts, {name: updates.get(name, tree) for name, tree in collections.items()})
+            parts = {name: (value, jax.lax.psum(count, self.axis_name))
+                     for name, (value, count) in parts.items()}
+        collections = {name: updates.get(name, tree) for name, tree in collections.items()}
+        return self.task.total(parts), (parts, collections)
