@@ -41,7 +41,7 @@ def test_the_gradient_of_renet_equals_the_differences_of_the_plain_loop():
 
 
 @pytest.mark.parametrize('cell', ['gru', 'lstm'])
-def test_a_flipped_picture_gives_flipped_features_when_renet_exchanges_its_directions(cell):
+def test_a_flipped_image_gives_flipped_features_when_renet_exchanges_its_directions(cell):
     x, layer = random(1, 4, 3, 3), ReNet(2, cell)
     params = random_variables(layer, x, train=False)['params']
     plain = run(layer, {'params': params}, x)
@@ -96,7 +96,7 @@ def test_attention_without_positions_commutes_with_every_permutation(layer):
     np.testing.assert_allclose(run(layer, variables, permuted(x)), permuted(run(layer, variables, x)), atol=1e-5)
 
 
-def test_self_attention_with_positions_sees_where_a_pixel_is():
+def test_self_attention_with_positions_depends_on_where_a_pixel_is():
     x, layer = np.broadcast_to(random(1, 1, 1, 8), (1, 3, 4, 8)), SelfAttention(8, heads=2)
     out = run(layer, random_variables(layer, x, train=False), x).reshape(12, 8)
     assert (np.abs(out[:, None] - out[None]).max(-1) + np.eye(12)).min() > 1e-3

@@ -16,7 +16,7 @@ from tests.references import attention
 from tests.references.gradient import central_differences
 from tests.variables import random, random_variables, run
 
-# The layers, each against the dense formula in which a query sees some of the keys.
+# The layers, each against the dense formula in which a query attends to some of the keys.
 
 def seen(size: tuple[int, int], together) -> np.ndarray:
     """(1, N, N): 0 where `together((i, j), (k, l))`, else -inf."""
@@ -24,15 +24,15 @@ def seen(size: tuple[int, int], together) -> np.ndarray:
     return np.array([[[0 if together(a, b) else -np.inf for b in places] for a in places]])
 
 
-def sees_all(layer, index, size):
+def attends_to_all(layer, index, size):
     return seen(size, lambda a, b: True)
 
 
-def sees_its_line(layer, index, size):
+def attends_to_its_line(layer, index, size):
     return seen(size, lambda a, b: a[index % 2] == b[index % 2])
 
 
-def sees_its_window(layer, index, size):
+def attends_to_its_window(layer, index, size):
     # A window is no larger than the map, and a single window is not moved.
     def window(place):
         lengths = [min(layer.window, side) for side in size]
@@ -42,37 +42,37 @@ def sees_its_window(layer, index, size):
     return seen(size, lambda a, b: window(a) == window(b))
 
 
-def reference(layer, x: np.ndarray, params: dict, sees, blocks: int) -> np.ndarray:
+def reference(layer, x: np.ndarray, params: dict, mask_bias, blocks: int) -> np.ndarray:
     size = x.shape[1:3]
 
     def mix(query, key, value, index):
         if layer.position == 'rope':
             query, key = attention.rotate(query, *size), attention.rotate(key, *size)
         bias = attention.offsets(params[f'relative{index}'], size) if layer.position == 'relative' else 0
-        return attention.attend(query, key, value, sees(layer, index, size) + bias)
+        return attention.attend(query, key, value, mask_bias(layer, index, size) + bias)
 
     return attention.transformer(x, params, mix, blocks)
 
 
 DENSE = [
-    (SelfAttention(8, heads=2, position='relative'), (2, 3), sees_all, 1),
-    (SelfAttention(8, heads=2, position='relative'), (1, 40), sees_all, 1),
-    (SelfAttention(8, heads=2, position='rope', layers=2), (2, 3), sees_all, 2),
-    (Axial(8, heads=2, position='none'), (3, 4), sees_its_line, 2),
-    (Axial(8, heads=2, position='relative'), (3, 4), sees_its_line, 2),
-    (Axial(8, heads=2, position='rope', layers=2), (1, 4), sees_its_line, 4),
-    (WindowAttention(8, heads=2, position='none', window=2), (5, 4), sees_its_window, 2),
-    (WindowAttention(8, heads=2, window=3), (5, 7), sees_its_window, 2),
-    (WindowAttention(8, heads=2, window=4, position='rope'), (1, 9), sees_its_window, 2),
-    (WindowAttention(8, heads=2), (3, 2), sees_its_window, 2),
+    (SelfAttention(8, heads=2, position='relative'), (2, 3), attends_to_all, 1),
+    (SelfAttention(8, heads=2, position='relative'), (1, 40), attends_to_all, 1),
+    (SelfAttention(8, heads=2, position='rope', layers=2), (2, 3), attends_to_all, 2),
+    (Axial(8, heads=2, position='none'), (3, 4), attends_to_its_line, 2),
+    (Axial(8, heads=2, position='relative'), (3, 4), attends_to_its_line, 2),
+    (Axial(8, heads=2, position='rope', layers=2), (1, 4), attends_to_its_line, 4),
+    (WindowAttention(8, heads=2, position='none', window=2), (5, 4), attends_to_its_window, 2),
+    (WindowAttention(8, heads=2, window=3), (5, 7), attends_to_its_window, 2),
+    (WindowAttention(8, heads=2, window=4, position='rope'), (1, 9), attends_to_its_window, 2),
+    (WindowAttention(8, heads=2), (3, 2), attends_to_its_window, 2),
 ]
 
 
-@pytest.mark.parametrize('layer, size, sees, blocks', DENSE, ids=lambda case: getattr(case, 'position', None))
-def test_a_layer_equals_dense_attention_to_what_it_sees(layer, size, sees, blocks):
+@pytest.mark.parametrize('layer, size, mask_bias, blocks', DENSE, ids=lambda case: getattr(case, 'position', None))
+def test_a_layer_equals_dense_attention_to_the_keys_it_attends_to(layer, size, mask_bias, blocks):
     x = random(2, *size, 8)
     variables = random_variables(layer, x, train=False)
-    expected = reference(layer, x, variables['params'], sees, blocks)
+    expected = reference(layer, x, variables['params'], mask_bias, blocks)
     np.testing.assert_allclose(run(layer, variables, x), expected, atol=1e-4)
 
 
@@ -99,10 +99,10 @@ def test_criss_cross_begins_as_the_identity_and_learns_its_gamma_first():
     assert abs(gradient['gamma']) > 1e-3
 
 
-@pytest.mark.parametrize('layer, sees, blocks', [
-    (Axial(4, heads=1, position='none'), sees_its_line, 2), (WindowAttention(4, heads=1, window=2, position='none'), sees_its_window, 2),
+@pytest.mark.parametrize('layer, mask_bias, blocks', [
+    (Axial(4, heads=1, position='none'), attends_to_its_line, 2), (WindowAttention(4, heads=1, window=2, position='none'), attends_to_its_window, 2),
     (CrissCross(4), None, 0), (LinearAttention(4, heads=1, position='none'), None, 0)], ids=lambda case: type(case).__name__)
-def test_the_gradient_of_a_layer_equals_the_differences_of_its_reference(layer, sees, blocks):
+def test_the_gradient_of_a_layer_equals_the_differences_of_its_reference(layer, mask_bias, blocks):
     x, weights = random(1, 2, 3, 4), random(1, 2, 3, 4, seed=1)
     variables = random_variables(layer, x, train=False)
     params = variables['params']
@@ -114,7 +114,7 @@ def test_the_gradient_of_a_layer_equals_the_differences_of_its_reference(layer, 
             return np.sum(attention.criss_cross(x, params, 2) * weights)
         if isinstance(layer, LinearAttention):
             return np.sum(attention.transformer(x, params, lambda q, k, v, i: attention.linear_attend(q, k, v), 1) * weights)
-        return np.sum(reference(layer, x, params, sees, blocks) * weights)
+        return np.sum(reference(layer, x, params, mask_bias, blocks) * weights)
 
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(layer.apply(variables, x, train=False) * weights)))(x)
     np.testing.assert_allclose(gradient, central_differences(slow, x)[0], rtol=1e-3, atol=1e-4)

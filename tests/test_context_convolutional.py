@@ -1,4 +1,4 @@
-"""Every convolutional context against loops over positions, its gradient, and what it sees."""
+"""Every convolutional context against loops over positions, its gradient, and its receptive field."""
 
 import functools
 
@@ -60,7 +60,7 @@ def test_the_gradient_of_a_layer_equals_the_differences_of_the_loop(name):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), gradient, expected)
 
 
-# What a position sees.
+# Receptive fields.
 
 def influence(layer, variables, x: np.ndarray) -> np.ndarray:
     """(pixels, H, W): how much every position changes with the features of one pixel."""
@@ -79,7 +79,7 @@ def test_every_position_of_a_global_layer_depends_on_every_pixel(layer):
 
 
 @pytest.mark.parametrize('kernel, dilation, reach', [(5, 2, 3), (3, 3, 2), (5, 1, 2)])
-def test_large_kernel_sees_its_reach_in_both_directions_and_no_further(kernel, dilation, reach):
+def test_large_kernel_depends_on_its_reach_in_both_directions_and_no_further(kernel, dilation, reach):
     x, layer = random(1, 5, 9, 4), LargeKernelAttention(4, kernel, dilation)
     changes = influence(layer, alive(layer, x, train=False), x)
     places = np.array(list(np.ndindex(5, 9)))
@@ -88,7 +88,7 @@ def test_large_kernel_sees_its_reach_in_both_directions_and_no_further(kernel, d
     assert changes[distance <= reach].min() > 1e-6
 
 
-def test_the_default_large_kernel_sees_11_positions_each_way():
+def test_the_default_large_kernel_depends_on_11_positions_each_way():
     x, layer = random(1, 1, 24, 2), LargeKernelAttention(2)
     changes = influence(layer, alive(layer, x, train=False), x)[:, 0]
     assert changes[0, 11] > 1e-6 and changes[0, 12] == 0
@@ -96,7 +96,7 @@ def test_the_default_large_kernel_sees_11_positions_each_way():
 
 @pytest.mark.parametrize('layer', [ASPP(4, rates=(1, 3)), PyramidPooling(4, bins=(1, 2, 3)), OCR(4, classes=3)],
                          ids=lambda layer: type(layer).__name__)
-def test_a_flipped_picture_gives_flipped_features_when_the_kernels_are_flipped(layer):
+def test_a_flipped_image_gives_flipped_features_when_the_kernels_are_flipped(layer):
     # Cells of 3 over 5 rows or 7 columns overlap; the flip must find the same ones.
     x = random(1, 5, 7, 4)
     variables = alive(layer, x, train=False)
@@ -166,7 +166,7 @@ def test_every_running_variance_of_a_batch_of_one_is_one_of_several_values(layer
         assert seen.min() > 1e-4, name
 
 
-def test_group_norm_does_not_normalise_the_mean_of_a_picture_away():
+def test_group_norm_does_not_normalise_the_mean_of_a_image_away():
     # 2 channels of a mean in 2 groups would be their biases; the projection's groups have two channels each.
     layer, x, weights = PyramidPooling(64, bins=(1, 2), norm='group'), random(1, 3, 5, 4), random(1, 3, 5, 64, seed=1)
     variables = alive(layer, x, train=True)

@@ -1,4 +1,4 @@
-"""Recurrent context: plain loops, what each position sees, flips, patches, gradients, memory."""
+"""Recurrent context: plain loops, receptive fields, flips, patches, gradients, memory."""
 
 import functools
 
@@ -97,7 +97,7 @@ def test_layers_are_the_same_as_a_list_of_single_ones():
 
 # Worked by hand
 
-def test_the_snake_turns_every_second_row():
+def test_snake_order_reverses_every_second_row():
     x = jnp.array([[1, 2, 3], [4, 5, 6]])[None, :, :, None]
     assert reverse_odd_rows(x).ravel().tolist() == [1, 2, 3, 6, 5, 4]
     assert reverse_odd_rows(x.swapaxes(1, 2)).ravel().tolist() == [1, 4, 5, 2, 3, 6]
@@ -135,7 +135,7 @@ def test_a_linear_corner_with_equal_gates_counts_paths():
 
 # What is seen, and symmetries
 
-def sees(layer, height: int, width: int) -> np.ndarray:
+def depends_on(layer, height: int, width: int) -> np.ndarray:
     """(H * W, H, W): whether pixel n changes the output at a position."""
     count = height * width
     x = np.repeat(random(1, height, width, 2), count + 1, 0)
@@ -148,18 +148,18 @@ def sees(layer, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize('layer', [ReNet(2, 'mingru'), FlattenedScan(2), FlattenedScan(2, order='raster', transposed=False), MDRNN2D(2),
                                    MDRNN2D(2, 'gru'), ReNet(2, patch=2, merge='gated')], ids=lambda layer: type(layer).__name__)
 def test_every_output_depends_on_every_pixel(layer):
-    assert sees(layer, 3, 4).all()
+    assert depends_on(layer, 3, 4).all()
 
 
-def test_one_layer_of_four_directions_sees_its_row_and_its_column_only():
-    seen = sees(FourWayRNN(2), 3, 4)
+def test_one_layer_of_four_way_rnn_depends_on_its_row_and_column_only():
+    seen = depends_on(FourWayRNN(2), 3, 4)
     for pixel, (i, j) in enumerate(np.ndindex(3, 4)):
         cross = np.zeros((3, 4), bool)
         cross[i, :] = cross[:, j] = True
         np.testing.assert_array_equal(seen[pixel], cross)
 
 
-def test_a_flipped_picture_exchanges_two_of_four_directions():
+def test_a_flipped_image_exchanges_two_directions_of_four_way_rnn():
     x, layer = random(1, 3, 4, 3), FourWayRNN(2, 'mingru')
     params = made(layer, x)
     mirrored = {**params, 'right': params['left'], 'left': params['right']}
@@ -169,7 +169,7 @@ def test_a_flipped_picture_exchanges_two_of_four_directions():
 
 
 @pytest.mark.parametrize('cell', ['linear', 'gru'])
-def test_a_flipped_picture_exchanges_the_corners(cell):
+def test_a_flipped_image_exchanges_the_corners(cell):
     x, layer = random(1, 3, 4, 3), MDRNN2D(2, cell)
     params = made(layer, x)
     for axes, corners in (((1,), [1, 0, 3, 2]), ((2,), [2, 3, 0, 1]), ((1, 2), [3, 2, 1, 0])):
@@ -179,7 +179,7 @@ def test_a_flipped_picture_exchanges_the_corners(cell):
 
 
 @pytest.mark.parametrize('order', ['raster', 'snake'])
-def test_half_a_turn_of_the_picture_exchanges_the_ways_of_the_snake(order):
+def test_a_rotation_by_180_degrees_exchanges_the_directions_of_the_flattened_scan(order):
     # With odd sides the path turned by 180 degrees is the path backward.
     x, layer = random(1, 3, 5, 3), FlattenedScan(2, order=order)
     params = made(layer, x)

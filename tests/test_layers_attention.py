@@ -153,7 +153,7 @@ def test_rotated_attention_depends_on_offsets_alone():
     assert np.abs(np.asarray(attend(*(array.reshape(1, 12, 2, 8) for array in (query, key, value)))) - moved(0, 0)).max() > 1e-2
 
 
-def test_rotations_turn_half_of_the_head_by_the_row_and_half_by_the_column():
+def test_rotations_rotate_half_of_the_head_by_the_row_and_half_by_the_column():
     out = np.asarray(rotate_2d(np.ones((1, 3, 4, 1, 8), np.float32)))[0, :, :, 0]
     np.testing.assert_array_equal(out[..., [0, 1, 4, 5]], out[:, :1, [0, 1, 4, 5]].repeat(4, 1))
     np.testing.assert_array_equal(out[..., [2, 3, 6, 7]], out[:1, :, [2, 3, 6, 7]].repeat(3, 0))

@@ -81,7 +81,7 @@ def test_time_may_be_the_first_axis(schedule):
     np.testing.assert_array_equal(last, expected_last)
 
 
-def test_complex_decays_turn_the_state():
+def test_complex_decays_rotate_the_state():
     def turned(angle, schedule):
         a = jnp.full((1, 4, 1), jnp.exp(1j * angle))
         return linear_recurrence(a, jnp.zeros((1, 4, 1)), jnp.ones((1, 1)), schedule=schedule)[0][0, :, 0]

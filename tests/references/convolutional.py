@@ -6,7 +6,7 @@ from tests.references.attention import gelu, linear, softmax
 
 
 def convolve(x: np.ndarray, params: dict, dilation: int = 1) -> np.ndarray:
-    """Every output by itself, zeros around the picture; a kernel (h, w, 1, C) on C channels is depthwise."""
+    """Every output by itself, zeros around the image; a kernel (h, w, 1, C) on C channels is depthwise."""
     kernel = np.asarray(params['kernel'], np.float64)
     depthwise = kernel.shape[2] == 1 < x.shape[-1]
     out = np.zeros((*x.shape[:3], kernel.shape[3]))
