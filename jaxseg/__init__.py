@@ -5,8 +5,8 @@ import importlib
 __version__ = '0.1.0'
 __all__ = ['InputError', 'load', 'run', 'tune_malloc']
 
-_MODULES = {'InputError': 'jaxseg.errors', 'load': 'jaxseg.commands.workdir', 'run': 'jaxseg.commands.train',
-            'tune_malloc': 'jaxseg.commands.malloc'}
+_MODULES = {'InputError': 'jaxseg.errors', 'load': 'jaxseg.commands.workdir',
+            'run': 'jaxseg.commands.train', 'tune_malloc': 'jaxseg.commands.malloc'}
 
 
 def __getattr__(name: str):

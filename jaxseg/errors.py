@@ -4,6 +4,6 @@
 class InputError(ValueError):
     """What the user gave cannot be used.
 
-    The message is one line for a stranger: the file or key, the value that came, the rule it breaks and the way out.
-    The command line prints it without a traceback and ends with exit status 2.
+    The message is one line: the file or key, the value, the rule it breaks, and the remedy. The
+    command line prints it without a traceback and ends with exit status 2.
     """

@@ -13,13 +13,15 @@ from jaxseg.layers.stages import Stages, at_index
 
 
 class FCN(nn.Module):
-    """1x1 convolutions in place of a classifier's fully connected layers (Long et al. 2015, arXiv:1411.4038).
+    """1x1 convolutions in place of a classifier's fully connected layers.
 
-    Stages -> (B, H / stride, W / stride, widths[-1]) from one stage.
+    Long et al. 2015, arXiv:1411.4038. Stages -> (B, H / stride, W / stride, widths[-1]), from one
+    stage.
 
     Args:
       widths: channels of every convolution.
-      stage: index of the stage in order of depth: -1 is the deepest; -2 is layer3 of a ResNet, also where it is dilated.
+      stage: index of the stage in order of depth: -1 is the deepest; -2 is layer3 of a ResNet,
+        dilated or not.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
       dropout: rate after every convolution.
 

@@ -15,11 +15,12 @@ from jaxseg.layers.stages import Stages, at_stride, deepest
 
 
 class UNet(nn.Module):
-    """Upsampling with skip connections (Ronneberger et al. 2015, arXiv:1505.04597): one step for every width.
+    """Upsampling with skip connections, one step for every width.
 
-    Stages -> features at the deepest stage's stride / 2 ** len(widths). A step doubles the size (nearest neighbour),
-    concatenates the deepest stage of that stride where the encoder has one, and applies two 3x3 convolutions with norm
-    and ReLU; with five widths over a ResNet this is the decoder of segmentation_models.pytorch.
+    Ronneberger et al. 2015, arXiv:1505.04597. Stages -> features at the deepest stage's stride /
+    2 ** len(widths). A step doubles the size (nearest neighbour), concatenates the deepest stage of
+    that stride where the encoder has one, and applies two 3x3 convolutions with norm and ReLU; with
+    five widths over a ResNet this is the decoder of segmentation_models.pytorch.
 
     Raises:
       InputError: more widths than steps to stride 1.
@@ -32,8 +33,9 @@ class UNet(nn.Module):
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
         stride, x = deepest(stages).stride, deepest(stages).features
         if 2 ** len(self.widths) > stride:
-            raise InputError(f'decoder.widths: {len(self.widths)} widths {self.widths} go beyond stride 1 from the deepest '
-                             f'stage of the encoder, of stride {stride}; give at most {stride.bit_length() - 1}')
+            raise InputError(f'decoder.widths: {len(self.widths)} widths {self.widths} go beyond '
+                             f'stride 1 from the deepest stage of the encoder, of stride {stride}; '
+                             f'give at most {stride.bit_length() - 1}')
         for width in self.widths:
             stride //= 2
             x = upsample_nearest(x, 2)

@@ -12,7 +12,8 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import make_norm
 from jaxseg.layers.stages import Stage, Stages
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
+          101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
 class BasicBlock(nn.Module):
@@ -33,7 +34,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 around a shortcut; the 3x3 holds the stride (torchvision's V1.5)."""
+    """1x1, 3x3 and 1x1 convolutions around a shortcut; the 3x3 strides (torchvision's V1.5)."""
 
     width: int
     stride: int
@@ -53,10 +54,11 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """ResNet 18, 34, 50, 101 or 152 (He et al. 2016), laid out, padded and named as torchvision's.
 
-    (B, H, W, C) -> five stages: the stem at stride 2, then layer1 to layer4 at strides 4, 8, 16 and 32. H and W must be
-    multiples of `output_stride`. With `output_stride` 8 or 16 the later layers dilate instead of striding (Chen et al.
-    2017, DeepLab) and stay at that stride. torchvision's `layer1.0.conv1` is `layer1_0/conv1` here, `downsample.0` and
-    `.1` are `downsample_conv` and `downsample_bn`.
+    (B, H, W, C) -> five stages: the stem at stride 2, then layer1 to layer4 at strides 4, 8, 16 and
+    32. H and W must be multiples of `output_stride`. With `output_stride` 8 or 16 the later layers
+    dilate instead of striding (Chen et al. 2017, DeepLab) and stay at that stride. torchvision's
+    `layer1.0.conv1` is `layer1_0/conv1` here, `downsample.0` and `.1` are `downsample_conv` and
+    `downsample_bn`.
 
     Args:
       depth: number of layers.
@@ -90,7 +92,8 @@ class ResNet(nn.Module):
             reached *= stride
             for place in range(blocks):
                 first = place == 0
-                x = block(self.width * 2 ** index, stride if first else 1, first_dilation if first else dilation,
+                x = block(self.width * 2 ** index, stride if first else 1,
+                          first_dilation if first else dilation,
                           norm=norm, name=f'layer{index + 1}_{place}')(x)
             stages.append(Stage(reached, x))
         return tuple(stages)

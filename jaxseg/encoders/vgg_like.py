@@ -14,15 +14,16 @@ from jaxseg.layers.stages import Stage, Stages
 
 
 class VGGLike(nn.Module):
-    """Stages of 3x3 convolutions, norm and ReLU, each ended by 2x2 max pooling (Simonyan & Zisserman 2015, VGG).
+    """Stages of 3x3 convolutions, norm and ReLU, then 2x2 max pooling, as VGG.
 
-    (B, H, W, C) -> one stage for every width, as it is before its pooling, at strides `stem_stride`, 2 `stem_stride`,
-    ..., then the last map pooled, at `stem_stride * 2 ** len(widths)`. H and W must be multiples of the largest stride.
+    Simonyan & Zisserman 2015, arXiv:1409.1556. (B, H, W, C) -> one stage for every width, before
+    its pooling, at strides `stem_stride`, 2 `stem_stride`, ..., then the last map pooled, at
+    `stem_stride * 2 ** len(widths)`. H and W must be multiples of the largest stride.
 
     Args:
       widths: channels of every stage.
       depth: number of convolutions in a stage.
-      stem_stride: stride of the very first convolution.
+      stem_stride: stride of the first convolution.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
 
     Raises:

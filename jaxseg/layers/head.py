@@ -9,14 +9,15 @@ from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import convolve
 from jaxseg.layers.dropout import Dropout
 
-# Logits near 0, so that the loss starts near log(classes); the same as the `conv_seg` of MMSegmentation.
+# Logits near 0, so that the loss starts near log(classes), as `conv_seg` of MMSegmentation.
 INITIAL_DEVIATION = 0.01
 
 
 class Head(nn.Module):
-    """Dropout of whole channels, then a `kernel` x `kernel` convolution: (B, H, W, C) -> (B, H, W, classes) float32.
+    """Dropout of whole channels, then a convolution of `kernel` x `kernel` to the logits.
 
-    The product is float32 whatever the dtype of the features: in bfloat16 the logits of two classes would often be equal.
+    (B, H, W, C) -> (B, H, W, classes) float32. The product is float32 whatever the dtype of the features: in bfloat16 the logits of two classes
+    would often be equal.
 
     Raises:
       InputError: an even kernel, which has no centre.
@@ -29,10 +30,11 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if self.kernel % 2 == 0:
-            raise InputError(f'head.kernel: {self.kernel} is even; give an odd size, such as 1 or 3')
+            raise InputError(f'head.kernel: {self.kernel} is even; give an odd size such as 1 or 3')
         x = Dropout(self.dropout, broadcast_dims=(1, 2))(x, train=train)
         shape = (self.kernel, self.kernel, x.shape[-1], self.classes)
         kernel = self.param('kernel', nn.initializers.normal(INITIAL_DEVIATION), shape)
         bias = self.param('bias', nn.initializers.zeros, (self.classes,))
         margin = (self.kernel // 2, self.kernel // 2)
-        return convolve(x.astype(jnp.float32), kernel, padding=(margin, margin)) + bias[None, None, None]
+        logits = convolve(x.astype(jnp.float32), kernel, padding=(margin, margin))
+        return logits + bias[None, None, None]

@@ -12,7 +12,8 @@ from jaxseg.errors import InputError
 class Stage:
     """Features (B, H / stride, W / stride, C) of one depth of an encoder.
 
-    Several stages may have one stride: those of a dilated ResNet, or the taps of a vision transformer.
+    Several stages may have one stride: those of a dilated ResNet, or the taps of a vision
+    transformer.
     """
 
     stride: int = struct.field(pytree_node=False)
@@ -41,9 +42,10 @@ def at_index(stages: Sequence[Stage], index: int, where: str) -> Stage:
     """The stage at a place in the order of depth; -1 is the deepest, -2 the one before.
 
     Raises:
-      InputError: there are fewer stages; `where` names the field that asked.
+      InputError: there are fewer stages; `where` is the field named in the message.
     """
     if not -len(stages) <= index < len(stages):
-        raise InputError(f'{where}: {index} is not a stage of this encoder, which has {len(stages)}, of strides '
-                         f'{", ".join(map(str, strides(stages)))}; give {-len(stages)} to {len(stages) - 1}')
+        raise InputError(f'{where}: {index} is not a stage of this encoder, which has '
+                         f'{len(stages)}, of strides {", ".join(map(str, strides(stages)))}; '
+                         f'give {-len(stages)} to {len(stages) - 1}')
     return stages[index]

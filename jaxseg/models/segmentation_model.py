@@ -15,25 +15,29 @@ Outputs = dict[str, Any]
 
 
 class SegmentationModel(nn.Module):
-    """Normalised images (B, H, W, C) of any size -> `outputs`, a dict with `logits` (B, H, W, classes) in float32.
+    """Normalised images (B, H, W, C) of any size -> `outputs`: `logits` (B, H, W, classes) float32.
 
-    Images are padded to a multiple of the encoder's stride by repeating their border, and logits are cropped back. The
-    context layers run one after the other on one stage of the encoder, the deepest by default. Images are cast to
-    `dtype` once and every layer computes in the dtype of its input; parameters, norm statistics and logits are float32.
+    Images are padded to a multiple of the encoder's stride by repeating their border, and logits
+    are cropped back. The context layers run one after the other on one stage of the encoder, the
+    deepest by default. Images are cast to `dtype` once and every layer computes in the dtype of its
+    input; parameters, norm statistics and logits are float32.
 
-    The parameter tree is `encoder`, `context/layers_0...`, `decoder`, `head` and `auxiliary/...`, whatever the number of
-    context layers and auxiliary decoders.
+    The parameter tree is `encoder`, `context/layers_0...`, `decoder`, `head` and `auxiliary/...`,
+    whatever the number of context layers and auxiliary decoders.
 
     Args:
-      encoder: images -> stages (`jaxseg.layers.stages`), with a property `stride` that sizes must be a multiple of.
+      encoder: images -> stages (`jaxseg.layers.stages`), with a property `stride` that sizes must
+        be a multiple of.
       decoder: stages -> features.
       classes: number of channels of the logits.
       context: a layer, or several, features -> features of the same height and width.
       context_stage: index of the stage that the context replaces, in order of depth.
       head: features -> logits; by default a 3x3 convolution.
-      auxiliary: a decoder, or several, on the encoder's own stages (Zhao et al. 2017, PSPNet). They run in training only;
-        their logits, and those that a context layer sows as `auxiliary/regions`, are the tuple `outputs['auxiliary']`.
-      input_scale: factor by which images are downsampled before the encoder; logits still have the size of the images.
+      auxiliary: a decoder, or several, on the encoder's own stages (Zhao et al. 2017, PSPNet). They
+        run in training only; their logits, and those that a context layer sows as
+        `auxiliary/regions`, are the tuple `outputs['auxiliary']`.
+      input_scale: factor by which images are downsampled before the encoder; logits still have the
+        size of the images.
       dtype: the compute dtype.
     """
 
@@ -48,7 +52,7 @@ class SegmentationModel(nn.Module):
     dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'
 
     def __post_init__(self):
-        # Containers give one module and several the same place in the parameter tree.
+        # Containers give one module and several the same names in the parameter tree.
         if not isinstance(self.context, Chain):
             object.__setattr__(self, 'context', Chain(_as_tuple(self.context), parent=None))
         if not isinstance(self.auxiliary, AuxiliaryDecoders):
@@ -62,7 +66,8 @@ class SegmentationModel(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool) -> Outputs:
         scaled = downsample(images.astype(self.dtype), self.input_scale)
         padded = pad_to_multiple(scaled, self.encoder.stride)
-        # One pixel of a feature map covers padded/features pixels of the padded image, each of those images/scaled pixels.
+        # One pixel of a feature map covers padded/features pixels of the padded image, and each of
+        # these images/scaled pixels.
         factors = [padded.shape[axis] * images.shape[axis] / scaled.shape[axis] for axis in (1, 2)]
 
         def at_image_size(logits: jax.Array) -> jax.Array:
@@ -76,8 +81,10 @@ class SegmentationModel(nn.Module):
         outputs = {'logits': at_image_size(logits)}
         if train:
             # `sow` appends: the last entry of each layer is that of this call.
-            regions = jax.tree.leaves(self.context.variables.get('auxiliary', {}), is_leaf=lambda x: isinstance(x, tuple))
-            outputs['auxiliary'] = tuple(map(at_image_size, (*auxiliary, *(sown[-1] for sown in regions))))
+            regions = jax.tree.leaves(self.context.variables.get('auxiliary', {}),
+                                      is_leaf=lambda x: isinstance(x, tuple))
+            auxiliary = (*auxiliary, *(sown[-1] for sown in regions))
+            outputs['auxiliary'] = tuple(map(at_image_size, auxiliary))
         return outputs
 
     def _with_context(self, stages: Stages, train: bool) -> Stages:
@@ -100,15 +107,16 @@ class Chain(nn.Module):
 
 
 class AuxiliaryDecoders(nn.Module):
-    """Decoders with a 1x1 head each: stages -> a tuple of logits (B, H', W', classes) at the sizes of the decoders."""
+    """Decoders with a 1x1 head each: stages -> a tuple of logits (B, H', W', classes)."""
 
     decoders: tuple[nn.Module, ...]
     classes: int
 
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> tuple[jax.Array, ...]:
-        return tuple(Head(self.classes, 1, name=f'heads_{index}')(decoder(stages, train=train), train=train)
-                     for index, decoder in enumerate(self.decoders))
+        features = [decoder(stages, train=train) for decoder in self.decoders]
+        return tuple(Head(self.classes, 1, name=f'heads_{index}')(x, train=train)
+                     for index, x in enumerate(features))
 
 
 def _as_tuple(modules: nn.Module | tuple | list | None) -> tuple[nn.Module, ...]:
