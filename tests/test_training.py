@@ -273,12 +273,19 @@ class Recorder:
         self.events, self.stop_at, self.stop_in_evaluation, self.now = [], stop_at, stop_in_evaluation, 0
 
     def run(self, first: int, steps: int, **intervals) -> int:
-        batches = ({'name': [f'b{index}'], 'x': index} for index in range(first, 99))
+        batches = map(self.batch, range(first, 99))
         _, done = train(
             100 * first, batches, layout=self, step=self.one_step, first=first, steps=steps, report=self,
             intervals=Intervals(**intervals), evaluate=self.evaluate, save=lambda *saved: self.events.append(('save', *saved)),
             stop_requested=lambda: self.now >= self.stop_at)
         return done
+
+    last_batch = 99
+
+    def batch(self, index: int) -> dict:
+        if index > self.last_batch:
+            raise InputError('a damaged file')
+        return {'name': [f'b{index}'], 'x': index}
 
     put_state = put_batch = unreplicate = staticmethod(lambda value: value)
 
@@ -310,6 +317,14 @@ def test_the_loop_reports_evaluates_and_saves_when_they_are_due_and_after_the_la
     assert loop.run(5, 7, report=9, evaluate=None, save=9) == 7
     assert loop.events == [('report', 7), ('save', 7, 502, None)]
     assert Recorder().run(7, 7, report=1, evaluate=1, save=1) == 7
+
+
+def test_a_fault_in_the_data_saves_the_steps_done_before_it_ends_the_run():
+    loop = Recorder()
+    loop.last_batch = 2
+    with pytest.raises(InputError, match='damaged'):
+        loop.run(0, 7, report=9, evaluate=None, save=9)
+    assert loop.events == [('save', 3, 3, None)]
 
 
 def test_a_stop_ends_the_loop_after_the_running_step_and_saves_without_an_evaluation():

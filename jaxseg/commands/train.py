@@ -159,13 +159,14 @@ def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
                             seed=config.seed, batch_size=config.batch_size,
                             start_step=first, workers=config.workers,
                             process_index=jax.process_index(), process_count=jax.process_count())
-    if first:
-        state = checkpoints.restore_state(first, _state_shapes(plan), algorithm.variables)
-    else:
-        state = layout.compile_init(algorithm.init, config.seed)(plan.batch)
+    shapes = _state_shapes(plan)
+    # A damaged checkpoint shows before anything of the run is written. In a list, so that the loop
+    # holds the only reference.
+    state = [checkpoints.restore_state(first, shapes, algorithm.variables) if first
+             else layout.compile_init(algorithm.init, config.seed)(plan.batch)]
     write_description(directory, config, plan.spec, plan.record, plan.splits)
-    parameters = jax.tree.leaves(algorithm.variables(state).get('params', {}))
-    count = sum(leaf.size for leaf in parameters)
+    parameters = jax.eval_shape(algorithm.variables, shapes).get('params', {})
+    count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
     print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
           f'{jax.device_count()} {jax.default_backend()} device(s), '
           f'steps {first} to {config.steps}', flush=True)
@@ -180,8 +181,9 @@ def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
     with contextlib.closing(Report(directory, first_step=first, steps=config.steps,
                                    batch_size=config.batch_size)) as report:
         _, done = train(
-            state, batches, layout=layout, step=layout.compile_step(algorithm.step, config.seed),
-            first=first, steps=config.steps, report=report, save=save, intervals=intervals,
+            state.pop(), batches, layout=layout,
+            step=layout.compile_step(algorithm.step, config.seed), first=first,
+            steps=config.steps, report=report, save=save, intervals=intervals,
             evaluate=functools.partial(_evaluate, plan, stop_requested),
             stop_requested=stop_requested)
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)

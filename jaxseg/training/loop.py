@@ -44,8 +44,13 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
       FloatingPointError: a loss is not finite; nothing of that step is saved.
     """
     placed, done, stop = layout.put_state(state), first, False
+    del state  # one copy less: the state is the largest array but for the temporaries of a step
     while done < steps and not stop:
-        batch = dict(next(batches))
+        try:
+            batch = dict(next(batches))
+        except Exception:  # a file that was damaged meanwhile: the steps done are not lost
+            save(done, layout.unreplicate(placed), None)
+            raise
         names = batch.pop('name')
         placed, metrics = step(placed, layout.put_batch(batch), np.int32(done))
         done += 1
