@@ -37,14 +37,7 @@ class Workdir:
         # An open manager has threads, which would print tracebacks when an error ends the process.
         folder = self.path / 'checkpoints'
         with contextlib.closing(Checkpoints(folder, read_only=True)) as checkpoints:
-            for attempt in range(ATTEMPTS):
-                step = checkpoints.find(which)
-                try:
-                    return step, checkpoints.restore_variables(step, shapes)
-                except InputError:
-                    if checkpoints.exists(step) or attempt == ATTEMPTS - 1:
-                        raise
-                    checkpoints.reload()
+            return _restore_variables(checkpoints, which, shapes)
 
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
@@ -54,6 +47,19 @@ class Workdir:
     def place(self, variables: Any) -> Any:
         """Variables on all devices."""
         return self.parts.layout.replicate(variables)
+
+
+def _restore_variables(checkpoints: Checkpoints, which: str, shapes: Any) -> tuple[int, Any]:
+    """Step and variables; finds the checkpoint again if it was deleted in the meantime."""
+    for attempt in range(ATTEMPTS):
+        step = checkpoints.find(which)
+        try:
+            return step, checkpoints.restore_variables(step, shapes)
+        except InputError:
+            if checkpoints.exists(step) or attempt == ATTEMPTS - 1:
+                raise
+            checkpoints.reload()
+    raise AssertionError('the last attempt returns or raises')
 
 
 def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
