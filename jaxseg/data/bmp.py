@@ -5,7 +5,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from jaxseg.data.tiff import truncated
+from jaxseg.data.damage import truncated
 from jaxseg.errors import InputError
 
 _COMPRESSIONS = {0: 'none', 1: 'RLE', 2: 'RLE', 3: 'none', 4: 'JPEG', 5: 'PNG', 6: 'none'}

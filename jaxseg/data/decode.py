@@ -18,7 +18,8 @@ from PIL import (
 )
 
 from jaxseg.data.bmp import read_indices
-from jaxseg.data.file_info import FileInfo, file_info, first_line
+from jaxseg.data.damage import damaged
+from jaxseg.data.file_info import FileInfo, file_info
 from jaxseg.data.tiff import read_with_tifffile
 from jaxseg.errors import InputError
 
@@ -63,7 +64,8 @@ def read_image(file: pathlib.Path | bytes, channels: int,
     info, shown = file_info(file, name), name if isinstance(file, bytes) else str(file)
     check_image(info, channels, value_range, shown)
     array = read_samples(file, info, shown, expand=True)
-    return _convert(_select_channels(array, info, channels), info, value_range, shown)
+    array = _convert(_select_channels(array, info, channels), info, value_range, shown)
+    return np.ascontiguousarray(array)
 
 
 def check_image(info: FileInfo, channels: int, value_range: tuple[float, float], name: str):
@@ -102,17 +104,14 @@ def read_samples(file: pathlib.Path | bytes, info: FileInfo, name: str, *, expan
         raise InputError(f'{name}: {info.width}x{info.height} pixels do not fit into memory; cut '
                          f'the picture into tiles') from None
     except Exception as error:  # Decoders raise dozens of kinds for damaged files.
-        reason = first_line(error)
-        kind = 'truncated' if 'truncated' in reason or 'incomplete' in reason else 'damaged'
-        raise InputError(f'{name}: cannot be decoded: the file is {kind} ({reason}); replace or '
-                         f'remove it') from None
+        raise InputError(f'{name}: {damaged(error)}') from None
     # Pillow turns TIFF while it decodes, and no other format.
     if info.format != 'TIFF' or not _exact_in_pillow(info):
         array = orient(array, info.orientation)
     if array.shape[:2] != info.size:
         raise InputError(f'{name}: cannot be decoded: {array.shape[1]}x{array.shape[0]} pixels, '
                          f'but the header states {info.width}x{info.height}; save the file again')
-    return np.ascontiguousarray(array, array.dtype.newbyteorder('='))
+    return array.astype(array.dtype.newbyteorder('='), copy=False)
 
 
 def orient(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -238,7 +237,7 @@ def _convert(array: np.ndarray, info: FileInfo, value_range: tuple[float, float]
         array = array * np.uint8(255) if array.dtype == bool else array.astype(np.uint8, copy=False)
         return array.astype(np.uint16) * np.uint16(257) if high == 65535 else array
     whole = float(low).is_integer() and float(high).is_integer()
-    if info.sample_format != 'float' and whole and 0 <= low and high <= 65535:
+    if info.sample_format != 'float' and whole and low >= 0 and high <= 65535:
         least, largest = array.min(), array.max()
         if least < 0 or largest > 65535:
             raise InputError(f'{name}: {info.depth} values {least} to {largest}, but '

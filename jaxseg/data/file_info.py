@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from jaxseg.data.bmp import bmp_header
-from jaxseg.data.tiff import tiff_header, truncated
+from jaxseg.data.damage import damaged, first_line, truncated
+from jaxseg.data.tiff import tiff_header
 from jaxseg.errors import InputError
 
 # Larger files are refused before memory is reserved: 16384 x 16384 pixels, 0.8 GB of 8-bit RGB.
@@ -124,11 +125,6 @@ def file_info(file: pathlib.Path | bytes, name: str = '') -> FileInfo:
     return info
 
 
-def first_line(error: Exception) -> str:
-    """The message of an exception, or its name where it has none."""
-    return str(error).splitlines()[0] if str(error).strip() else type(error).__name__
-
-
 def _header(stream: BinaryIO) -> dict:
     start = stream.read(132)
     stream.seek(0)
@@ -148,8 +144,7 @@ def _header(stream: BinaryIO) -> dict:
     except struct.error:
         raise truncated('its header is incomplete') from None
     except Exception as error:  # Pillow and NumPy raise many kinds for damaged headers.
-        raise InputError(f'cannot be decoded ({first_line(error)}); the file is damaged, replace '
-                         f'or remove it') from None
+        raise damaged(error) from None
 
 
 def _png(stream: BinaryIO) -> dict:

@@ -13,6 +13,7 @@ from jaxseg.data.readings import (
     ColorTable,
     count_values,
     encode_colors,
+    palette_colors,
     palette_conflict,
     readings,
     shown_colors,
@@ -139,8 +140,8 @@ class Labels:
     def decode_binary(self, raw: RawMask, file: str) -> np.ndarray:
         """The mask of one class that may overlap others: (H, W) of 0, 1 and the void label, uint8.
 
-        1 and 255 both mean that the class is there, but not in one mask. With `binary=False` 255 is
-        nothing but the void label, if it is that.
+        1 and 255 both mean that the class is there, but not in one mask. With `binary=False` the
+        void label 255 is void.
 
         Raises:
           InputError: other values; or 1-bit white where 255 is void.
@@ -204,9 +205,9 @@ class Labels:
 
     def _presence_of(self, values: np.ndarray) -> np.ndarray:
         """0, 1 or void for each value of the mask of one class; -1 for anything else."""
-        valid = (values == 0) | (values == 1) | (values == self.spec.ignore_index)
-        found = np.where(valid, values, -1)
-        if self.binary is False:
+        void = self.spec.ignore_index
+        found = np.where((values <= 1) | (values == void), values, -1)
+        if self.binary is False and void == 255:
             return found
         both = {1, 255} <= set(values.tolist())
         return np.full_like(values, -1) if both else np.where(values == 255, 1, found)
@@ -224,16 +225,16 @@ class Labels:
                 raise InputError(f'{file}: a mask of colors, {self._why_no_colors()}')
             stored = stored[..., 0]  # indices saved as RGB
         values, counts = count_values(stored, file)
-        possible = [values] if self.encoding == 'indices' else readings(raw, values)
+        sure, deep = self.encoding == 'indices', self._dtype == np.uint16
+        possible = [values] if sure else readings(raw, values, deep=deep)
         found = [meaning(each) for each in possible]
         valid = [classes for classes in found if (classes >= 0).all()]
         if not valid:
             raise InputError(self._invalid(values, counts, found[0], file))
         ambiguous = any((classes != valid[0]).any() for classes in valid)
         if ambiguous or self._contradicts_palette(raw, values, valid[0]):
-            kind = 'palette' if raw.palette else f'{ {255: 1, 85: 2, 17: 4}[raw.scale]}-bit'
             raise InputError(
-                f'{file}: the stored values of this {kind} mask and what it shows mean different '
+                f'{file}: the stored values of this mask and what it shows mean different '
                 f'classes; save it as 8-bit grey that holds the class indices, or set '
                 f"data.labels.encoding='indices' if the stored values are right in all masks")
         return self._apply(stored, values, valid[0])
@@ -244,9 +245,9 @@ class Labels:
         found = self._table.look_up(codes)
         wrong = found < 0
         if wrong.any():
-            unknown = ((codes[wrong], counts[wrong]) if counts is not None
-                       else np.unique(codes[wrong], return_counts=True))
-            raise InputError(unknown_colors(*unknown, len(self.spec.colors), file))
+            unknown, counts = ((codes[wrong], counts[wrong]) if counts is not None
+                               else np.unique(codes[wrong], return_counts=True))
+            raise InputError(unknown_colors(unknown, counts, len(self.spec.colors), file))
         return found
 
     def _shown_codes(self, raw: RawMask, values: np.ndarray) -> np.ndarray:
@@ -259,7 +260,7 @@ class Labels:
             return False
         if self.spec.overlapping:  # Black is the absence of a class.
             return bool(((shown_colors(raw, values) == 0).all(-1) & (values != 0)).any())
-        own = {value: raw.palette[value] for value in values.tolist() if value < len(raw.palette)}
+        own = palette_colors(raw, values)
         owners = {color: value for value, color in self.palette.items()}
         if any(self.palette.get(value, color) != color or owners.get(color, value) != value
                for value, color in own.items()):

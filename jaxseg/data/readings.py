@@ -43,13 +43,16 @@ def count_values(stored: np.ndarray, file: str) -> tuple[np.ndarray, np.ndarray]
     return values, counts[values]
 
 
-def readings(raw: RawMask, values: np.ndarray) -> list[np.ndarray]:
+def readings(raw: RawMask, values: np.ndarray, *, deep: bool) -> list[np.ndarray]:
     """What stored values may have been in the original mask: themselves first.
 
     Programs that make files smaller keep what is shown and change what is stored. A palette of
     greys, or grey with fewer than 8 bits, may come from an 8-bit mask of these greys; or from one
-    with 1, 2 or 4 bits, whose values are shown as multiples of 255, 85 and 17.
+    with 1, 2 or 4 bits, whose values are shown as multiples of 255, 85 and 17. In 16 bits 8-bit
+    greys are multiples of 257, unless the labels of the data set are `deep`: need 16 bits.
     """
+    if raw.values.dtype == np.uint16 and not deep and not (values % 257).any():
+        return [values, values // 257]
     if not raw.palette and raw.scale == 1:
         return [values]
     shown = shown_colors(raw, values)
@@ -62,23 +65,26 @@ def readings(raw: RawMask, values: np.ndarray) -> list[np.ndarray]:
 
 
 def shown_colors(raw: RawMask, values: np.ndarray) -> np.ndarray:
-    """The RGB colors (values, 3) of stored values; -1 where they have none of their own.
-
-    Entries of a palette that repeat an earlier color are padding.
-    """
+    """The RGB colors (values, 3) of stored values; -1 where they have none of their own."""
     if not raw.palette:
         grey = np.where(values * raw.scale < 256, values * raw.scale, -1)
         return np.repeat(grey[:, None], 3, -1)
-    first = {color: index for index, color in reversed(list(enumerate(raw.palette)))}
-    own = {index: color for color, index in first.items()}
+    own = palette_colors(raw, values)
     return np.array([own.get(value, (-1, -1, -1)) for value in values.tolist()])
+
+
+def palette_colors(raw: RawMask, values: np.ndarray) -> dict[int, Color]:
+    """The colors of indices of a palette file, without entries that repeat an earlier color: these
+    are padding, and no colors."""
+    first = {color: index for index, color in reversed(list(enumerate(raw.palette or ())))}
+    used = set(values.tolist())
+    return {index: color for color, index in first.items() if index in used}
 
 
 def palette_conflict(palette: dict[int, Color], raw: RawMask) -> str:
     """Adds the colors of the indices that a palette file uses; the text of a conflict, or ''."""
-    values = np.unique(raw.values).tolist() if raw.palette else []
-    for value, color in [(value, raw.palette[value]) for value in values
-                         if value < len(raw.palette)]:
+    own = palette_colors(raw, np.unique(raw.values)) if raw.palette else {}
+    for value, color in sorted(own.items()):
         if palette.setdefault(value, color) != color:
             return (f'index {value} has the color {palette[value]} in the palette of one mask and '
                     f'{color} in that of another; state data.colors if masks are to be read by '

@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxseg.data.damage import first_line
 from jaxseg.data.decode import read_image
-from jaxseg.data.file_info import file_info, first_line
+from jaxseg.data.file_info import file_info
 from jaxseg.data.labels import Encoding, Labels
 from jaxseg.data.mappings import KNOWN, VOID, Known
 from jaxseg.data.masks import RawMask, read_mask

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from jaxseg.data.damage import truncated
 from jaxseg.errors import InputError
 
 CODECS = {
@@ -24,12 +25,6 @@ _SEGMENTS = ((273, 279), (324, 325))
 # Letter in `struct` of each field type: ASCII, SHORT, LONG, ..., and the 64-bit types of BigTIFF.
 _TYPES = {1: 'B', 2: 'B', 3: 'H', 4: 'I', 6: 'b', 7: 'B', 8: 'h', 9: 'i', 11: 'f', 12: 'd',
           13: 'I', 16: 'Q', 17: 'q', 18: 'Q'}
-
-
-def truncated(reason: str) -> InputError:
-    """The error for a file that ends too early; who opened the file adds its name."""
-    return InputError(f'cannot be decoded: the file is truncated ({reason}); copy it again, or '
-                      f'remove it')
 
 
 def tiff_header(stream: BinaryIO) -> dict[str, Any]:
