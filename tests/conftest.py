@@ -1,10 +1,10 @@
-"""Stricter than users run: four devices, no silent rank promotion; compiled programs are kept in the user's cache folder."""
+"""Stricter than users run: four devices, no rank promotion; compiled programs are cached."""
 
 import os
 import pathlib
 
-os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(
-    pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'jaxseg' / 'tests'))
+cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache / 'jaxseg' / 'tests'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 

@@ -1,4 +1,4 @@
-"""Memory that the process keeps: large arrays cost page faults once, not at every call."""
+"""glibc malloc tuning: large arrays cost page faults once, not at every call."""
 
 import platform
 import subprocess
@@ -23,11 +23,12 @@ print(min(later - earlier for earlier, later in zip(counts[2:], counts[3:])))
 '''
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='mallopt is an affair of glibc')
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='mallopt is a function of glibc')
 def test_a_call_with_large_temporaries_gets_no_new_pages():
     def faults(code):
-        result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+        result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                                check=True)
         return float(result.stdout)
 
-    # The heap takes a few calls to settle: the best of them counts.
+    # The heap grows in the first calls: the best of them counts.
     assert faults(CODE) < 1000 < 16_000 < faults(CODE.replace('tune_malloc()', ''))

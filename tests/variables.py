@@ -1,4 +1,4 @@
-"""Random arrays, a layer applied, and variables of a module without compiling its initialisation."""
+"""Random arrays, a layer applied, and variables of a module without compiling `init`."""
 
 import functools
 
@@ -12,7 +12,7 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def run(layer, variables: dict, x) -> np.ndarray:
-    """What a context layer makes of x outside of training."""
+    """The output of a context layer for x outside of training."""
     return np.asarray(_apply(layer, variables, x))
 
 
@@ -22,7 +22,7 @@ def _apply(layer, variables, x):
 
 
 def random_variables(module, *args, **options) -> dict:
-    """The collections that `module.init(key, *args, **options)` would make, with other values; sown values are left out.
+    """Random values in place of `module.init(key, *args, **options)`, without sown values.
 
     No leaf is zero or one, so that a forgotten bias or statistic shows.
     """
@@ -32,7 +32,8 @@ def random_variables(module, *args, **options) -> dict:
 
     def fill(path, leaf):
         if leaf.ndim > 1:
-            return (rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))).astype(leaf.dtype)
+            fan_in = np.prod(leaf.shape[:-1])
+            return (rng.normal(size=leaf.shape) / np.sqrt(fan_in)).astype(leaf.dtype)
         # Scales and variances are near 1, biases and means near 0.
         centre = 1.0 if path[-1].key in ('scale', 'var') else 0.0
         return (centre + rng.uniform(-0.3, 0.3, leaf.shape)).astype(leaf.dtype)

@@ -1,0 +1,163 @@
+"""The training loop and its report: what is due when, and what is written."""
+
+import csv
+import math
+
+import jax.numpy as jnp
+import pytest
+
+from jaxseg.errors import InputError
+from jaxseg.training.loop import Intervals, train
+from jaxseg.training.report import Report, draw_curves
+
+
+class Recorder:
+    """A layout, a report and everything else that the loop calls, for an algorithm that counts."""
+
+    def __init__(self, stop_at: int = 99, stop_in_evaluation: int = 99):
+        self.stop_at, self.stop_in_evaluation = stop_at, stop_in_evaluation
+        self.events, self.now = [], 0
+
+    def run(self, first: int, steps: int, **intervals) -> int:
+        batches = map(self.batch, range(first, 99))
+        _, done = train(
+            100 * first, batches, layout=self, step=self.one_step, first=first, steps=steps,
+            report=self, intervals=Intervals(**intervals), evaluate=self.evaluate,
+            save=lambda *saved: self.events.append(('save', *saved)),
+            stop_requested=lambda: self.now >= self.stop_at)
+        return done
+
+    last_batch = 99
+
+    def batch(self, index: int) -> dict:
+        if index > self.last_batch:
+            raise InputError('a damaged file')
+        return {'name': [f'b{index}'], 'x': index}
+
+    put_state = put_batch = unreplicate = staticmethod(lambda value: value)
+
+    def one_step(self, state, batch, index):
+        assert index == batch['x'] and 'name' not in batch
+        self.now = int(index) + 1
+        return state + 1, {'loss': state}
+
+    def evaluate(self, state):
+        return None if self.now >= self.stop_in_evaluation else {'miou': state / 10}
+
+    def step(self, step, metrics, names, write):
+        self.events += [('report', step)] if write else []
+
+    def flush(self):
+        pass
+
+    def evaluation(self, step, scores):
+        self.events.append(('scores', step, scores['miou']))
+
+
+def test_the_loop_reports_evaluates_and_saves_when_they_are_due_and_after_the_last_step():
+    loop = Recorder()
+    assert loop.run(0, 7, report=2, evaluate=4, save=3) == 7
+    assert loop.events == [
+        ('report', 2), ('save', 3, 3, None),
+        ('report', 4), ('scores', 4, 0.4), ('save', 4, 4, {'miou': 0.4}),
+        ('report', 6), ('save', 6, 6, None),
+        ('report', 7), ('scores', 7, 0.7), ('save', 7, 7, {'miou': 0.7})]
+    loop = Recorder()
+    assert loop.run(5, 7, report=9, evaluate=None, save=9) == 7
+    assert loop.events == [('report', 7), ('save', 7, 502, None)]
+    assert Recorder().run(7, 7, report=1, evaluate=1, save=1) == 7
+
+
+def test_a_fault_in_the_data_saves_the_steps_done_before_it_ends_the_run():
+    loop = Recorder()
+    loop.last_batch = 2
+    with pytest.raises(InputError, match='damaged'):
+        loop.run(0, 7, report=9, evaluate=None, save=9)
+    assert loop.events == [('save', 3, 3, None)]
+
+
+def test_a_stop_ends_the_loop_after_the_running_step_and_saves_without_an_evaluation():
+    loop = Recorder(stop_at=4)
+    assert loop.run(0, 7, report=9, evaluate=4, save=9) == 4
+    assert loop.events == [('report', 4), ('save', 4, 4, None)]
+    loop = Recorder(stop_in_evaluation=4)
+    assert loop.run(0, 7, report=9, evaluate=2, save=9) == 4
+    assert loop.events == [('scores', 2, 0.2), ('save', 2, 2, {'miou': 0.2}), ('save', 4, 4, None)]
+
+
+def test_a_loss_that_is_not_finite_names_step_parts_rate_and_files(tmp_path):
+    report = Report(tmp_path, first_step=0, steps=10, batch_size=2)
+    report.step(7, {'loss': jnp.inf, 'dice': 0.25, 'learning_rate': 0.5}, ['a_1', 'b_2'],
+                write=True)
+    with pytest.raises(FloatingPointError) as error:
+        report.flush()
+    for word in ('step 7', 'loss inf', 'dice 0.25', 'learning_rate 0.5', 'a_1, b_2'):
+        assert word in str(error.value)
+    assert not (tmp_path / 'metrics.csv').exists()
+
+
+def test_metrics_written_after_the_last_checkpoint_are_written_again(tmp_path):
+    for first in (0, 2):
+        report = Report(tmp_path, first_step=first, steps=4, batch_size=2)
+        for step in range(first + 1, 5):
+            report.step(step, {'loss': 10.0 * first + step, 'learning_rate': 0.5}, ['a'],
+                        write=True)
+        report.flush()
+        report.evaluation(4, {'miou': 0.25})
+        report.close()
+    with (tmp_path / 'metrics.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['step'], row['loss']) for row in rows] == [
+        ('1', '1.0'), ('2', '2.0'), ('3', '23.0'), ('4', '24.0'), ('4', '')]
+    assert rows[-1]['val_miou'] == '0.25'
+
+
+def test_scores_of_no_pixel_are_not_written_to_tensorboard(tmp_path, monkeypatch):
+    class Board:
+        scalars: list[tuple] = []
+
+        def add_scalar(self, *scalar):
+            self.scalars.append(scalar)
+
+    monkeypatch.setattr('jaxseg.training.report._tensorboard', lambda *_: Board())
+    report = Report(tmp_path, first_step=0, steps=4, batch_size=2)
+    report.evaluation(4, {'miou': math.nan, 'pixel_accuracy': 0.5})
+    assert Board.scalars == [('val_pixel_accuracy', 0.5, 4)]
+    assert 'nan' in (tmp_path / 'metrics.csv').read_text()
+
+
+def test_curves_of_a_run_without_validation_are_drawn_without_a_warning(tmp_path):
+    draw_curves([{'step': 1, 'loss': 0.5}], tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').is_file()
+
+
+@pytest.mark.parametrize('damage', [
+    lambda text: text + '3,', lambda text: text + '3,0.12', lambda text: text + '\0\0\0\0',
+    lambda text: text + 'x,y,z,u,v,w\n', lambda text: text + '3\n', lambda text: text + '\n\n',
+    lambda text: text.replace('\n', '\r\n'), lambda text: text + '"3,1\n'])
+def test_a_damaged_metrics_file_loses_the_damaged_rows_and_no_others(tmp_path, damage):
+    report = Report(tmp_path, first_step=0, steps=4, batch_size=2)
+    for step in (1, 2):
+        report.step(step, {'loss': 0.5 * step}, ['a'], write=True)
+    report.flush()
+    report.close()
+    path = tmp_path / 'metrics.csv'
+    path.write_text(damage(path.read_text()))
+    report = Report(tmp_path, first_step=4, steps=5, batch_size=2)
+    report.step(5, {'loss': 2.5}, ['a'], write=True)
+    report.flush()
+    report.close()
+    with path.open() as file:
+        rows = [(row['step'], row['loss']) for row in csv.DictReader(file)]
+    assert rows == [('1', '0.5'), ('2', '1.0'), ('5', '2.5')]
+
+
+def test_metrics_are_free_names_and_only_the_loss_and_the_gradient_must_be_finite(tmp_path, capsys):
+    report = Report(tmp_path, first_step=0, steps=4, batch_size=2)
+    report.step(1, {'teacher_agreement': math.nan, 'temperature': 2.0}, ['a'], write=True)
+    report.flush()
+    assert 'step 1/4' in capsys.readouterr().out
+    assert 'temperature' in (tmp_path / 'metrics.csv').read_text()
+    report.step(2, {'gradient_norm': math.nan}, ['a'], write=False)
+    with pytest.raises(FloatingPointError, match='gradient_norm nan'):
+        report.flush()

@@ -1,0 +1,95 @@
+"""Optimizers and schedules: exact values of their formulas."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg.errors import InputError
+from jaxseg.training import optimizer as optimizers
+from jaxseg.training import schedule as schedules
+
+
+def test_schedules_have_hand_worked_values():
+    poly = schedules.poly(steps=100, warmup=0, power=0.9)
+    assert float(poly(0)) == 1
+    assert float(poly(50)) == pytest.approx(0.5 ** 0.9)
+    assert float(poly(100)) == 0
+    cosine = schedules.cosine(steps=110, warmup=10, floor=0.1)
+    assert float(cosine(0)) == pytest.approx(1 / 11)
+    assert float(cosine(10)) == pytest.approx(1)
+    assert float(cosine(60)) == pytest.approx(0.55)
+    assert float(cosine(110)) == pytest.approx(0.1)
+    constant = schedules.constant(steps=10, warmup=4)
+    assert [round(float(constant(i)), 6) for i in (0, 2, 4, 9)] == [0.2, 0.6, 1, 1]
+    with pytest.raises(InputError, match='^schedule.warmup: 10 '):
+        schedules.poly(steps=10, warmup=10)
+
+
+@pytest.mark.parametrize('name', ['sgd', 'adamw', 'lion'])
+def test_weight_decay_applies_to_kernels_only(name):
+    params = {'pair': {'kernel': (jnp.ones(2), jnp.ones(2)), 'bias': (jnp.ones(2),)},
+              'conv': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)},
+              'norm': {'scale': jnp.ones(2)}, 'cell': {'recurrent_kernel': jnp.ones((2, 2))}}
+    rule = getattr(optimizers, name)(learning_rate=0.5, schedule=schedules.constant(steps=10),
+                                     weight_decay=0.1)
+    updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
+    after = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(after['conv']['kernel'], 0.95, rtol=1e-6)
+    np.testing.assert_allclose(after['cell']['recurrent_kernel'], 0.95, rtol=1e-6)
+    np.testing.assert_allclose(after['pair']['kernel'][1], 0.95, rtol=1e-6)
+    np.testing.assert_array_equal(after['pair']['bias'][0], 1)
+    np.testing.assert_array_equal(after['conv']['bias'], 1)
+    np.testing.assert_array_equal(after['norm']['scale'], 1)
+
+
+def updates_of(rule, params: dict, *gradients: dict) -> list[dict]:
+    """The updates for some gradients in turn, the parameters staying as they are."""
+    state, found = rule.init(params), []
+    for gradient in gradients:
+        updates, state = rule.update(gradient, state, params)
+        found.append(jax.tree.map(np.asarray, updates))
+    return found
+
+
+def test_the_gradient_is_clipped_before_the_decay_is_added():
+    rule = optimizers.sgd(learning_rate=0.5, schedule=schedules.constant(steps=2), momentum=0.0,
+                          weight_decay=0.1, max_grad_norm=1.0)
+    update, = updates_of(rule, {'kernel': jnp.array([10.0, 0.0])},
+                         {'kernel': jnp.array([30.0, 40.0])})
+    # -0.5 ((0.6, 0.8) + 0.1 (10, 0)); clipped afterwards its norm would be 0.5.
+    np.testing.assert_allclose(update['kernel'], [-0.8, -0.4], rtol=1e-5)
+    free = optimizers.sgd(learning_rate=1.0, schedule=schedules.constant(steps=2), momentum=0.0,
+                          weight_decay=0.0)
+    update, = updates_of(free, {'kernel': jnp.zeros(2)}, {'kernel': jnp.array([30.0, 40.0])})
+    np.testing.assert_allclose(update['kernel'], [-30, -40], rtol=1e-6)
+
+
+def test_momentum_sums_the_gradients_of_earlier_steps():
+    options = dict(learning_rate=0.1, schedule=schedules.constant(steps=9), weight_decay=0.0)
+    gradients = [{'kernel': jnp.array([value])} for value in (1.0, 2.0, 0.0)]
+    plain = updates_of(optimizers.sgd(**options), {'kernel': jnp.zeros(1)}, *gradients)
+    # v: 1, 0.9 + 2, 0.81 + 1.8
+    np.testing.assert_allclose([update['kernel'][0] for update in plain], [-0.1, -0.29, -0.261],
+                               rtol=1e-5)
+    nesterov = updates_of(optimizers.sgd(**options, nesterov=True),
+                          {'kernel': jnp.zeros(1)}, *gradients)
+    np.testing.assert_allclose([update['kernel'][0] for update in nesterov],
+                               [-0.19, -0.461, -0.2349], rtol=1e-5)
+
+
+def test_adamw_and_lion_have_the_values_of_their_formulas():
+    gradients = [{'kernel': jnp.array([2.0])}, {'kernel': jnp.array([-1.0])}]
+    options = dict(schedule=schedules.constant(steps=9), weight_decay=0.0)
+    adam = updates_of(optimizers.adamw(learning_rate=0.1, b1=0.8, b2=0.5, **options),
+                      {'kernel': jnp.zeros(1)}, *gradients)
+    # m: 0.4, 0.12; v: 2, 1.5; corrected by 1 - 0.8^t and 1 - 0.5^t.
+    second = -0.1 * (0.12 / 0.36) / math.sqrt(1.5 / 0.75)
+    np.testing.assert_allclose([update['kernel'][0] for update in adam], [-0.1, second], rtol=1e-4)
+    lion = updates_of(optimizers.lion(learning_rate=0.1, b1=0.5, b2=0.9, **options),
+                      {'kernel': jnp.zeros(1)}, *gradients)
+    # Momentum after the first step 0.2: 0.5 * 0.2 - 0.5 is negative.
+    np.testing.assert_allclose([update['kernel'][0] for update in lion], [-0.1, 0.1], rtol=1e-5)
