@@ -31,8 +31,9 @@ _PILLOW = {
     'BMP': BmpImagePlugin.BmpImageFile, 'WebP': WebPImagePlugin.WebPImageFile,
     'TIFF': TiffImagePlugin.TiffImageFile}
 _GREY = ('grey', 'white-is-zero grey')
-# Compression in TIFF that needs imagecodecs.
-_NOT_IN_PILLOW = ('JPEG 2000', 'LERC', 'lossy JPEG', 'JPEG XL', 'JBIG', 'old-style JPEG')
+# Compression in TIFF that every build of Pillow decodes; the rest needs imagecodecs.
+_IN_PILLOW = ('none', 'deflate', 'LZW', 'PackBits', 'JPEG', 'CCITT RLE', 'CCITT Group 3',
+              'CCITT Group 4')
 # Steps along rows and columns that show a stored picture, which 5 to 8 have transposed before.
 _ORIENTATIONS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1),
                  5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
@@ -168,7 +169,7 @@ def _exact_in_pillow(info: FileInfo) -> bool:
         return info.bits <= 8 or info.samples == 1
     if info.format != 'TIFF':
         return True
-    if info.codec in _NOT_IN_PILLOW or info.codec.startswith('compression'):
+    if info.codec not in _IN_PILLOW:
         return False
     if info.sample_format == 'uint' and info.bits <= 8:
         return info.color in ('RGB', 'premultiplied RGB', 'CMYK', 'palette', *_GREY)
