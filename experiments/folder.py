@@ -3,8 +3,9 @@
     jaxseg inspect --config=experiments/folder.py --config.data.root=FOLDER
     jaxseg train --config=experiments/folder.py --config.data.root=FOLDER --workdir=runs/mine
 
-The folder holds {train,val}/{images,masks} and a dataset.json with the classes; see `jaxseg/data/folder.py` for other layouts.
-Pictures smaller than the crop are filled up with void. With a GPU raise `batch_size`.
+The folder contains {train,val}/{images,masks} and a dataset.json with the classes; see
+`jaxseg/data/folder.py` for other layouts. Images smaller than the crop are padded with void. With a
+GPU raise `batch_size`.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +17,7 @@ def get_config() -> ConfigDict:
         seed=0,
         steps=2000,
         batch_size=8,
-        # Masks that are not plain indices: labels of jaxseg/data/labels.py, such as binary=True for 0 and 255.
+        # For masks that are not class indices see jaxseg/data/labels.py: binary=True for 0 and 255.
         data=dict(type='folder.Folder', root='data', naming={}, labels={}),
         transforms=[
             dict(type='transforms.RandomScale', low=0.5, high=2.0),
@@ -34,7 +35,8 @@ def get_config() -> ConfigDict:
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0),
             dice=dict(type='dice.dice', weight=1.0),
         ),
-        optimizer=dict(type='optimizer.adamw', learning_rate=1e-3, weight_decay=0.02, max_grad_norm=1.0),
+        optimizer=dict(type='optimizer.adamw', learning_rate=1e-3, weight_decay=0.02,
+                       max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=100),
         evaluate_every=250,
         report_every=20,

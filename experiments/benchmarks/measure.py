@@ -1,4 +1,4 @@
-"""What the benchmarks share: clocks that take turns, tables that survive an interruption, the name of the machine."""
+"""For all benchmarks: timing in turns, tables saved after every row, the name of the machine."""
 
 import csv
 import os
@@ -38,6 +38,7 @@ def machine() -> str:
     """Date, processor, cores, versions: one line that belongs to every figure."""
     info = pathlib.Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.is_file() else []
-    processor = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
-    return (f'{time.strftime("%Y-%m-%d")}, {processor}, {len(os.sched_getaffinity(0))} cores, Python '
-            f'{platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}')
+    processor = next((line.split(':')[1].strip() for line in lines
+                      if line.startswith('model name')), platform.processor())
+    return (f'{time.strftime("%Y-%m-%d")}, {processor}, {len(os.sched_getaffinity(0))} cores, '
+            f'Python {platform.python_version()}, jax {jax.__version__} on {jax.default_backend()}')

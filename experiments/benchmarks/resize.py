@@ -4,7 +4,7 @@
         [--csv experiments/benchmarks/resize.csv]
 
 Forward and gradient of logits brought to image size. The variants take turns; figures are medians,
-operations and temporary memory what XLA says of the compiled function.
+operations and temporary memory from XLA's analysis of the compiled function.
 """
 
 import argparse

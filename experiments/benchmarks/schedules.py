@@ -1,10 +1,11 @@
-"""Every schedule of the linear recurrence, forward and forward with backward, at short and long, narrow and wide sequences.
+"""Every schedule of the linear recurrence, forward and backward, for short to long sequences.
 
     python experiments/benchmarks/schedules.py [--repeats 7] [--csv PATH]
 
-The schedules of one shape take turns, and so does a copy of an array of that shape. The bandwidth counts what has to move
-(forward a, b and h; backward a, h and three slopes), whatever a schedule does move; `of_copy` is its share of the copy's. A
-star marks the fastest schedule, brackets the one that 'auto' picks. Close everything else first.
+The schedules of one shape take turns, with a copy of an array of that shape among them. The
+bandwidth counts the arrays that must be read or written (forward a, b and h; backward a, h and
+three cotangents), not those that a schedule moves; `of_copy` is its share of the copy's. A star
+marks the fastest schedule, brackets the one that 'auto' picks. Close everything else first.
 """
 
 import argparse
@@ -25,17 +26,17 @@ from jaxseg.layers.linear_recurrence import SCHEDULES, _pick, linear_recurrence 
 LENGTHS = (32, 128, 512, 2048, 10800)
 WIDTHS = ((1, 64), (8, 64), (8, 256), (64, 256))  # batch, channels
 WORKS = {'forward': 3, 'forward + backward': 8}  # arrays that are read or written
-COLUMNS = ('length', 'batch', 'channels', 'work', 'schedule', 'milliseconds', 'compile_seconds', 'gigabytes_per_second',
-           'of_copy', 'fastest', 'picked')
+COLUMNS = ('length', 'batch', 'channels', 'work', 'schedule', 'milliseconds', 'compile_seconds',
+           'gigabytes_per_second', 'of_copy', 'fastest', 'picked')
 
 
-def forward(schedule: str, a: jax.Array, b: jax.Array, slope: jax.Array) -> jax.Array:
+def forward(schedule: str, a: jax.Array, b: jax.Array, cotangent: jax.Array) -> jax.Array:
     return linear_recurrence(a, b, schedule=schedule)[0]
 
 
-def with_backward(schedule: str, a: jax.Array, b: jax.Array, slope: jax.Array) -> tuple:
-    h, back = jax.vjp(lambda a, b: linear_recurrence(a, b, schedule=schedule)[0], a, b)
-    return h, back(slope)
+def with_backward(schedule: str, a: jax.Array, b: jax.Array, cotangent: jax.Array) -> tuple:
+    h, vjp_fn = jax.vjp(lambda a, b: linear_recurrence(a, b, schedule=schedule)[0], a, b)
+    return h, vjp_fn(cotangent)
 
 
 def compiled(function, *inputs) -> tuple:
@@ -49,33 +50,42 @@ def measure(length: int, batch: int, channels: int, work: str, repeats: int) -> 
     """Rows of the table for one shape and work; prints them as one line."""
     names = [*SCHEDULES, *(['pallas'] if jax.default_backend() == 'gpu' else [])]
     keys = jax.random.split(jax.random.key(0), 3)
-    b, slope = (jax.random.normal(key, (batch, length, channels)) for key in keys[:2])
+    b, cotangent = (jax.random.normal(key, (batch, length, channels)) for key in keys[:2])
     a = jax.random.uniform(keys[2], b.shape)
     function = forward if work == 'forward' else with_backward
-    programs = {name: compiled(functools.partial(function, name), a, b, slope) for name in names}
+    programs = {name: compiled(functools.partial(function, name), a, b, cotangent)
+                for name in names}
     copy, _ = compiled(lambda x: x + 1, b)
-    seconds = take_turns({'copy': copy, **{name: program for name, (program, _) in programs.items()}}, repeats)
+    calls = {name: program for name, (program, _) in programs.items()}
+    seconds = take_turns({'copy': copy, **calls}, repeats)
     copied = 2 * b.nbytes / seconds.pop('copy')
     fastest, picked = min(seconds, key=seconds.get), _pick()
-    rows = [dict(zip(COLUMNS, (
-        length, batch, channels, work, name, round(1000 * seconds[name], 3), round(programs[name][1], 2),
-        round(WORKS[work] * b.nbytes / seconds[name] / 1e9, 2), round(WORKS[work] * b.nbytes / seconds[name] / copied, 3),
-        name == fastest, name == picked), strict=True)) for name in names]
+    rows = []
+    for name in names:
+        bandwidth = WORKS[work] * b.nbytes / seconds[name]
+        rows.append(dict(zip(COLUMNS, (
+            length, batch, channels, work, name, round(1000 * seconds[name], 3),
+            round(programs[name][1], 2), round(bandwidth / 1e9, 2), round(bandwidth / copied, 3),
+            name == fastest, name == picked), strict=True)))
     cells = [f'[{row["schedule"]}]' if row['picked'] else row['schedule'] for row in rows]
     print(f'{length:6} x {batch * channels:5} {work:19}' + ''.join(
-        f'{cell:>14} {row["milliseconds"]:9.3f}{"*" if row["fastest"] else " "} ({row["compile_seconds"]:4.1f} s, '
-        f'{row["of_copy"]:4.2f})' for cell, row in zip(cells, rows, strict=True))
-        + f'  copy {copied / 1e9:.0f} GB/s, picked / fastest {seconds[picked] / seconds[fastest]:.2f}', flush=True)
+        f'{cell:>14} {row["milliseconds"]:9.3f}{"*" if row["fastest"] else " "} '
+        f'({row["compile_seconds"]:4.1f} s, {row["of_copy"]:4.2f})'
+        for cell, row in zip(cells, rows, strict=True))
+        + f'  copy {copied / 1e9:.0f} GB/s, picked / fastest '
+          f'{seconds[picked] / seconds[fastest]:.2f}', flush=True)
     return rows
 
 
 def main():
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--csv', type=pathlib.Path)
     arguments = parser.parse_args()
-    print(machine(), 'milliseconds (compile seconds, share of the bandwidth of a copy)', sep='\n', flush=True)
+    print(machine(), 'milliseconds (compile seconds, share of the bandwidth of a copy)', sep='\n',
+          flush=True)
     # Only large arrays fill the memory of a GPU; a CPU would take minutes for them.
     largest = 2 ** 23 if jax.default_backend() == 'cpu' else 2 ** 26
     rows: list[dict] = []

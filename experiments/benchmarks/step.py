@@ -1,10 +1,12 @@
-"""Forward and train step of whole models, beside the same network in PyTorch where that is installed.
+"""Forward and train step of whole models, beside the same network in PyTorch if installed.
 
-    python experiments/benchmarks/step.py [--repeats 15] [--csv experiments/benchmarks/step.csv] [--models NAME,NAME]
+    python experiments/benchmarks/step.py [--repeats 15] [--csv experiments/benchmarks/step.csv]
+        [--models NAME,NAME]
 
-Measures a ResNet-18 U-Net (14.33 M parameters) at 4x256x256 with 11 classes, and the three CamVid models at 480x360. The
-variants of one network take turns, one repetition each, so that a busy moment hits all of them; figures are medians, and
-ratios compare within one run. Temporary memory is what XLA's `memory_analysis` says. Close everything else first.
+Measures a ResNet-18 U-Net (14.33 M parameters) at 4x256x256 with 11 classes, and the three CamVid
+models at 480x360. The variants of one network take turns, one repetition each, so that other load
+on the machine affects them alike; figures are medians, and ratios compare within one run. Temporary
+memory is that of XLA's `memory_analysis`. Close everything else first.
 """
 
 import argparse
@@ -34,39 +36,46 @@ from jaxseg.training.supervised import Supervised  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLASSES = 11
-UNET = dict(type='segmentation_model.SegmentationModel', encoder=dict(type='resnet.ResNet', depth=18),
-            context=dict(type='identity.Identity'), decoder=dict(type='unet.UNet', widths=[256, 128, 64, 32, 16]))
+UNET = dict(type='segmentation_model.SegmentationModel',
+            encoder=dict(type='resnet.ResNet', depth=18),
+            context=dict(type='identity.Identity'),
+            decoder=dict(type='unet.UNet', widths=[256, 128, 64, 32, 16]))
 MODELS = ('resnet18_unet', 'camvid_convolutional', 'camvid_recurrent', 'camvid_attention')
-COLUMNS = ('model', 'library', 'work', 'batch', 'height', 'width', 'milliseconds', 'images_per_second', 'compile_seconds',
-           'temporary_mib')
+COLUMNS = ('model', 'library', 'work', 'batch', 'height', 'width', 'milliseconds',
+           'images_per_second', 'compile_seconds', 'temporary_mib')
 
 
-def jax_works(model_config: dict, images: np.ndarray, labels: np.ndarray) -> dict[str, tuple[Callable, float, float]]:
-    """`{work: (function of nothing, compile seconds, temporary MiB)}` for the forward pass and the train step."""
+def jax_works(model_config: dict, images: np.ndarray, labels: np.ndarray
+              ) -> dict[str, tuple[Callable, float, float]]:
+    """`{work: (function of nothing, compile seconds, temporary MiB)}`: forward and train step."""
     model = build('model', model_config, classes=CLASSES)
     rule = adamw(learning_rate=1e-3, schedule=constant(steps=1000))
     losses = build_losses({'cross_entropy': {'type': 'cross_entropy.cross_entropy'}})
-    algorithm = Supervised(model, Semantic(tuple(map(str, range(CLASSES))), losses, False), lambda batch, key: batch, rule)
-    batch = {'image': jnp.asarray(images), 'label': jnp.asarray(labels), 'valid': jnp.ones(labels.shape, bool)}
+    algorithm = Supervised(model, Semantic(tuple(map(str, range(CLASSES))), losses, False),
+                           lambda batch, key: batch, rule)
+    batch = {'image': jnp.asarray(images), 'label': jnp.asarray(labels),
+             'valid': jnp.ones(labels.shape, bool)}
     state = jax.jit(lambda batch: algorithm.init(init_key(0), batch))(batch)
-    works = {
-        'forward': (lambda state, batch: model.apply(algorithm.variables(state), batch['image'], train=False)['logits'],
-                    (state, batch)),
-        'train step': (lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), (state, batch)),
-    }
+
+    def forward(state, batch):
+        return model.apply(algorithm.variables(state), batch['image'], train=False)['logits']
+
+    def train_step(state, batch):
+        return algorithm.step(state, batch, step_key(0, 0))
+
     found = {}
-    for work, (function, inputs) in works.items():
+    for work, function in (('forward', forward), ('train step', train_step)):
         start = time.perf_counter()
-        compiled = jax.jit(function).lower(*inputs).compile()
+        compiled = jax.jit(function).lower(state, batch).compile()
         seconds = time.perf_counter() - start
         memory = compiled.memory_analysis().temp_size_in_bytes / 2 ** 20
-        found[work] = (functools.partial(lambda run, inputs: jax.block_until_ready(run(*inputs)), compiled, inputs),
-                       seconds, memory)
+        call = functools.partial(lambda run: jax.block_until_ready(run(state, batch)), compiled)
+        found[work] = call, seconds, memory
     return found
 
 
 def torch_works(images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, Callable]]:
-    """`{variant: {work: function of nothing}}` of the ResNet-18 U-Net in PyTorch; empty where PyTorch is not installed."""
+    """`{variant: {work: function of nothing}}` of the U-Net in PyTorch; empty without PyTorch."""
     if importlib.util.find_spec('torch') is None:
         print('PyTorch is not installed: no ratios')
         return {}
@@ -75,7 +84,8 @@ def torch_works(images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, C
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     found = {}
-    for layout, memory_format in (('NCHW', torch.contiguous_format), ('channels_last', torch.channels_last)):
+    for layout, memory_format in (('NCHW', torch.contiguous_format),
+                                  ('channels_last', torch.channels_last)):
         network = make_unet(CLASSES).to(memory_format=memory_format)
         x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
         y = torch.from_numpy(labels).long()
@@ -96,41 +106,50 @@ def torch_works(images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, C
     return found
 
 
-def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats: int, with_torch: bool) -> list[dict]:
+def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats: int,
+            with_torch: bool) -> list[dict]:
     """Rows of the table for one model."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(*shape, 3)).astype(np.float32)
     labels = rng.integers(0, CLASSES, shape).astype(np.int32)
-    ours, theirs, rows = jax_works(model_config, images, labels), torch_works(images, labels) if with_torch else {}, []
+    ours, rows = jax_works(model_config, images, labels), []
+    theirs = torch_works(images, labels) if with_torch else {}
     for work, (function, compile_seconds, memory) in ours.items():
-        medians = take_turns({'jaxseg': function, **{variant: works[work] for variant, works in theirs.items()}}, repeats)
+        others = {variant: works[work] for variant, works in theirs.items()}
+        medians = take_turns({'jaxseg': function, **others}, repeats)
         for library, seconds in medians.items():
             own = library == 'jaxseg'
             rows.append(dict(zip(COLUMNS, (
                 name, library, work, *shape, round(1000 * seconds, 1), round(shape[0] / seconds, 2),
-                round(compile_seconds, 1) if own else '', round(memory) if own else ''), strict=True)))
-            print(f'{name:22} {library:20} {work:11} {1000 * seconds:8.0f} ms {shape[0] / seconds:7.1f} images/s' +
-                  (f'  compile {compile_seconds:.1f} s, temporary {memory:.0f} MiB' if own else
-                   f'  jaxseg / this: {medians["jaxseg"] / seconds:.2f}'), flush=True)
+                round(compile_seconds, 1) if own else '', round(memory) if own else ''),
+                strict=True)))
+            more = (f'compile {compile_seconds:.1f} s, temporary {memory:.0f} MiB' if own else
+                    f'jaxseg / this: {medians["jaxseg"] / seconds:.2f}')
+            print(f'{name:22} {library:20} {work:11} {1000 * seconds:8.0f} ms '
+                  f'{shape[0] / seconds:7.1f} images/s  {more}', flush=True)
     return rows
 
 
 def main():
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument('--csv', type=pathlib.Path)
-    parser.add_argument('--models', default=','.join(MODELS), help='names with commas between them (default: %(default)s)')
+    parser.add_argument('--models', default=','.join(MODELS),
+                        help='names with commas between them (default: %(default)s)')
     arguments = parser.parse_args()
     names = arguments.models.split(',')
     if unknown := set(names) - set(MODELS):
-        parser.error(f'--models: {", ".join(sorted(unknown))} is not known; known: {", ".join(MODELS)}')
+        parser.error(f'--models: {", ".join(sorted(unknown))} is not known; '
+                     f'known: {", ".join(MODELS)}')
     # All are read before the first is measured: a mistake in one shows at once.
     works = {name: model_of(name) for name in names}
     print(machine(), flush=True)
     rows = []
     for name, (model_config, shape) in works.items():
-        rows += measure(name, model_config, shape, arguments.repeats, with_torch=name == 'resnet18_unet')
+        rows += measure(name, model_config, shape, arguments.repeats,
+                        with_torch=name == 'resnet18_unet')
         if arguments.csv:
             write(arguments.csv, rows, COLUMNS)
 

@@ -1,4 +1,4 @@
-"""What PyTorch has of the context layers: ReNet and four directions from `nn.GRU` or `nn.LSTM`, and its fused attention."""
+"""Context layers in PyTorch: ReNet and four directions of GRU or LSTM, and fused attention."""
 
 import os
 from collections.abc import Callable
@@ -14,12 +14,15 @@ class ReNet(torch.nn.Module):
 
     def __init__(self, kind: type, channels: int):
         super().__init__()
-        self.rows, self.columns = (kind(channels, channels // 2, batch_first=True, bidirectional=True) for _ in range(2))
+        self.rows, self.columns = (kind(channels, channels // 2, batch_first=True,
+                                        bidirectional=True) for _ in range(2))
 
     def forward(self, x):
         b, h, w, c = x.shape
-        x = self.rows(x.reshape(b * h, w, c))[0].reshape(b, h, w, c)
-        return self.columns(x.transpose(1, 2).reshape(b * w, h, c))[0].reshape(b, w, h, c).transpose(1, 2)
+        rows, _ = self.rows(x.reshape(b * h, w, c))
+        columns = rows.reshape(b, h, w, c).transpose(1, 2).reshape(b * w, h, c)
+        columns, _ = self.columns(columns)
+        return columns.reshape(b, w, h, c).transpose(1, 2)
 
 
 class FourWayRNN(torch.nn.Module):
@@ -27,12 +30,15 @@ class FourWayRNN(torch.nn.Module):
 
     def __init__(self, kind: type, channels: int):
         super().__init__()
-        self.rows, self.columns = (kind(channels, channels, batch_first=True, bidirectional=True) for _ in range(2))
+        self.rows, self.columns = (kind(channels, channels, batch_first=True, bidirectional=True)
+                                   for _ in range(2))
 
     def forward(self, x):
         b, h, w, c = x.shape
-        rows = self.rows(x.reshape(b * h, w, c))[0].reshape(b, h, w, 2, c).sum(3)
-        columns = self.columns(x.transpose(1, 2).reshape(b * w, h, c))[0].reshape(b, w, h, 2, c).sum(3)
+        rows, _ = self.rows(x.reshape(b * h, w, c))
+        columns, _ = self.columns(x.transpose(1, 2).reshape(b * w, h, c))
+        rows = rows.reshape(b, h, w, 2, c).sum(3)
+        columns = columns.reshape(b, w, h, 2, c).sum(3)
         return rows + columns.transpose(1, 2)
 
 
@@ -40,7 +46,8 @@ def attention(x, heads: int):
     """Dense attention of the map with itself."""
     b, h, w, c = x.shape
     tokens = x.reshape(b, h * w, heads, c // heads).transpose(1, 2)
-    return torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).transpose(1, 2).reshape(x.shape)
+    y = torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+    return y.transpose(1, 2).reshape(x.shape)
 
 
 def works(name: str, pixels: np.ndarray, *, heads: int) -> dict[str, Callable]:

@@ -1,4 +1,4 @@
-"""The network of `segmentation_models_pytorch.Unet('resnet18')`: from that package where it is installed, or written out."""
+"""The network of `segmentation_models_pytorch.Unet('resnet18')`: from that package, or a copy."""
 
 import importlib.util
 
@@ -11,8 +11,9 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int):
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
         self.shortcut = nn.Identity() if stride == 1 and inputs == width else nn.Sequential(
             nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
@@ -40,11 +41,13 @@ class Unet(nn.Module):
 
     def __init__(self, classes: int):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64),
+                                  nn.ReLU())
         self.pool = nn.MaxPool2d(3, 2, 1)
         widths = [64, 64, 128, 256, 512]
         self.stages = nn.ModuleList(
-            nn.Sequential(Block(widths[i], widths[i + 1], 1 if i == 0 else 2), Block(widths[i + 1], widths[i + 1], 1))
+            nn.Sequential(Block(widths[i], widths[i + 1], 1 if i == 0 else 2),
+                          Block(widths[i + 1], widths[i + 1], 1))
             for i in range(4))
         ups, skips = [512, 256, 128, 64, 32, 16], [256, 128, 64, 64, 0]
         self.ups = nn.ModuleList(Up(ups[i], skips[i], ups[i + 1]) for i in range(5))

@@ -1,12 +1,12 @@
-"""Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762) over the feature map on CamVid, from scratch.
+"""Multi-head self-attention (arXiv:1706.03762) over the feature map on CamVid, from scratch.
 
     jaxseg train --config=experiments/camvid/attention.py --workdir=runs/camvid_attention \\
         --config.data.root=../shared/data/camvid
     jaxseg evaluate --workdir=runs/camvid_attention --split=test
     jaxseg evaluate --workdir=runs/camvid_attention --split=test --match=Seq05VD
 
-Two pre-norm blocks on the map at stride 16, then attention pooling. The measured score and time stand in the README's
-table.
+Vaswani et al. 2017. Two pre-norm blocks on the map at stride 16, then attention pooling. The
+measured score and time are in the README's table.
 """
 
 from ml_collections import ConfigDict

@@ -5,10 +5,11 @@
     jaxseg evaluate --workdir=runs/camvid_convolutional --split=test
     jaxseg evaluate --workdir=runs/camvid_convolutional --split=test --match=Seq05VD
 
-Data: Brostow et al. 2009, the split of SegNet (arXiv:1511.00561): 367/101/233 pairs of 480x360, 11 classes. Encoder: He et al.
-2016 with half the width. The parts see half the resolution; loss and score are taken at full size. The weights of the
-classes are the cube roots of the median-frequency weights (Eigen & Fergus 2015) of the training split, which
-`jaxseg inspect` prints. The measured score and time stand in the README's table.
+Data: Brostow et al. 2009, the split of SegNet (arXiv:1511.00561): 367/101/233 pairs of 480x360, 11
+classes. Encoder: He et al. 2016 with half the width. The network runs at half the resolution; loss
+and score are computed at full size. The weights of the classes are the cube roots of the
+median-frequency weights (Eigen & Fergus 2015) of the training split, which `jaxseg inspect` prints.
+The measured score and time are in the README's table.
 """
 
 from ml_collections import ConfigDict
@@ -28,7 +29,8 @@ def get_config() -> ConfigDict:
             dict(type='transforms.RandomScale', low=0.7, high=1.6),
             dict(type='transforms.RandomCrop', size=[256, 384]),
             dict(type='transforms.RandomFlip'),
-            dict(type='transforms.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.03),
+            dict(type='transforms.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4,
+                 hue=0.03),
         ],
         model=dict(
             type='segmentation_model.SegmentationModel',
@@ -38,10 +40,12 @@ def get_config() -> ConfigDict:
             input_scale=0.5,
         ),
         losses=dict(
-            cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0,
-                               class_weights=[round(weight ** (1 / 3), 3) for weight in MEDIAN_FREQUENCY]),
+            cross_entropy=dict(
+                type='cross_entropy.cross_entropy', weight=1.0,
+                class_weights=[round(weight ** (1 / 3), 3) for weight in MEDIAN_FREQUENCY]),
         ),
-        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.05, max_grad_norm=1.0),
+        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.05,
+                       max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=100),
         evaluate_every=400,
         report_every=50,

@@ -1,12 +1,13 @@
-"""ReNet context (Visin et al. 2015, arXiv:1505.00393; for segmentation ReSeg, arXiv:1511.07053) on CamVid, from scratch.
+"""ReNet context (arXiv:1505.00393; for segmentation ReSeg, arXiv:1511.07053) on CamVid.
 
     jaxseg train --config=experiments/camvid/recurrent.py --workdir=runs/camvid_recurrent \\
         --config.data.root=../shared/data/camvid
     jaxseg evaluate --workdir=runs/camvid_recurrent --split=test
     jaxseg evaluate --workdir=runs/camvid_recurrent --split=test --match=Seq05VD
 
-The encoder stops at stride 16 by dilation, so that the GRUs have a map to read: 12 rows of 15 positions for a picture of
-480x360 at half resolution. The measured score and time stand in the README's table.
+Visin et al. 2015 and 2016; here from scratch. The encoder stays at stride 16 by dilation, so that
+the GRUs have a larger map: 12 rows of 15 positions for an image of 480x360 at half resolution. The
+measured score and time are in the README's table.
 """
 
 from ml_collections import ConfigDict

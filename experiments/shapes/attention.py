@@ -1,10 +1,11 @@
-"""Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762) over the coarsest feature map, on synthetic shapes.
+"""Multi-head self-attention (arXiv:1706.03762) over the coarsest feature map, on synthetic shapes.
 
     jaxseg train --config=experiments/shapes/attention.py --workdir=runs/shapes_attention
     jaxseg evaluate --workdir=runs/shapes_attention --split=test
 
-One pre-norm block with two-dimensional sine and cosine positions, then attention pooling, which gives the weighted mean of
-the whole picture back to every position. The measured score and time stand in the README's table.
+Vaswani et al. 2017. One pre-norm block with two-dimensional sine and cosine positions, then
+attention pooling, which adds a weighted mean over the whole image to every position. The measured
+score and time are in the README's table.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
-"""Convolution + pooling encoder with a U-Net decoder on synthetic shapes: the smallest whole experiment.
+"""A VGG-like encoder with a U-Net decoder on synthetic shapes: the smallest experiment.
 
     jaxseg train --config=experiments/shapes/convolutional.py --workdir=runs/shapes_convolutional
     jaxseg evaluate --workdir=runs/shapes_convolutional --split=test
 
-Encoder: the contracting path of Ronneberger et al., U-Net, 2015 (arXiv:1505.04597), with batch norm.
-The measured score and time stand in the README's table.
+Encoder: the contracting path of Ronneberger et al., U-Net, 2015 (arXiv:1505.04597), with batch
+norm. The measured score and time are in the README's table.
 """
 
 from ml_collections import ConfigDict
@@ -31,7 +31,8 @@ def get_config() -> ConfigDict:
             cross_entropy=dict(type='cross_entropy.cross_entropy', weight=1.0),
             dice=dict(type='dice.dice', weight=0.5),
         ),
-        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.02, max_grad_norm=1.0),
+        optimizer=dict(type='optimizer.adamw', learning_rate=2e-3, weight_decay=0.02,
+                       max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=50),
         evaluate_every=450,
         report_every=50,

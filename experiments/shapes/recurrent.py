@@ -1,10 +1,11 @@
-"""ReNet context (Visin et al. 2015, arXiv:1505.00393) between the encoder and the decoder, on synthetic shapes.
+"""ReNet context (Visin et al. 2015, arXiv:1505.00393) on synthetic shapes.
 
     jaxseg train --config=experiments/shapes/recurrent.py --workdir=runs/shapes_recurrent
     jaxseg evaluate --workdir=runs/shapes_recurrent --split=test
 
-GRUs sweep the coarsest feature map along its rows, then along its columns, in both directions, so that every position
-has seen the whole picture. The measured score and time stand in the README's table.
+Between encoder and decoder, GRUs scan the rows of the coarsest feature map and then its columns, in
+both directions, so that every position depends on the whole image. The measured score and time are
+in the README's table.
 """
 
 from ml_collections import ConfigDict
