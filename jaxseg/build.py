@@ -2,8 +2,8 @@
 
 An entry is a dict with a `type`: `'file.Symbol'` inside the package that the entry's key names
 (`encoder=dict(type='resnet.ResNet', depth=18)` is `jaxseg/encoders/resnet.py: ResNet(depth=18)`),
-or `'package.module:Symbol'` for a part that lives in the user's code. The other keys are the part's
-fields. Entries nest; lists become tuples.
+or `'package.module:Symbol'` for a part in the user's code. The other keys are the part's fields.
+Entries nest; lists become tuples.
 """
 
 import functools
@@ -36,8 +36,8 @@ def build(key: str, entry: Any, **given: Any) -> Any:
       key: the entry's key in the config, possibly with its parents (`'model.encoder'`); its last
         word names the package.
       entry: `{'type': ..., field: value, ...}`, or a list of such.
-      given: values that the run knows and no config states, such as the number of classes. Every
-        part, nested ones too, receives those that it has a field for.
+      given: values from the run instead of the config, such as the number of classes. Every part,
+        nested ones too, receives those that it has a field for.
 
     Raises:
       InputError: an unknown package, file, symbol or field (with the nearest known one), a symbol

@@ -17,7 +17,7 @@ SUBCOMMANDS = {
     'train': 'train the model of a config, or continue a run that was stopped',
     'evaluate': 'score a trained model on a split',
     'predict': 'write masks and overlays for images',
-    'inspect': 'check every file of a data set, and show what training will see',
+    'inspect': 'check every file of a data set, and draw augmented training samples',
 }
 
 

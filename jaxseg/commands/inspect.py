@@ -1,4 +1,4 @@
-"""Check every file of a data set, and show what training will see."""
+"""Check every file of a data set, and draw augmented training samples."""
 
 import argparse
 import itertools
@@ -67,7 +67,7 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.P
     if not problems:
         path = folder / 'contact_sheet.png'
         write_contact_sheet(dataset, augmentation, seed, path)
-        print(f'\nno problems; augmented samples as training sees them: {path}')
+        print(f'\nno problems; augmented training samples: {path}')
     return problems
 
 
@@ -93,7 +93,7 @@ def inspect_split(dataset: Any, split: str) -> list[str]:
 
 
 def batch_problems(dataset: Any, transforms: Sequence[Callable]) -> list[str]:
-    """Whether training images come out in several sizes, which make no batch."""
+    """Whether augmented images have several sizes, which cannot form a batch."""
     try:
         check_batches(dataset.source('train'), spec=dataset.spec, transforms=transforms)
     except InputError as error:
@@ -106,10 +106,10 @@ def write_contact_sheet(dataset: Any, transforms: Sequence[Callable], seed: int,
     """Writes augmented samples of the split 'train', each beside its overlay."""
     batches = train_batches(dataset.source('train'), spec=dataset.spec, batch_size=1, seed=seed,
                             transforms=transforms)
-    pictures, captions = [], []
+    images, captions = [], []
     for batch in itertools.islice(batches, SAMPLES):
         image, name = batch['image'][0], batch['name'][0]
         mask = np.where(batch['valid'][0], batch['label'][0], dataset.spec.ignore_index)
-        pictures += [as_rgb(image, dataset.spec.value_range), overlay(image, mask, dataset.spec)]
+        images += [as_rgb(image, dataset.spec.value_range), overlay(image, mask, dataset.spec)]
         captions += [name, '']
-    contact_sheet(pictures, captions, dataset.spec).save(path)
+    contact_sheet(images, captions, dataset.spec).save(path)

@@ -34,7 +34,7 @@ class _Handler:
         self.received = number
         if not self.deferred:
             raise Interrupted(number)
-        # Not print: the signal may have come in the middle of one.
+        # Not print: the signal may have interrupted one.
         os.write(2, b'\nstopping after this step; a second signal stops at once and loses it\n')
 
 

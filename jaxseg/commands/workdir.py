@@ -108,12 +108,12 @@ def write_description(path: pathlib.Path, config: RunConfig, spec: DatasetSpec, 
     spec.save(path / 'dataset.json')
     write_json(path / 'model.json', dataclasses.asdict(record))
     write_json(path / 'splits.json', splits)
-    # config.json comes last: where it is, there is a run to continue.
+    # config.json is written last: if it exists, there is a run to continue.
     write_json(path / 'config.json', config.to_dict())
 
 
 def write_json(path: pathlib.Path, values: Any):
-    """Writes a JSON file; a reader sees the old file or the new one, never a part."""
+    """Writes a JSON file; a reader finds the old file or the new one, never a part."""
     partial = path.with_name(f'{path.name}.partial')
     partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     os.replace(partial, path)

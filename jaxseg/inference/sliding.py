@@ -117,7 +117,7 @@ class _Canvas:
         self._parts: list[np.ndarray] = []
 
     def add(self, probabilities: np.ndarray, top: int, left: int):
-        """Adds a window (h, w, channels); windows come row by row."""
+        """Adds a window (h, w, channels); windows are added row by row."""
         if self._sums is None:
             height, width = self._weights.shape[0], self._size[1]
             self._sums = np.zeros((height, width, probabilities.shape[-1]), np.float32)

@@ -16,7 +16,7 @@ def evaluate(predictions: Callable[[Iterable[tuple[Any, Any]]], Iterable[tuple[A
       scores: a metric state with `count(labels, predictions, valid)`, which returns the state with
         these pixels added.
       observe: called with every sample and its prediction.
-      should_stop: asked once for every image; True ends the evaluation.
+      should_stop: called once for every image; True ends the evaluation.
 
     Returns:
       The metric state, or None when it was stopped.
