@@ -78,7 +78,7 @@ def test_void_becomes_valid_and_a_small_set_fills_a_batch():
 
 
 def test_problems_in_the_stream_keep_their_message():
-    with pytest.raises(InputError, match='do not make a batch.*RandomCrop'):
+    with pytest.raises(InputError, match='cannot form a batch.*RandomCrop'):
         stream(1, source=Pictures(6, ((8, 10), (9, 10))))
     with pytest.raises(InputError, match='training split is empty'):
         stream(1, source=Pictures(0))

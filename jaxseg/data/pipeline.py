@@ -16,39 +16,46 @@ from jaxseg.errors import InputError
 Batch = dict[str, Any]
 TRIED = 8  # sizes of a data set on which transforms are tried before training
 AHEAD = 8  # samples decoded ahead of an evaluation
+REMEDY = ("end transforms with one that fixes the size, such as "
+          "{'type': 'transforms.RandomCrop', 'size': [256, 256]}")
 
 
-def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Callable], batch_size: int, seed: int,
-                  start_step: int = 0, workers: int = 0, process_index: int = 0, process_count: int = 1
-                  ) -> Iterator[Batch]:
-    """Endless batches of `image` (B, H, W, C) as read, `label`, `valid` and `name`, a list of B strings.
+def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Callable],
+                  batch_size: int, seed: int, start_step: int = 0, workers: int = 0,
+                  process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
+    """Endless batches of `image` (B, H, W, C) as read, `label`, `valid` and `name`, a list.
 
-    `label` int32 and `valid` bool are (B, H, W), or (B, H, W, classes) for overlapping masks. Batch k and its augmentation
-    depend on (seed, k) only, not on the number of workers or processes, so a run restarts exactly from its step number.
-    Every epoch has another order and another augmentation.
+    `label` int32 and `valid` bool are (B, H, W), or (B, H, W, classes) for overlapping masks. Batch
+    k and its augmentation depend on (seed, k) only, not on the number of workers or processes, so a
+    run restarts exactly from its step number. Every epoch has its own order and augmentation.
 
     Args:
       batch_size: over all processes; this process receives its share of every batch.
       start_step: number of batches to leave out.
-      workers: processes that decode; 0 decodes in two threads of this one, which is as fast on few cores.
+      workers: processes that decode; 0 decodes in two threads of this process, which is as fast on
+        few cores.
 
     Raises:
-      InputError: an empty source, a batch that does not divide by the processes, images of several sizes, a void label
-        that the masks cannot hold.
+      InputError: an empty source, a batch that does not divide by the processes, images of several
+        sizes, a void label that the masks cannot hold.
     """
     if not len(source):
         raise InputError('the training split is empty; give it at least one image')
     if batch_size % process_count:
-        raise InputError(f'batch_size: {batch_size} does not divide by the {process_count} processes')
+        raise InputError(f'batch_size: {batch_size} does not divide by {process_count} processes')
     dataset = grain.MapDataset.source(_Indices(source)).seed(seed).shuffle().repeat(None)
-    # The shard is cut after the augmentation: its random numbers then belong to the global index of a sample.
-    dataset = dataset.random_map(_Sample(source, spec, tuple(transforms)))[process_index::process_count]
-    dataset = dataset.batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)[start_step:]
+    # Sharded after the augmentation, whose random numbers then depend on a sample's global index.
+    dataset = dataset.random_map(_Sample(source, spec, tuple(transforms)))
+    dataset = dataset[process_index::process_count]
+    dataset = dataset.batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
+    dataset = dataset[start_step:]
     batches = dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
     if workers:
-        if not flags.FLAGS.is_parsed():  # Grain's workers read absl flags, which only absl programs parse.
+        # Grain's workers read absl flags, which only absl programs parse.
+        if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+        batches = batches.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     return iter(batches)
 
 
@@ -77,37 +84,40 @@ def check_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
     """Tries the transforms on blank images of the sizes that the source states.
 
     Raises:
-      InputError: what comes out differs in size, so that it makes no batch.
+      InputError: the results have several sizes and cannot form a batch.
     """
     sizes = sorted(source.sizes())[:TRIED] if hasattr(source, 'sizes') else []
     rng, found = np.random.default_rng(0), {}
     dtype = np.uint8 if spec.value_range == (0, 255) else np.float32
-    for height, width in [*sizes, *sizes]:  # twice: a random scale gives other sizes the second time
+    classes = (len(spec.classes),) if spec.overlapping else ()
+    for height, width in [*sizes, *sizes]:  # twice: a random scale then gives other sizes
         blank = np.zeros((height, width, spec.channels), dtype)
-        mask = np.zeros((height, width, len(spec.classes)) if spec.overlapping else (height, width), np.uint8)
+        mask = np.zeros((height, width, *classes), np.uint8)
         for transform in transforms:
             blank, mask = transform(blank, mask, rng=rng, fill=spec.fill)
         found.setdefault(blank.shape[:2], (height, width))
     if len(found) > 1:
         (first, one), (second, other) = list(found.items())[:2]
-        raise InputError(f'data set {spec.name!r}: training images come out as {first[0]}x{first[1]} (of an image of '
-                         f'{one[0]}x{one[1]}) and {second[0]}x{second[1]} (of {other[0]}x{other[1]}), which makes no batch; '
-                         f"end transforms with one that fixes the size, such as {{'type': 'transforms.RandomCrop', "
-                         f"'size': [256, 256]}}")
+        raise InputError(
+            f'data set {spec.name!r}: images have several sizes after the transforms, '
+            f'{first[0]}x{first[1]} (from {one[0]}x{one[1]}) and {second[0]}x{second[1]} '
+            f'(from {other[0]}x{other[1]}), and cannot form a batch; {REMEDY}')
 
 
 def _whole_sample(source: Source, index: int, spec: DatasetSpec) -> Batch:
     sample = _read(source, index, spec)
-    return {'image': sample['image'], **_labels(sample['mask'], spec), 'name': sample['name'], 'index': index}
+    return {'image': sample['image'], **_labels(sample['mask'], spec), 'name': sample['name'],
+            'index': index}
 
 
 def _read(source: Source, index: int, spec: DatasetSpec) -> Batch:
-    """A sample whose mask can hold the void label: padding with 256 would write 0 into a uint8 mask, which is a class."""
+    """A sample; its mask must be able to hold the void label: 256 would become class 0 in uint8."""
     sample = source[index]
     largest = np.iinfo(sample['mask'].dtype).max
     if spec.ignore_index > largest:
-        raise InputError(f'data set {spec.name!r}: ignore_index {spec.ignore_index} does not fit into the '
-                         f'{sample["mask"].dtype} mask of {sample["name"]}; give a value of at most {largest}')
+        raise InputError(f'data set {spec.name!r}: ignore_index {spec.ignore_index} does not fit '
+                         f'into the {sample["mask"].dtype} mask of {sample["name"]}; '
+                         f'give a value of at most {largest}')
     return sample
 
 
@@ -121,10 +131,10 @@ def _stack(samples: Sequence[Batch]) -> Batch:
     shapes = {sample['image'].shape for sample in samples}
     if len(shapes) > 1:
         one, other = itertools.islice(sorted(shapes), 2)
-        raise InputError(f'images of {one} and {other} (height, width, channels) do not make a batch; add a '
-                         f"transform that makes one size, such as {{'type': 'transforms.RandomCrop', 'size': [256, 256]}}")
-    return {key: [sample[key] for sample in samples] if key == 'name' else np.stack([sample[key] for sample in samples])
-            for key in samples[0]}
+        raise InputError(f'images of {one} and {other} (height, width, channels) cannot form a '
+                         f'batch; {REMEDY}')
+    batch = {key: [sample[key] for sample in samples] for key in samples[0]}
+    return {key: values if key == 'name' else np.stack(values) for key, values in batch.items()}
 
 
 class _Indices:
@@ -151,4 +161,5 @@ class _Sample(grain.transforms.RandomMap):
         image, mask = sample['image'], sample['mask']
         for transform in self._transforms:
             image, mask = transform(image, mask, rng=rng, fill=self._spec.fill)
-        return {'image': np.ascontiguousarray(image), **_labels(mask, self._spec), 'name': sample['name']}
+        return {'image': np.ascontiguousarray(image), **_labels(mask, self._spec),
+                'name': sample['name']}

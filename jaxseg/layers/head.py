@@ -16,8 +16,8 @@ INITIAL_DEVIATION = 0.01
 class Head(nn.Module):
     """Dropout of whole channels, then a convolution of `kernel` x `kernel` to the logits.
 
-    (B, H, W, C) -> (B, H, W, classes) float32. The product is float32 whatever the dtype of the features: in bfloat16 the logits of two classes
-    would often be equal.
+    (B, H, W, C) -> (B, H, W, classes) float32. The product is float32 whatever the dtype of the
+    features: in bfloat16 the logits of two classes would often be equal.
 
     Raises:
       InputError: an even kernel, which has no centre.
