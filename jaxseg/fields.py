@@ -35,6 +35,8 @@ class Range:
         return ' and '.join(f'{word} {limit:.10g}' for limit, none, word in parts if limit != none)
 
 
+# Where float32, in which parts compute, becomes infinite.
+LARGEST_FLOAT = 3.4028235e38
 # 2**31 - 1: counters of optimizers and keys of random numbers are 32-bit integers.
 LARGEST = 2 ** 31 - 1
 PositiveInt = Annotated[int, Range(1, LARGEST)]
@@ -48,7 +50,7 @@ DropRate = Annotated[float, Range(0, below=1)]
 def check_value(key: str, value: Any, hint: Any):
     """Raises InputError, naming `key`, unless `value` has the annotated type, range or choice.
 
-    Checked are numbers (finite), strings, None, lists, mappings, `Literal`s, unions of these and
+    Checked are numbers (finite in float32), strings, None, lists, mappings, `Literal`s, unions of these and
     `Range`s; any other annotation is left to the part. A list may be a tuple, and an integer key of
     a mapping may be a string, as JSON returns it.
     """
@@ -110,7 +112,7 @@ def _fits(value: Any, hint: Any, *, ranges: bool) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if origin is float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and (not ranges or math.isfinite(value))
+        return number and (not ranges or abs(value) <= LARGEST_FLOAT)  # which NaN is not
     if origin in (bool, str, types.NoneType):
         return isinstance(value, origin)
     if origin in (tuple, list, Sequence):

@@ -1,14 +1,12 @@
 """The fully convolutional decoder."""
 
-from collections.abc import Mapping
-
 import flax.linen as nn
 import jax
 
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import Dropout
-from jaxseg.layers.norm import make_norm
+from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.stages import Stages, at_index
 
 
@@ -31,7 +29,7 @@ class FCN(nn.Module):
 
     widths: tuple[PositiveInt, ...] = (256,)
     stage: int = -1
-    norm: str | Mapping = 'batch'
+    norm: NormSpec = 'batch'
     dropout: DropRate = 0.0
 
     @nn.compact

@@ -1,7 +1,5 @@
 """The expanding path of U-Net."""
 
-from collections.abc import Mapping
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,7 @@ import jax.numpy as jnp
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import make_norm
+from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.stages import Stages, at_stride, deepest
 
@@ -27,7 +25,7 @@ class UNet(nn.Module):
     """
 
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16)
-    norm: str | Mapping = 'batch'
+    norm: NormSpec = 'batch'
 
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:

@@ -1,7 +1,7 @@
 """Residual networks."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
@@ -9,7 +9,7 @@ import jax
 
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import make_norm
+from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.stages import Stage, Stages
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
@@ -70,7 +70,7 @@ class ResNet(nn.Module):
     depth: Literal[18, 34, 50, 101, 152] = 18
     width: PositiveInt = 64
     output_stride: Literal[8, 16, 32] = 32
-    norm: str | Mapping = 'batch'
+    norm: NormSpec = 'batch'
 
     @property
     def stride(self) -> int:
@@ -99,7 +99,7 @@ class ResNet(nn.Module):
         return tuple(stages)
 
 
-def _norm(spec: str | Mapping, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
+def _norm(spec: NormSpec, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
     return functools.partial(make_norm(spec, name), train=train)
 
 

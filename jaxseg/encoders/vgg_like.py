@@ -1,6 +1,5 @@
 """A VGG-like network of convolution and pooling."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import flax.linen as nn
@@ -9,7 +8,7 @@ import jax
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import make_norm
+from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.stages import Stage, Stages
 
 
@@ -33,7 +32,7 @@ class VGGLike(nn.Module):
     widths: tuple[PositiveInt, ...] = (32, 64, 128, 256)
     depth: PositiveInt = 2
     stem_stride: Literal[1, 2, 4] = 1
-    norm: str | Mapping = 'batch'
+    norm: NormSpec = 'batch'
 
     @property
     def stride(self) -> int:
