@@ -20,11 +20,13 @@ from jaxseg.build import build
 from jaxseg.commands import main
 from jaxseg.data.device_transforms import Normalize
 from jaxseg.decoders.fcn import FCN
+from jaxseg.layers.axis import mapped_over
 from jaxseg.losses.cross_entropy import cross_entropy
 from jaxseg.losses.dice import dice
 from jaxseg.losses.weighted import WeightedSum
 from jaxseg.models.segmentation_model import SegmentationModel
 from jaxseg.tasks.semantic import Semantic
+from jaxseg.training.layout import make_layout
 from jaxseg.training.optimizer import applied_rate
 from jaxseg.training.supervised import Supervised
 from tests.extension.accumulation import Accumulated
@@ -144,6 +146,17 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(microbatches, superv
         np.testing.assert_allclose(accumulated[name], metrics[name], rtol=1e-5)
 
 
+def test_accumulation_over_mapped_devices_is_that_of_one(supervised):
+    (start, whole), metrics = supervised
+    layout = make_layout('pmap', mapped_over)
+    algorithm = make(Accumulated, microbatches=2, axis_name=layout.axis_name)
+    batch = jax.tree.map(lambda x: np.concatenate([x, x]), example())
+    state, found = layout.compile_step(algorithm.step, 0)(
+        layout.put_state(start), layout.put_batch(batch), np.int32(0))
+    assert largest_difference(layout.unreplicate(state).params, whole.params) < 1e-6
+    np.testing.assert_allclose(found['loss'], metrics['loss'], rtol=1e-5)
+
+
 def test_the_mean_of_gradients_is_not_the_gradient_of_the_whole_batch(supervised):
     """The examples are unequal enough to show what `task.counts` is for."""
     (state, whole), _ = supervised
@@ -217,6 +230,13 @@ def test_values_of_the_optimizer():
         updates, state = optimizer.update({'w': jnp.array([3.0, -0.1])}, state, params)
         np.testing.assert_allclose(updates['w'], [-rate, rate])
         assert float(applied_rate(state)) == rate
+
+
+@pytest.mark.parametrize('name', ['mean_teacher', 'adversarial'])
+def test_a_step_that_does_not_add_up_over_devices_refuses_pmap(name, tmp_path):
+    config = {**CONFIG, 'algorithm': ALGORITHMS[name], 'parallel': 'pmap'}
+    with pytest.raises(jaxseg.InputError, match="parallel: 'pmap'"):
+        jaxseg.run(**config, workdir=tmp_path / 'run')
 
 
 @pytest.mark.parametrize('key, entry, place', [

@@ -27,7 +27,7 @@ class Accumulated(Supervised):
     def step(self, state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, dict]:
         """One update."""
         batch = self.preprocess(batch, random_streams(key, ('preprocess',))['preprocess'])
-        counts = self.task.counts(batch)
+        counts = self._sum_over_devices(self.task.counts(batch))
         # Every microbatch takes some of each device's images: (B, ...) -> (B / M, M, ...).
         parts = jax.tree.map(lambda x: x.reshape(-1, self.microbatches, *x.shape[1:]), batch)
 
@@ -47,7 +47,12 @@ class Accumulated(Supervised):
         shapes = jax.eval_shape(jax.value_and_grad(total, has_aux=True), state.params, 0)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         ((loss, metrics), gradients), _ = jax.lax.scan(add, zeros, jnp.arange(self.microbatches))
+        loss, metrics, gradients = self._sum_over_devices((loss, metrics, gradients))
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
         state = TrainState(optax.apply_updates(state.params, updates), {}, opt_state)
         return state, {'loss': loss, **metrics, 'gradient_norm': optax.tree.norm(gradients),
                        'learning_rate': applied_rate(opt_state)}
+
+    def _sum_over_devices(self, tree: Any) -> Any:
+        """Under `pmap` each device has its own part of the batch; under `jit` arrays are whole."""
+        return tree if self.axis_name is None else jax.lax.psum(tree, self.axis_name)

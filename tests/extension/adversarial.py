@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from jaxseg.errors import InputError
 from jaxseg.fields import NonNegative, Positive
 from jaxseg.training.random import random_streams
 from jaxseg.training.supervised import Batch, Supervised, TrainState
@@ -42,6 +43,11 @@ class Adversarial(Supervised):
 
     weight: NonNegative = 0.1
     discriminator_rate: Positive = 1e-3
+
+    def __post_init__(self):
+        # `Supervised` adds up counts and gradients over `axis_name`; this step does not.
+        if self.axis_name is not None:
+            raise InputError("parallel: 'pmap' is not supported by Adversarial; use 'jit'")
 
     def init(self, key: jax.Array, batch: Batch) -> AdversarialState:
         """Two networks, two streams of random numbers."""

@@ -7,6 +7,7 @@ import jax
 import optax
 from flax import struct
 
+from jaxseg.errors import InputError
 from jaxseg.fields import NonNegative, Probability
 from jaxseg.training.random import random_streams
 from jaxseg.training.supervised import Batch, Supervised, TrainState
@@ -35,6 +36,11 @@ class MeanTeacher(Supervised):
     decay: Probability = 0.9
     weight: NonNegative = 1.0
     noise: NonNegative = 0.1
+
+    def __post_init__(self):
+        # `Supervised` adds up counts and gradients over `axis_name`; this step does not.
+        if self.axis_name is not None:
+            raise InputError("parallel: 'pmap' is not supported by MeanTeacher; use 'jit'")
 
     def init(self, key: jax.Array, batch: Batch) -> TeacherState:
         """The teacher starts as the student."""
