@@ -172,7 +172,7 @@ def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
           f'steps {first} to {config.steps}', flush=True)
 
     def save(step: int, state: Any, scores: Mapping[str, float] | None):
-        checkpoints.save(step, state, algorithm.variables, scores and scores['miou'])
+        checkpoints.save(step, state, algorithm.variables, scores and scores.get('miou'))
 
     started = time.perf_counter()
     intervals = Intervals(config.report_every,
