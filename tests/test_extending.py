@@ -120,7 +120,7 @@ def example():
 
 
 def steps(algorithm, count=1):
-    state = algorithm.init(jax.random.key(0), example())
+    state = jax.jit(algorithm.init)(jax.random.key(0), example())
     step, states = jax.jit(algorithm.step), [state]
     for index in range(count):
         state, metrics = step(states[-1], example(), jax.random.key(index))
@@ -181,7 +181,7 @@ def test_a_teacher_is_the_running_mean_of_its_student():
 def test_a_discriminator_learns_beside_the_model(supervised):
     (start, alone), _ = supervised
     key, algorithm = jax.random.key(0), make(Adversarial)
-    before = algorithm.init(key, example()).replace(model=start)
+    before = jax.jit(algorithm.init)(key, example()).replace(model=start)
     after, metrics = jax.jit(algorithm.step)(before, example(), key)
     assert largest_difference(after.model.params, alone.params) > 1e-4
     assert largest_difference(before.discriminator, after.discriminator) > 1e-4
