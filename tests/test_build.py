@@ -41,8 +41,10 @@ class Open:
 
 
 @pytest.mark.parametrize('key, entry, words', [
-    ('encoder', dict(type='resnet.Resnet', depth=18), ["encoder 'resnet.Resnet'", "'resnet.ResNet'", 'vgg_like.VGGLike']),
-    ('encoder', dict(type='resnt.ResNet', depth=18), ['jaxseg/encoders/resnt.py', "'resnet.ResNet'"]),
+    ('encoder', dict(type='resnet.Resnet', depth=18),
+     ["encoder 'resnet.Resnet'", "'resnet.ResNet'", 'vgg_like.VGGLike']),
+    ('encoder', dict(type='resnt.ResNet', depth=18),
+     ['jaxseg/encoders/resnt.py', "'resnet.ResNet'"]),
     ('encoder', dict(type='resnet.ResNet', dpth=18), ['encoder.dpth', "'depth'", 'output_stride']),
     ('encoder', dict(type='vgg_like.VGGLike', depth='two'), ['encoder.depth', "'two'"]),
     ('encoder', dict(type='vgg_like.VGGLike', depth=True), ['encoder.depth', 'True']),
@@ -52,7 +54,8 @@ class Open:
     ('encoder', dict(type=3), ['encoder: expected an entry']),
     ('encoder', dict(type='no_such_package.module:Net'), ['no_such_package', 'PYTHONPATH']),
     ('encoder', dict(type='fractions:Fractoin'), ['fractions', "'Fraction'"]),
-    ('model', dict(type='segmentation_model.SegmentationModel'), ['model: ', 'needs encoder', 'model.encoder']),
+    ('model', dict(type='segmentation_model.SegmentationModel'),
+     ['model: ', 'needs encoder', 'model.encoder']),
     ('images', dict(type='a.B'), ['images', 'encoder']),
 ])
 def test_what_is_wrong_in_an_entry_is_named(key, entry, words):
@@ -65,22 +68,26 @@ def test_what_is_wrong_in_an_entry_is_named(key, entry, words):
 
 
 @pytest.mark.parametrize('key, name', [
-    ('encoder', 'os:system'), ('encoder', 'fractions:Fraction'), ('encoder', 'resnet.BasicBlock'), ('encoder', 'resnet.Conv'),
-    ('encoder', 'resnet._norm'), ('encoder', 'resnet.Stages'), ('decoder', 'unet.Conv'), ('decoder', 'os:system'),
-    ('context', 'ocr.region_features'), ('context', 'subprocess:Popen'), ('losses.a', 'weighted.WeightedSum'),
-    ('losses.a', 'os:system'), ('optimizer', 'optimizer.is_kernel'), ('optimizer', 'optimizer.RateState'),
-    ('schedule', 'schedule._after_warmup'), ('schedule', 'report.Report'), ('data', 'decode.read_image'),
-    ('data', 'spec.DatasetSpec'), ('transforms', 'transforms.resize_pair'), ('task', 'semantic.Confusion'),
-    ('algorithm', 'supervised.TrainState'), ('inference', 'images.check_image'), ('head', 'conv.Conv'),
+    ('encoder', 'os:system'), ('encoder', 'fractions:Fraction'), ('encoder', 'resnet.BasicBlock'),
+    ('encoder', 'resnet.Conv'), ('encoder', 'resnet._norm'), ('encoder', 'resnet.Stages'),
+    ('decoder', 'unet.Conv'), ('decoder', 'os:system'), ('context', 'ocr.region_features'),
+    ('context', 'subprocess:Popen'), ('losses.a', 'weighted.WeightedSum'),
+    ('losses.a', 'os:system'), ('optimizer', 'optimizer.is_kernel'),
+    ('optimizer', 'optimizer.RateState'), ('schedule', 'schedule._after_warmup'),
+    ('schedule', 'report.Report'), ('data', 'decode.read_image'), ('data', 'spec.DatasetSpec'),
+    ('transforms', 'transforms.resize_pair'), ('task', 'semantic.Confusion'),
+    ('algorithm', 'supervised.TrainState'), ('inference', 'images.check_image'),
+    ('head', 'conv.Conv'),
 ])
 def test_a_symbol_that_is_no_such_part_is_refused_before_it_is_called(key, name):
+    make = build_function if key.startswith('losses') else build
     with pytest.raises(InputError, match=f"^{key} '{name}': "):
-        build(key, dict(type=name)) if not key.startswith('losses') else build_function(key, dict(type=name))
+        make(key, dict(type=name))
 
 
 @pytest.mark.parametrize('fields', [
-    dict(encoder=None), dict(encoder={}), dict(encoder='none'), dict(decoder=3), dict(auxiliary=3), dict(context=[3]),
-    dict(context={}), dict(head='head.Head')])
+    dict(encoder=None), dict(encoder={}), dict(encoder='none'), dict(decoder=3), dict(auxiliary=3),
+    dict(context=[3]), dict(context={}), dict(head='head.Head')])
 def test_a_part_inside_another_must_be_an_entry(fields):
     (name, _), = fields.items()
     entry = {**with_context(dict(type='identity.Identity')), **fields}
@@ -94,8 +101,10 @@ def test_a_part_inside_another_must_be_an_entry(fields):
     ('optimizer', dict(type='optimizer.adamw', learning_rate=1e-3, b1=2.0), 'b1'),
     ('optimizer', dict(type='optimizer.adamw', learning_rate=float('inf')), 'learning_rate'),
     ('optimizer', dict(type='optimizer.adamw', learning_rate=float('nan')), 'learning_rate'),
-    ('optimizer', dict(type='optimizer.sgd', learning_rate=1e-3, weight_decay=-1.0), 'weight_decay'),
-    ('optimizer', dict(type='optimizer.sgd', learning_rate=1e-3, max_grad_norm=0.0), 'max_grad_norm'),
+    ('optimizer', dict(type='optimizer.sgd', learning_rate=1e-3, weight_decay=-1.0),
+     'weight_decay'),
+    ('optimizer', dict(type='optimizer.sgd', learning_rate=1e-3, max_grad_norm=0.0),
+     'max_grad_norm'),
     ('schedule', dict(type='schedule.poly', power=-1.0), 'power'),
     ('schedule', dict(type='schedule.cosine', floor=-0.5), 'floor'),
     ('decoder', dict(type='unet.UNet', widths=[8, -8]), 'widths'),
@@ -128,22 +137,25 @@ class Holder:
 
 
 def with_context(*context: dict, **fields) -> dict:
-    return dict(type='segmentation_model.SegmentationModel', encoder=dict(type='vgg_like.VGGLike', widths=[4]), context=list(context),
+    return dict(type='segmentation_model.SegmentationModel',
+                encoder=dict(type='vgg_like.VGGLike', widths=[4]), context=list(context),
                 decoder=dict(type='fcn.FCN'), **fields)
 
 
 def test_what_is_given_reaches_the_nested_parts_that_have_a_field_for_it():
-    model = build('model', with_context(dict(type='identity.Identity'), dict(type='ocr.OCR', features=8)), classes=5)
+    ocr = dict(type='ocr.OCR', features=8)
+    model = build('model', with_context(dict(type='identity.Identity'), ocr), classes=5)
     assert model.classes == model.context.layers[1].classes == 5
     # Two levels down, through a part that has no such field.
-    model = build('model', with_context(dict(type='tests.test_build:Holder', context=dict(type='ocr.OCR', features=8))), classes=5)
+    holder = dict(type='tests.test_build:Holder', context=ocr)
+    model = build('model', with_context(holder), classes=5)
     assert model.context.layers[0].context.classes == 5
 
 
 def test_a_nested_field_that_flows_from_elsewhere_cannot_be_set():
     with pytest.raises(InputError, match=r'^model\.context\.0\.classes: .*remove the key'):
         build('model', with_context(dict(type='ocr.OCR', features=8, classes=5)), classes=5)
-    # A part that stands alone is told.
+    # A part without parents receives the value, too.
     assert build('context', dict(type='ocr.OCR', features=8, classes=5)).classes == 5
     with pytest.raises(InputError, match='ocr.OCR needs classes; add context.classes'):
         build('context', dict(type='ocr.OCR', features=8))
@@ -173,14 +185,17 @@ def test_losses_must_be_named(entries, words):
         build_losses(entries)
 
 
-RUN = dict(steps=3, batch_size=2, data={}, model={}, losses={}, optimizer={}, schedule={}, evaluate_every=2)
+RUN = dict(steps=3, batch_size=2, data={}, model={}, losses={}, optimizer={}, schedule={},
+           evaluate_every=2)
 
 
 @pytest.mark.parametrize('change, key', [
-    (dict(optimiser={}), 'optimiser'), (dict(steps='many'), 'steps'), (dict(steps=0), 'steps'), (dict(steps=10 ** 21), 'steps'),
-    (dict(seed=-1), 'seed'), (dict(seed=2 ** 31), 'seed'), (dict(workers=-1), 'workers'), (dict(parallel='tensor'), 'parallel'),
-    (dict(save_every=0), 'save_every'), (dict(eval_batch_size='x'), 'eval_batch_size'), (dict(data=3), 'data'),
-    (dict(transforms={'type': 'x'}), 'transforms'), (dict(task=None), 'task')])
+    (dict(optimiser={}), 'optimiser'), (dict(steps='many'), 'steps'), (dict(steps=0), 'steps'),
+    (dict(steps=10 ** 21), 'steps'), (dict(seed=-1), 'seed'), (dict(seed=2 ** 31), 'seed'),
+    (dict(workers=-1), 'workers'), (dict(parallel='tensor'), 'parallel'),
+    (dict(save_every=0), 'save_every'), (dict(eval_batch_size='x'), 'eval_batch_size'),
+    (dict(data=3), 'data'), (dict(transforms={'type': 'x'}), 'transforms'),
+    (dict(task=None), 'task')])
 def test_a_run_names_the_key_that_is_wrong(change, key):
     with pytest.raises(InputError, match=f'^config.{key}: '):
         RunConfig.from_mapping({**RUN, **change})
@@ -200,19 +215,23 @@ def test_a_run_config_has_defaults_and_says_what_is_missing():
     (Probability, [0, 0.5, 1], [-0.1, 1.1, 'x'], 'float (at least 0 and at most 1)'),
     (Positive | None, [0.1, None], [0, -1], 'float (above 0) | None'),
     (typing.Annotated[int, Range(2, 5)], [2, 5], [1, 6, 2.0], 'int (at least 2 and at most 5)'),
-    (tuple[PositiveInt, ...], [(1, 2)], [(1, 0)], 'tuple[int (at least 1 and at most 2147483647), ...]'),
+    (tuple[PositiveInt, ...], [(1, 2)], [(1, 0)],
+     'tuple[int (at least 1 and at most 2147483647), ...]'),
     (typing.Literal['a', 'b'] | None, ['a', None], ['c', 1], 'one of a, b | None'),
     (bool, [True], [1], 'bool'),
     (int | None, [3, None], ['x', 8.5], 'int | None'),
     (typing.Optional[str], ['a', None], [3], 'str | None'),  # noqa: UP045  users write it
     (tuple[int, ...], [(), (8, 8), [8]], [(8.5, 8), 'ab', 8, {8: 8}], 'tuple[int, ...]'),
-    (tuple[int, int] | None, [(8, 9), None], [(8,), (8, 9, 10), (8, 'x')], 'tuple[int, int] | None'),
+    (tuple[int, int] | None, [(8, 9), None], [(8,), (8, 9, 10), (8, 'x')],
+     'tuple[int, int] | None'),
     (Sequence[str], [['cell'], ()], ['cell', [1]], 'Sequence[str]'),
     (Sequence[Sequence[int]], [[[1, 2], [3]]], [['red'], [1]], 'Sequence[Sequence[int]]'),
     (Sequence, [[1, 'x']], ['x', {}], 'Sequence'),
     (Mapping, [{1: 'x'}], ['x', []], 'Mapping'),
-    (Mapping[str, float], [{'train': 0.5, 'val': 1}], [{'train': 'x'}, {1: 0.5}, [0.5]], 'Mapping[str, float]'),
-    (dict[int, int] | None, [{'-1': 3, 2: 3}, None], [{'a': 3}, {'1': 'x'}, {'²': 3}], 'dict[int, int] | None'),
+    (Mapping[str, float], [{'train': 0.5, 'val': 1}], [{'train': 'x'}, {1: 0.5}, [0.5]],
+     'Mapping[str, float]'),
+    (dict[int, int] | None, [{'-1': 3, 2: 3}, None], [{'a': 3}, {'1': 'x'}, {'²': 3}],
+     'dict[int, int] | None'),
 ])
 def test_types_and_ranges_that_annotations_ask_for(hint, good, bad, shown):
     for value in good:
@@ -231,13 +250,20 @@ def test_other_annotations_are_left_to_the_part(hint):
 
 
 def test_only_what_can_be_such_a_part_is_proposed():
-    words = {'data': ('folder.Folder', 'decode.read_image'), 'schedule': ('schedule.poly', 'report.Report'),
-             'optimizer': ('optimizer.sgd', 'optimizer.is_kernel'), 'losses': ('dice.dice', 'weighted.WeightedSum'),
-             'transforms': ('transforms.RandomCrop', 'transforms.resize_pair'), 'context': ('renet.ReNet', 'ocr.region_features'),
-             'encoder': ('vgg_like.VGGLike', 'resnet.BasicBlock'), 'task': ('semantic.Semantic', 'pixelwise.Pixelwise'),
-             'algorithm': ('supervised.Supervised', 'supervised.TrainState'), 'head': ('head.Head', 'conv.Conv'),
-             'inference': ('sliding.SlidingWindow', 'predictor.Predictor'), 'model': ('segmentation_model.SegmentationModel', 'Chain'),
-             'decoder': ('unet.UNet', '-'), 'preprocess': ('device_transforms.Normalize', 'transforms.RandomCrop')}
+    words = {'data': ('folder.Folder', 'decode.read_image'),
+             'schedule': ('schedule.poly', 'report.Report'),
+             'optimizer': ('optimizer.sgd', 'optimizer.is_kernel'),
+             'losses': ('dice.dice', 'weighted.WeightedSum'),
+             'transforms': ('transforms.RandomCrop', 'transforms.resize_pair'),
+             'context': ('renet.ReNet', 'ocr.region_features'),
+             'encoder': ('vgg_like.VGGLike', 'resnet.BasicBlock'),
+             'task': ('semantic.Semantic', 'pixelwise.Pixelwise'),
+             'algorithm': ('supervised.Supervised', 'supervised.TrainState'),
+             'head': ('head.Head', 'conv.Conv'),
+             'inference': ('sliding.SlidingWindow', 'predictor.Predictor'),
+             'model': ('segmentation_model.SegmentationModel', 'Chain'),
+             'decoder': ('unet.UNet', '-'),
+             'preprocess': ('device_transforms.Normalize', 'transforms.RandomCrop')}
     for key in PACKAGES:
         with pytest.raises(InputError, match='known: [a-z]') as error:
             build(key, dict(type='no.Thing'))

@@ -53,8 +53,8 @@ def test_evaluation_prints_a_table_and_writes_json_and_pictures(trained, capsys)
     result = json.loads((trained / 'evaluation_test.json').read_text())
     assert (result['split'], result['checkpoint'], result['images']) == ('test', 12, 3)
     assert np.sum(result['confusion_matrix']) == 3 * 32 * 32
-    with Image.open(trained / 'predictions' / 'test_test_000000.png') as picture:
-        assert picture.size == (3 * 32, 32)
+    sheet = runs.read_image(trained / 'predictions' / 'test_test_000000.png')
+    assert sheet.shape == (32, 3 * 32, 3)
     assert (trained / 'predictions' / 'test.png').is_file()
 
 

@@ -9,18 +9,19 @@ from jaxseg.decoders.fcn import FCN
 from jaxseg.decoders.unet import UNet
 from jaxseg.errors import InputError
 from jaxseg.layers.stages import Stage, at_stride, deepest, strides
-from tests.variables import random_variables
+from tests.variables import random, random_variables
 
 
 def some_stages(*stages: tuple[int, int], size: int = 32) -> tuple[Stage, ...]:
     """(stride, channels) pairs -> the stages of a square image."""
-    rng = np.random.default_rng(0)
-    return tuple(Stage(stride, rng.normal(size=(2, size // stride, size // stride, channels)).astype(np.float32))
-                 for stride, channels in stages)
+    shapes = [(2, size // stride, size // stride, channels) for stride, channels in stages]
+    return tuple(Stage(stride, random(*shape, seed=index))
+                 for index, ((stride, _), shape) in enumerate(zip(stages, shapes, strict=True)))
 
 
 def shapes(decoder, stages):
-    return jax.eval_shape(lambda stages: decoder.init_with_output(jax.random.key(0), stages, train=True), stages)
+    return jax.eval_shape(
+        lambda stages: decoder.init_with_output(jax.random.key(0), stages, train=True), stages)
 
 
 RESNET = ((2, 4), (4, 5), (8, 6), (16, 7), (32, 8))
@@ -34,13 +35,15 @@ def test_a_unet_goes_up_one_step_for_every_width(widths, stride):
 
 
 def test_a_unet_has_the_convolutions_of_smps_decoder():
-    _, variables = shapes(UNet((256, 128, 64, 32, 16)), some_stages((2, 64), (4, 64), (8, 128), (16, 256), (32, 512)))
-    inputs = (512 + 256, 256 + 128, 128 + 64, 64 + 64, 32)
-    for (stride, width), channels in zip(((16, 256), (8, 128), (4, 64), (2, 32), (1, 16)), inputs, strict=True):
+    _, variables = shapes(UNet((256, 128, 64, 32, 16)),
+                          some_stages((2, 64), (4, 64), (8, 128), (16, 256), (32, 512)))
+    for stride, channels, width in ((16, 512 + 256, 256), (8, 256 + 128, 128), (4, 128 + 64, 64),
+                                    (2, 64 + 64, 32), (1, 32, 16)):
         assert variables['params'][f'up{stride}_conv0']['kernel'].shape == (3, 3, channels, width)
         assert variables['params'][f'up{stride}_conv1']['kernel'].shape == (3, 3, width, width)
-    # segmentation_models.pytorch: Unet('resnet18', classes=1) has 14,328,209, its encoder 11,176,512, its head 145.
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == 14_328_209 - 11_176_512 - 145
+    # Unet('resnet18', classes=1) of segmentation_models.pytorch: all, its encoder, its head.
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
+    assert parameters == 14_328_209 - 11_176_512 - 145
 
 
 def test_a_unet_works_over_dilated_features_with_fewer_widths():
@@ -49,7 +52,7 @@ def test_a_unet_works_over_dilated_features_with_fewer_widths():
     assert variables['params']['up4_conv0']['kernel'].shape == (3, 3, 8 + 5, 9)
 
 
-def test_a_unet_over_a_dilated_encoder_starts_from_the_deepest_stage_and_skips_from_the_deepest_of_each_stride():
+def test_a_unet_over_a_dilated_encoder_takes_the_deepest_stage_of_every_stride():
     stages = some_stages((2, 4), (4, 5), (4, 6), (8, 7), (8, 8))
     _, variables = shapes(UNet((9,)), stages)
     assert variables['params']['up4_conv0']['kernel'].shape == (3, 3, 8 + 6, 9)
@@ -61,7 +64,8 @@ def test_every_skip_connection_reaches_the_output_of_a_unet():
     variables = random_variables(decoder, stages, train=False)
     plain = run(variables, stages)
     for index, stage in enumerate(stages):
-        changed = run(variables, (*stages[:index], stage.replace(features=stage.features + 1), *stages[index + 1:]))
+        shifted = stage.replace(features=stage.features + 1)
+        changed = run(variables, (*stages[:index], shifted, *stages[index + 1:]))
         assert float(jnp.abs(changed - plain).max()) > 1e-4, stage.stride
 
 
@@ -100,5 +104,7 @@ def test_stages_are_found_by_depth_and_by_stride():
     assert deepest(stages) is stages[-1] and at_stride(stages, 8) is stages[-1]
     assert at_stride(stages, 4) is stages[1] and at_stride(stages, 16) is None
     # The stride is structure: it survives jit as a number.
-    doubled = jax.jit(lambda stages: tuple(stage.replace(features=2 * stage.features) for stage in stages))(stages)
+    double = jax.jit(lambda stages: tuple(
+        stage.replace(features=2 * stage.features) for stage in stages))
+    doubled = double(stages)
     assert strides(doubled) == (2, 4, 8, 8, 8)

@@ -11,12 +11,14 @@ from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
 from jaxseg.layers import conv
+from tests.variables import random
 
 
 def shapes(encoder, height: int = 64, width: int = 96, channels: int = 3):
-    """What comes out, and the variables, without computing."""
+    """Shapes of the stages and of the variables, without computing."""
     images = jax.ShapeDtypeStruct((2, height, width, channels), jnp.float32)
-    return jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True), images)
+    return jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True),
+                          images)
 
 
 def count(tree) -> int:
@@ -31,7 +33,8 @@ def test_a_resnet_has_the_parameters_of_torchvisions(depth, parameters):
 
 
 @pytest.mark.parametrize('depth', [18, 50])
-@pytest.mark.parametrize('output_stride, strides', [(32, [2, 4, 8, 16, 32]), (16, [2, 4, 8, 16, 16]), (8, [2, 4, 8, 8, 8])])
+@pytest.mark.parametrize('output_stride, strides',
+                         [(32, [2, 4, 8, 16, 32]), (16, [2, 4, 8, 16, 16]), (8, [2, 4, 8, 8, 8])])
 def test_a_resnet_stops_at_its_output_stride(depth, output_stride, strides):
     encoder = ResNet(depth, output_stride=output_stride)
     stages, variables = shapes(encoder)
@@ -39,7 +42,8 @@ def test_a_resnet_stops_at_its_output_stride(depth, output_stride, strides):
     for stage in stages:
         assert stage.features.shape[:3] == (2, 64 // stage.stride, 96 // stage.stride)
     expansion = 1 if depth == 18 else 4
-    assert [stage.features.shape[-1] for stage in stages] == [64, *(64 * expansion * n for n in (1, 2, 4, 8))]
+    channels = [stage.features.shape[-1] for stage in stages]
+    assert channels == [64, *(64 * expansion * factor for factor in (1, 2, 4, 8))]
     # Dilation changes no parameter: the same weights load at every output stride.
     assert count(variables['params']) == (11_176_512 if depth == 18 else 23_508_032)
 
@@ -55,15 +59,17 @@ def test_the_first_block_of_a_dilated_stage_uses_the_dilation_of_the_stage_befor
 
     monkeypatch.setattr(conv, 'convolve', watch)
     shapes(ResNet(50, output_stride=8))
-    # torchvision's replace_stride_with_dilation=[False, True, True]: 3, 4, 6 and 3 blocks, one 3x3 each.
-    assert seen == [(1, 1)] * 3 + [(2, 1)] + [(1, 1)] * 3 + [(1, 1)] + [(1, 2)] * 5 + [(1, 2)] + [(1, 4)] * 2
+    # As torchvision with replace_stride_with_dilation=[False, True, True]; one 3x3 in each block.
+    layers = (3 * [(1, 1)], [(2, 1)] + 3 * [(1, 1)], [(1, 1)] + 5 * [(1, 2)],
+              [(1, 2)] + 2 * [(1, 4)])
+    assert seen == sum(layers, [])
 
 
 def test_a_resnet_block_names_its_parameters_as_torchvision_does():
     _, variables = shapes(ResNet(18))
     names = {'/'.join(path[:-1]) for path in flatten_dict(variables['params'])}
-    assert names >= {'conv1', 'bn1/batch', 'layer1_0/conv1', 'layer1_0/bn2/batch', 'layer2_0/downsample_conv',
-                     'layer2_0/downsample_bn/batch', 'layer4_1/conv2'}
+    assert names >= {'conv1', 'bn1/batch', 'layer1_0/conv1', 'layer1_0/bn2/batch',
+                     'layer2_0/downsample_conv', 'layer2_0/downsample_bn/batch', 'layer4_1/conv2'}
     assert 'layer1_0/downsample_conv' not in names
     _, variables = shapes(ResNet(50))
     assert variables['params']['layer1_0']['downsample_conv']['kernel'].shape == (1, 1, 64, 256)
@@ -77,24 +83,25 @@ def test_group_norm_and_width_are_fields_of_a_resnet():
 
 
 @pytest.mark.parametrize('stem_stride', [1, 2, 4])
-def test_conv_pool_gives_every_stage_before_its_pooling_and_the_last_one_pooled(stem_stride):
+def test_a_vgg_like_encoder_gives_every_stage_before_its_pooling_and_the_last_pooled(stem_stride):
     encoder = VGGLike((4, 8, 16), depth=1, stem_stride=stem_stride)
     stages, _ = shapes(encoder)
-    expected = [(stem_stride, 4), (2 * stem_stride, 8), (4 * stem_stride, 16), (8 * stem_stride, 16)]
+    expected = [(stem_stride, 4), (2 * stem_stride, 8), (4 * stem_stride, 16),
+                (8 * stem_stride, 16)]
     assert [(stage.stride, stage.features.shape[-1]) for stage in stages] == expected
     assert encoder.stride == 8 * stem_stride
     for stage in stages:
         assert stage.features.shape[:3] == (2, 64 // stage.stride, 96 // stage.stride)
 
 
-def test_conv_pool_has_depth_convolutions_a_stage():
+def test_a_vgg_like_encoder_has_depth_convolutions_a_stage():
     _, variables = shapes(VGGLike((4, 8), depth=3), channels=5)
     weights = 9 * (5 * 4 + 2 * 4 * 4 + 4 * 8 + 2 * 8 * 8)
     assert count(variables['params']) == weights + 2 * 3 * (4 + 8)
 
 
-def test_the_last_map_of_conv_pool_is_the_maximum_of_two_by_two():
-    encoder, x = VGGLike((3, 4), depth=1), np.random.default_rng(0).normal(size=(1, 8, 12, 2)).astype(np.float32)
+def test_the_last_stage_of_a_vgg_like_encoder_is_the_maximum_of_two_by_two():
+    encoder, x = VGGLike((3, 4), depth=1), random(1, 8, 12, 2)
     stages, _ = jax.jit(lambda x: encoder.init_with_output(jax.random.key(0), x, train=True))(x)
     before, last = (np.asarray(stage.features) for stage in stages[-2:])
     np.testing.assert_array_equal(last, before.reshape(1, 2, 2, 3, 2, 4).max((2, 4)))

@@ -1,4 +1,4 @@
-"""One image through a model: what is taken, what is refused, what comes back."""
+"""One image through a model: which are accepted, which are refused, and the results."""
 
 import numpy as np
 import pytest
@@ -34,16 +34,20 @@ def test_a_mask_is_of_the_size_of_its_image():
 def test_an_image_of_one_channel_may_come_without_its_axis():
     grey = np.arange(35, dtype=np.uint8).reshape(5, 7) * 7
     np.testing.assert_array_equal(predictor(1)(grey), predictor(1)(grey[..., None]))
-    np.testing.assert_array_equal(predictor(1).probabilities(grey), predictor(1).probabilities(grey[..., None]))
+    np.testing.assert_array_equal(predictor(1).probabilities(grey),
+                                  predictor(1).probabilities(grey[..., None]))
 
 
 @pytest.mark.parametrize('channels, image, words', [
-    (3, np.zeros((5, 7), np.uint8), ['image of shape (5, 7) and uint8', 'takes (height, width, 3)', 'np.dstack']),
-    (3, np.zeros((5, 7, 4), np.uint8), ['image of shape (5, 7, 4)', 'takes (height, width, 3)', 'image[..., :3]']),
+    (3, np.zeros((5, 7), np.uint8),
+     ['image of shape (5, 7) and uint8', 'takes (height, width, 3)', 'np.dstack']),
+    (3, np.zeros((5, 7, 4), np.uint8),
+     ['image of shape (5, 7, 4)', 'takes (height, width, 3)', 'image[..., :3]']),
     (1, np.zeros((5, 7, 3), np.uint8), ['takes (height, width, 1)']),
     (3, np.zeros((1, 5, 7, 3), np.uint8), ['takes (height, width, 3)']),
     (3, np.zeros((0, 7, 3), np.uint8), ['image of shape (0, 7, 3)']),
-    (3, np.zeros((5, 7, 3), np.float32), ['float32', 'uint8 (0-255)', '(255 * image).round().astype(np.uint8)']),
+    (3, np.zeros((5, 7, 3), np.float32),
+     ['float32', 'uint8 (0-255)', '(255 * image).round().astype(np.uint8)']),
     (3, np.zeros((5, 7, 3), np.int64), ['int64', 'image.astype(np.uint8)']),
     (3, np.zeros((5, 7, 3), bool), ['bool']),
 ])
@@ -54,8 +58,10 @@ def test_an_image_of_another_kind_is_refused_with_the_way_to_convert_it(channels
 
 
 @pytest.mark.parametrize('dtype, image, words', [
-    ('uint16', np.zeros((5, 7, 3), np.uint8), ['uint8', 'uint16']), ('uint8', np.zeros((5, 7, 3), np.uint16), ['uint16', 'uint8']),
-    ('float32', np.full((5, 7, 3), np.nan, np.float32), ['NaN']), ('float32', np.zeros((5, 7, 3), np.uint8), ['float32'])])
+    ('uint16', np.zeros((5, 7, 3), np.uint8), ['uint8', 'uint16']),
+    ('uint8', np.zeros((5, 7, 3), np.uint16), ['uint16', 'uint8']),
+    ('float32', np.full((5, 7, 3), np.nan, np.float32), ['NaN']),
+    ('float32', np.zeros((5, 7, 3), np.uint8), ['float32'])])
 def test_an_image_must_be_as_the_training_data_were(dtype, image, words):
     with pytest.raises(InputError) as error:
         predictor(3, dtype).probabilities(image)

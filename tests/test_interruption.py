@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, or end in numbers that are none."""
+"""Runs that are killed, stopped, or end with a loss that is not finite."""
 
 import signal
 import subprocess
@@ -12,7 +12,8 @@ import pytest
 from jaxseg.commands.workdir import open_workdir
 from tests import runs
 
-STEPS = ['--config.steps=60', '--config.save_every=5', '--config.evaluate_every=30', '--config.report_every=1']
+STEPS = ['--config.steps=60', '--config.save_every=5', '--config.evaluate_every=30',
+         '--config.report_every=1']
 
 
 def parameters(workdir):
@@ -31,14 +32,17 @@ def wait_for_checkpoint(workdir, process):
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp('undisturbed')
-    result = runs.finish('train', f'--config={runs.write_config(folder)}', f'--workdir={folder}/work', *STEPS)
+    config = runs.write_config(folder)
+    result = runs.finish('train', f'--config={config}', f'--workdir={folder}/work', *STEPS)
     assert result.returncode == 0, result.stderr
     return parameters(folder / 'work')
 
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_stopped_ends_with_the_parameters_of_an_undisturbed_one(tmp_path, undisturbed, number):
-    command = ('train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work', *STEPS)
+def test_a_stopped_run_ends_with_the_parameters_of_an_undisturbed_one(tmp_path, undisturbed,
+                                                                      number):
+    config = runs.write_config(tmp_path)
+    command = ('train', f'--config={config}', f'--workdir={tmp_path}/work', *STEPS)
     process = runs.start(*command)
     wait_for_checkpoint(tmp_path / 'work', process)
     time.sleep(np.random.default_rng(time.time_ns()).uniform(0, 0.1))
@@ -62,19 +66,22 @@ def test_a_run_that_is_stopped_ends_with_the_parameters_of_an_undisturbed_one(tm
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_batch(tmp_path):
     config = runs.write_config(tmp_path)
-    result = runs.finish('train', f'--config={config}', f'--workdir={tmp_path}/work', '--config.optimizer.learning_rate=1e30')
+    result = runs.finish('train', f'--config={config}', f'--workdir={tmp_path}/work',
+                         '--config.optimizer.learning_rate=1e30')
     assert result.returncode == 1
-    assert 'the loss is not finite' in result.stderr and 'train_0000' in result.stderr and 'learning_rate' in result.stderr
+    for word in ('the loss is not finite', 'train_0000', 'learning_rate'):
+        assert word in result.stderr
     assert 'Traceback' not in result.stderr
 
 
 def test_a_training_run_imports_neither_tensorflow_nor_torch(tmp_path):
     code = (f'import sys\nfrom jaxseg.commands import main\n'
-            f'assert main(["train", "--config={runs.write_config(tmp_path)}", "--workdir={tmp_path}/work", '
-            f'"--config.steps=4"]) == 0\n'
+            f'assert main(["train", "--config={runs.write_config(tmp_path)}", '
+            f'"--workdir={tmp_path}/work", "--config.steps=4"]) == 0\n'
             f'assert main(["evaluate", "--workdir={tmp_path}/work"]) == 0\n'
             f'assert not {{"tensorflow", "torch"}} & set(sys.modules)\n')
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=runs.environment())
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                            env=runs.environment())
     assert result.returncode == 0, result.stderr
 
 
@@ -94,7 +101,8 @@ def send_when(process: subprocess.Popen, text: str, *signals: int) -> tuple[int,
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_the_last_save_loses_nothing_and_ends_as_a_finished_run(tmp_path, number):
-    process = runs.start('train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work')
+    process = runs.start('train', f'--config={runs.write_config(tmp_path)}',
+                         f'--workdir={tmp_path}/work')
     status, out, error = send_when(process, 'step 12/12  validation', number)
     assert (status, 'Traceback' in error) == (0, False), error
     assert 'done: ' in out and parameters(tmp_path / 'work')[0] == 12
@@ -102,16 +110,19 @@ def test_a_signal_during_the_last_save_loses_nothing_and_ends_as_a_finished_run(
 
 
 def test_a_second_signal_ends_the_run_at_once(tmp_path):
-    process = runs.start('train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
-                         '--config.steps=100000', '--config.evaluate_every=100000', '--config.report_every=1')
-    # Stopped in the middle: it cannot serve the first signal before the second has come.
-    status, _, error = send_when(process, 'step 3/', signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT)
+    process = runs.start('train', f'--config={runs.write_config(tmp_path)}',
+                         f'--workdir={tmp_path}/work', '--config.steps=100000',
+                         '--config.evaluate_every=100000', '--config.report_every=1')
+    # Paused, so that it cannot serve the first signal before the second is sent.
+    status, _, error = send_when(process, 'step 3/', signal.SIGSTOP, signal.SIGINT, signal.SIGTERM,
+                                 signal.SIGCONT)
     assert status in (130, 143) and 'Traceback' not in error
 
 
 @pytest.mark.parametrize('number, status', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_before_the_first_step_ends_in_one_line(tmp_path, number, status):
-    process = runs.start('train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work')
+    process = runs.start('train', f'--config={runs.write_config(tmp_path)}',
+                         f'--workdir={tmp_path}/work')
     time.sleep(1.0)  # it imports JAX, which takes longer
     process.send_signal(number)
     _, error = process.communicate(timeout=120)

@@ -121,8 +121,8 @@ def test_pixels_under_void_change_nothing_in_a_step():
     algorithm = supervised()
     state, batch = start(algorithm), some_batch()
     step = jax.jit(lambda batch: algorithm.step(state, batch, step_key(0, 0)))
-    garbled = {**batch, 'label': np.where(batch['valid'], batch['label'], 255)}
-    (first, _), (second, _) = step(batch), step(garbled)
+    changed = {**batch, 'label': np.where(batch['valid'], batch['label'], 255)}
+    (first, _), (second, _) = step(batch), step(changed)
     assert largest_difference(first.params, second.params) == 0
     _, metrics = step({**batch, 'valid': np.zeros_like(batch['valid'])})
     assert float(metrics['loss']) == 0 and float(metrics['gradient_norm']) == 0
