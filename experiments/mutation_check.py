@@ -38,7 +38,7 @@ DEVICES = (f'{TRAINING}::test_four_devices_take_the_gradient_of_one_with_dropout
            f'_decoders',)
 FORWARD = f'{LEARNING}::test_the_score_is_that_of_a_plain_forward_pass'
 RESUMED = 'tests/test_extending.py::test_an_algorithm_of_ones_own_continues_bit_for_bit'
-MODELS = 'tests/test_models.py'
+MODELS, RULES = 'tests/test_models.py', 'tests/test_training_optimizer.py'
 RESNET = ('tests/test_resnet_reference.py',)
 TRANSFORMS, COLORS = ('tests/test_data_transforms.py',), ('tests/test_data_color_transforms.py',)
 OPTIMIZER, SCHEDULE = 'jaxseg/training/optimizer.py', 'jaxseg/training/schedule.py'
@@ -76,14 +76,14 @@ FIRST = [
              (f'{LEARNING}::test_the_rate_reported_is_the_rate_applied',)),
     Mutation('sgd momentum 0', OPTIMIZER,
              'optax.trace(momentum, nesterov)', 'optax.trace(0.0, nesterov)',
-             (f'{TRAINING}::test_momentum_sums_the_gradients_of_earlier_steps',)),
+             (f'{RULES}::test_momentum_sums_the_gradients_of_earlier_steps',)),
     Mutation('clipping after decay', OPTIMIZER,
              '_clip(max_grad_norm), _decay(weight_decay), optax.trace',
              '_decay(weight_decay), _clip(max_grad_norm), optax.trace',
-             (f'{TRAINING}::test_the_gradient_is_clipped_before_the_decay_is_added',)),
+             (f'{RULES}::test_the_gradient_is_clipped_before_the_decay_is_added',)),
     Mutation('poly power 1', SCHEDULE,
              '(1.0, 0.0, power, steps', '(1.0, 0.0, 1.0, steps',
-             (f'{TRAINING}::test_schedules_have_hand_worked_values',)),
+             (f'{RULES}::test_schedules_have_hand_worked_values',)),
     Mutation('median-frequency by the mean', 'jaxseg/data/inspection.py',
              'np.nanmedian(frequency)', 'np.nanmean(frequency)',
              ('tests/test_data_inspection.py',)),
@@ -144,13 +144,13 @@ SECOND = [
              (f'{LEARNING}::test_two_pictures_are_learned_by_heart',)),
     Mutation('decay of biases and scales', OPTIMIZER,
              'weight_decay, mask=is_kernel)', 'weight_decay)',
-             (f'{TRAINING}::test_weight_decay_touches_kernels_only',)),
+             (f'{RULES}::test_weight_decay_applies_to_kernels_only',)),
     Mutation('the worst checkpoint is called best', 'jaxseg/training/checkpoint.py',
              "best_mode='max'", "best_mode='min'",
              (f'{TRAINING}::test_checkpoints_keep_the_two_latest_and_the_best_and_never_a_nan',)),
     Mutation('the context stands at the first stage', 'jaxseg/models/segmentation_model.py',
              'range(len(stages))[self.context_stage]', 'range(len(stages))[0]',
-             (f'{MODELS}::test_a_context_may_stand_at_any_stage',)),
+             (f'{MODELS}::test_a_context_may_replace_any_stage',)),
     Mutation('a head in the dtype of its features', 'jaxseg/layers/head.py',
              'x.astype(jnp.float32), kernel', 'x, kernel',
              (f'{MODELS}::test_a_head_computes_in_float32_and_starts_near_even_probabilities',)),
