@@ -50,9 +50,9 @@ DropRate = Annotated[float, Range(0, below=1)]
 def check_value(key: str, value: Any, hint: Any):
     """Raises InputError, naming `key`, unless `value` has the annotated type, range or choice.
 
-    Checked are numbers (finite in float32), strings, None, lists, mappings, `Literal`s, unions of these and
-    `Range`s; any other annotation is left to the part. A list may be a tuple, and an integer key of
-    a mapping may be a string, as JSON returns it.
+    Checked are numbers (finite in float32), strings, None, lists, mappings, `Literal`s, unions of
+    these and `Range`s; any other annotation is left to the part. A list may be a tuple, and an
+    integer key of a mapping may be a string, as JSON returns it.
     """
     if not _fits(value, hint, ranges=False):
         raise InputError(f'{key}: expected {describe(hint)}, got {value!r}'
