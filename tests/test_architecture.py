@@ -117,9 +117,9 @@ def parents(tree: ast.AST) -> set[str]:
 
 
 def is_experiment(path: pathlib.PurePath) -> bool:
-    """Whether a file defines one run; a study or benchmark runs several."""
+    """Whether a file defines one run; studies, benchmarks and checks execute many."""
     return (path.parts[0] == 'experiments' and not path.stem.endswith('_study')
-            and path.parts[1] not in ('benchmarks', 'mutation_check.py'))
+            and path.parts[1] not in ('benchmarks', 'reliability', 'mutation_check.py'))
 
 
 @pytest.mark.parametrize('path', FILES, ids=str)
