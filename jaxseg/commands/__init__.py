@@ -8,6 +8,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from jaxseg.commands.malloc import tune_malloc
 from jaxseg.commands.signals import Interrupted, ignore_signals, signals_handled
@@ -28,6 +29,14 @@ def program() -> int:
             return main()
         finally:
             ignore_signals()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports errors like those of all other input, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError instead of printing the usage."""
+        raise InputError(f'{message}; see {self.prog} --help')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str], name: str) -> int:
     tune_malloc()
-    parser = argparse.ArgumentParser(prog='jaxseg', description='Image segmentation in JAX.')
+    parser = _Parser(prog='jaxseg', description='Image segmentation in JAX.')
     subparsers = parser.add_subparsers(dest='subcommand', required=True, metavar='SUBCOMMAND')
     for subcommand, line in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(subcommand, help=line,
@@ -72,5 +81,5 @@ def _run(argv: Sequence[str], name: str) -> int:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    print(f'jaxseg {name}: {message}', file=sys.stderr)
+    print(f'{" ".join(("jaxseg", name)).strip()}: {message}', file=sys.stderr)
     return status

@@ -4,13 +4,13 @@ import ast
 import copy
 import importlib.util
 import json
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxseg.commands.paths import path_argument
 from jaxseg.errors import InputError
 from jaxseg.fields import nearest
 
@@ -24,8 +24,8 @@ def from_file(path: str) -> dict[str, Any]:
     Raises:
       InputError: no such file, an error in it, no `get_config`, or a value that is not plain.
     """
-    file = pathlib.Path(path)
-    if not path or not file.is_file():
+    file = path_argument(path, '--config')
+    if not file.is_file():
         raise InputError(f'--config={path}: no such file; '
                          f'give an experiment such as experiments/shapes/recurrent.py')
     if file.suffix != '.py':
@@ -86,16 +86,14 @@ def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, A
         *parents, key = name.split('.')
         place: Any = result
         for depth, parent in enumerate(parents):
-            if isinstance(place, list) and is_index(parent) and int(parent) < len(place):
-                place = place[int(parent)]
-            elif isinstance(place, dict) and isinstance(place.get(parent), (dict, list)):
-                place = place[parent]
-            else:
+            items = _items(place)
+            if not isinstance(items.get(parent), (dict, list)):
                 where = '.'.join(['config', *parents[:depth]])
-                items = place.items() if isinstance(place, dict) else enumerate(place)
-                groups = [group for group, value in items if isinstance(value, (dict, list))]
+                groups = [group for group, value in items.items()
+                          if isinstance(value, (dict, list))]
                 known = nearest(parent, groups) if groups else 'it has no groups'
                 raise InputError(f'--config.{name}: {where} has no group {parent!r}; {known}')
+            place = items[parent]
         _assign(place, key, text, f'--config.{name}')
     return result
 
@@ -112,14 +110,14 @@ def difference(old: Mapping, new: Mapping, prefix: str = '') -> dict[str, tuple[
     return found
 
 
-def is_index(text: str) -> bool:
-    """Whether a text is a number without a sign, in ASCII digits."""
-    return text.isascii() and text.isdecimal()
+def _items(place: dict | list) -> dict[str, Any]:
+    """The values of a group by name, of a list by index."""
+    return place if isinstance(place, dict) else {str(i): item for i, item in enumerate(place)}
 
 
 def _assign(place: dict | list, key: str, text: str, argument: str):
     if isinstance(place, list):
-        if not is_index(key) or int(key) >= len(place):
+        if key not in _items(place):
             raise InputError(f'{argument}: {key!r} is not an index of this list; '
                              f'give 0 to {len(place) - 1}')
         place[int(key)] = _typed(place[int(key)], text, argument)

@@ -37,6 +37,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     if arguments.config:
         base = configs.from_file(arguments.config)
     else:
+        path_argument(arguments.workdir, '--workdir')
         base = read_config(arguments.workdir)
     config = RunConfig.from_mapping(configs.override({**RunConfig.defaults(), **base}, overrides))
     folder = path_argument(arguments.output, '--output')
@@ -59,12 +60,12 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.P
     dataset = build('data', data)
     augmentation = build('transforms', transforms)
     check_folder(folder, '--output')
-    folder.mkdir(parents=True, exist_ok=True)
     problems = [problem for split in dict.fromkeys(('train', *dataset.spec.splits))
                 for problem in inspect_split(dataset, split)]
     if not problems:
         problems = batch_problems(dataset, augmentation)
     if not problems:
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / 'contact_sheet.png'
         write_contact_sheet(dataset, augmentation, seed, path)
         print(f'\nno problems; augmented training samples: {path}')

@@ -8,32 +8,48 @@ from jaxseg.errors import InputError
 
 # The libraries that write checkpoints read these as patterns: no checkpoint would be found again.
 PATTERN_CHARACTERS = '[]*?'
+# An administrator may write here, but cannot make files.
+SYSTEM_FOLDERS = ('/proc', '/sys')
 
 
 def path_argument(text: str, argument: str) -> pathlib.Path:
     """A path from the command line.
 
     Raises:
-      InputError: an empty text, which would be the current folder.
+      InputError: an empty text, which would be the current folder, or no path of this system: a
+        name that is too long, a null character, links in a circle.
     """
     if not str(text).strip():
         raise InputError(f'{argument}: empty; give a path, or . for the current folder')
+    _check_path(text, f'{argument}={text}')
     return pathlib.Path(text)
 
 
 def check_folder(path: pathlib.Path, argument: str):
     """Raises InputError unless `path` is a folder that takes files, or can become one."""
-    try:
-        existing = next(place for place in (path.absolute(), *path.absolute().parents)
-                        if place.exists())
-    except OSError as error:
-        raise InputError(f'{argument}={path}: {error.strerror}; give another folder') from None
+    absolute, shown = path.absolute(), f'{argument}={path}'
+    existing = next(place for place in (absolute, *absolute.parents) if os.path.lexists(place))
     if not existing.is_dir():
-        raise InputError(f'{argument}={path}: {existing} is a file; '
+        kind = 'a file' if existing.exists() else 'a broken link'
+        raise InputError(f'{shown}: {existing} is {kind}; '
                          f'give a folder, which is made if it does not exist')
-    if not os.access(existing, os.W_OK | os.X_OK) or existing.is_relative_to('/proc'):
-        raise InputError(f'{argument}={path}: {existing} cannot be written; '
+    system = any(existing.is_relative_to(folder) for folder in SYSTEM_FOLDERS)
+    if system or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f'{shown}: {existing} cannot be written; '
                          f'give another folder, or change its permissions')
+    # The system looks at a name only where the folder before it exists.
+    for name in absolute.relative_to(existing).parts:
+        _check_path(existing / name, shown)
+
+
+def _check_path(path: str | pathlib.Path, shown: str):
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise InputError(f'{shown}: {reason}; give another path') from None
 
 
 def check_workdir(path: pathlib.Path):
