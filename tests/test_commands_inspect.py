@@ -1,5 +1,4 @@
-"""`jaxseg inspect`: what it needs, what it requires of a data set, and what it says of a bad
-one."""
+"""`jaxseg inspect`: its arguments, its output, and the problems that it finds."""
 
 import json
 import shutil

@@ -1,5 +1,4 @@
-"""DistantCue: the cue says everything, what lies near a circle says nothing, and the ceiling is
-what guessing gives."""
+"""DistantCue: the cue alone determines the label, and the ceiling is the score of guessing."""
 
 import cv2
 import numpy as np
@@ -13,8 +12,7 @@ KINDS = ('corner', 'line')
 
 
 def cues(image):
-    """(row, column, label) of every red or blue square at the border; circles never touch a border
-    where cues are."""
+    """(row, column, label) of every red or blue square at the border, where no circles are."""
     found = []
     for label in (1, 2):
         near = (np.abs(image.astype(int) - CUE_COLORS[label]).max(-1) < 48).astype(np.uint8)
@@ -36,8 +34,7 @@ def circles(mask):
 
 
 def own_cue(circle, found):
-    """The label of the square on the rows of the circle at the left or right border, or on its
-    columns above or below."""
+    """The label of the square at the border on the rows or the columns of the circle."""
     rows, columns = (np.flatnonzero(circle.any(axis)) for axis in (1, 0))
     for row, column, label in found:
         sideways = column in (0, circle.shape[1] - CUE) and rows[0] <= row + CUE // 2 <= rows[-1]

@@ -1,5 +1,4 @@
-"""A folder of images and masks in every kind of file and layout, and each thing that can be wrong
-with one."""
+"""A folder of images and masks: every kind of file and layout, and every fault."""
 
 import json
 import pathlib

@@ -1,5 +1,4 @@
-"""What the values and colors of masks mean: nothing is guessed for a single file, and no option is
-dropped."""
+"""Values and colors of masks: nothing is guessed for a single file, no option is ignored."""
 
 import json
 

@@ -1,5 +1,4 @@
-"""Which files are images and which split they belong to: names that globs, systems and encodings
-get wrong."""
+"""Which files are images, and their splits: hidden files, patterns, encodings of names."""
 
 import pathlib
 import unicodedata

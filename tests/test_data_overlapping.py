@@ -1,5 +1,4 @@
-"""Folders of overlapping masks: one binary file for each class, in every layout, and what may be
-missing."""
+"""Folders of overlapping masks: one binary file a class, in every layout, some missing."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,4 @@
-"""Batches depend on (seed, step) only, evaluation gives every sample once at its own size, and
-sizes that make no batch show before training."""
+"""Batches depend on (seed, step) only; evaluation has every sample once, at its own size."""
 
 import itertools
 

@@ -1,5 +1,4 @@
-"""The identity of splits: which stems they hold depends on nothing but these stems, the seed and
-the shares."""
+"""The stems of a split depend on all stems, the seed and the shares alone."""
 
 import hashlib
 import itertools

@@ -1,5 +1,4 @@
-"""The embedded data set asks for shapes, not colors; inspection and pipeline refuse what no model
-should see."""
+"""The synthetic data set needs outlines, not colors; inspection and pipeline refuse bad data."""
 
 import itertools
 

@@ -1,6 +1,4 @@
-"""Transforms: exact values of each on pictures made by hand, the distribution of what is drawn, and
-what holds for all: image and mask move together, whatever the type, the channels and the kind of
-mask."""
+"""Transforms: exact values of each, distributions, and invariants of all."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,4 @@
-"""The values of black and white are those of the whole data set: implied by all headers, or
-stated."""
+"""Black and white are those of the whole data set: implied by all headers, or stated."""
 
 import json
 

@@ -7,8 +7,7 @@ from jaxseg.layers.transformer import REACH, Transformer
 
 
 class Axial(Transformer):
-    """Each position attends to its row, in the next block to its column, (B, H, W, C) ->
-    (B, H, W, features).
+    """Each position attends to its row, in the next block to its column; (B, H, W, features).
 
     Ho et al. 2019 (arXiv:1912.12180); Wang et al. 2020 (arXiv:2003.07853). A layer is these two
     blocks, after which every position depends on every other, in time and memory H * W * (H + W).

@@ -1,5 +1,4 @@
-"""Transforms of a batch on the device: images travel there as integers, a quarter of the bytes of
-float32."""
+"""Transforms of a batch on the device, so that images are copied there as integers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,8 +10,7 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Normalize:
-    """Pixel values to float32 around zero: `((x - low) / (high - low) - mean) / std` for each
-    channel.
+    """Pixel values to float32: `((x - low) / (high - low) - mean) / std` for each channel.
 
     A callable `(batch, key) -> batch` for the preprocess step; `key` (for random transforms, None
     in evaluation) is not used. `batch['image']` is (B, H, W, C) of any integer or floating-point

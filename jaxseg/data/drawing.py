@@ -1,5 +1,4 @@
-"""Shapes with textures, light, blur and noise, for synthetic data sets. Pictures are float32 in
-0-1."""
+"""Shapes with textures, light, blur and noise, for synthetic data sets, as float32 in 0-1."""
 
 import cv2
 import numpy as np
@@ -32,8 +31,7 @@ def draw_texture(rng: np.random.Generator, size: tuple[int, int], contrast: floa
 
 def place_shapes(rng: np.random.Generator, size: tuple[int, int], count: int
                  ) -> list[tuple[np.ndarray, float]]:
-    """Centres (x, y) and radii: the border cuts shapes and they cover each other, but never so much
-    that they cannot be distinguished."""
+    """Centres (x, y) and radii of shapes, which may be cut or overlap but stay recognisable."""
     places: list[tuple[np.ndarray, float]] = []
     for _ in range(20 * count):
         radius = min(size) * rng.uniform(0.22, 0.38)

@@ -1,5 +1,4 @@
-"""Inspection of a data set before training: every problem, class frequencies, the range of pixel
-values."""
+"""Inspection of a data set before training: problems, class frequencies, range of pixel values."""
 
 import concurrent.futures
 import dataclasses
@@ -38,8 +37,7 @@ class Frequencies:
     value_range: tuple[float, float]
 
     def weights(self) -> np.ndarray:
-        """Median-frequency balancing (Eigen & Fergus 2015): median frequency / frequency of the
-        class.
+        """Median-frequency balancing (Eigen & Fergus 2015): median / frequency of the class.
 
         The frequency of a class is its share of the pixels of the images that show it; a class that
         never occurs has the weight NaN.
@@ -94,8 +92,7 @@ def look_through(source: Source, spec: DatasetSpec) -> tuple[list[str], Frequenc
 
 
 def listing_problems(dataset: Any, split: str) -> list[str]:
-    """All that is wrong with the listing of a split; pairing problems do not hide those of the
-    files."""
+    """All problems of the listing of a split; problems of its files are found apart."""
     try:
         return dataset.problems(split) if hasattr(dataset, 'problems') else []
     except InputError as error:

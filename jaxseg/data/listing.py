@@ -1,5 +1,4 @@
-"""Which files of a folder are images, the same in training and prediction, and what list files
-name."""
+"""Which files of a folder are images, in training and prediction alike, and list files."""
 
 import collections
 import os
@@ -16,18 +15,16 @@ _SYSTEM = {'@eadir', '#recycle', '__macosx', '$recycle.bin', 'system volume info
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder is hidden, or made by an operating system rather than by the
-    user."""
+    """Whether a file or folder is hidden, or made by the operating system."""
     return name.startswith('.') or name.lower() in _SYSTEM
 
 
 def list_images(folder: pathlib.Path, *, recursive: bool = False
                 ) -> tuple[list[pathlib.Path], collections.Counter]:
-    """The image files of a folder (`recursive`: and of its subfolders) in order, and what was left
-    out, counted by kind.
+    """The image files of a folder in order, and the counts of other files by kind.
 
     An image is a file with a suffix of `decode.IMAGE_SUFFIXES` in upper or lower case that is not
-    hidden. Links are followed.
+    hidden. Links are followed. `recursive` lists subfolders, too.
 
     Raises:
       InputError: the folder cannot be listed.
@@ -50,8 +47,7 @@ def list_images(folder: pathlib.Path, *, recursive: bool = False
 
 
 def list_folders(folder: pathlib.Path) -> list[str]:
-    """The names of the subfolders in order, without those of `is_system`; none where there is no
-    such folder."""
+    """The names of the subfolders in order, without those of `is_system`; () without a folder."""
     entries = _entries(folder) if folder.is_dir() else []
     return [entry.name for entry in entries if _kind(entry) == 'folder']
 
@@ -80,8 +76,7 @@ def read_list(path: pathlib.Path) -> list[str]:
 
 
 def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) -> str:
-    """The stem that a line of a list means: it may be written with folders, the file's suffix and
-    one of `suffixes`."""
+    """The stem that a line of a list means, without folders, file suffix and one of `suffixes`."""
     if line in stems:
         return line
     name = pathlib.PureWindowsPath(line).name  # Understands both / and \.
@@ -92,8 +87,7 @@ def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) ->
 
 
 def explain_near_misses(names: Collection[str], others: Collection[str]) -> str:
-    """Names whose characters look equal but are not: as text for a message, empty where there are
-    none."""
+    """Names that differ in case or Unicode form alone, as text for a message; else empty."""
     forms = {_plain(name): name for name in others}
     near = [name for name in names if _plain(name) in forms and forms[_plain(name)] != name]
     if not near:

@@ -21,8 +21,7 @@ from jaxseg.errors import InputError
 
 
 class Pair(NamedTuple):
-    """An image file, its mask file (overlapping masks: one a class, None where the class is absent)
-    and their stem."""
+    """An image file, its mask file (overlapping masks: one a class, or None) and their stem."""
 
     image: pathlib.Path
     masks: tuple[pathlib.Path | None, ...]
@@ -30,8 +29,7 @@ class Pair(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """The pairs of a split in the order of their stems (of a list: in its order), all that is wrong
-    with the listing, and the counts of what was left out, by kind."""
+    """Pairs in the order of stems or of a list; problems; counts of files left out by kind."""
 
     pairs: tuple[Pair, ...]
     problems: tuple[str, ...]
@@ -48,8 +46,7 @@ class _Files(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The files of a folder of images and masks. Each folder is listed once, when it is first
-    needed.
+    """The files of a folder of images and masks; each folder is listed once, when needed.
 
     Attributes:
       root: the folder.
@@ -177,8 +174,7 @@ class Listing:
     def _masks(self, place: pathlib.Path, images: Mapping[str, pathlib.Path]
                ) -> tuple[dict[str, tuple[pathlib.Path | None, ...]], list[str],
                           collections.Counter]:
-        """The masks of every stem, None for a class that has no file of it; problems; what was left
-        out."""
+        """The masks of every stem (None: no file of a class), problems, and files left out."""
         folders = [place / name for name in self.classes or ()]
         if not folders or len(folders) == 1 and not folders[0].is_dir():
             folders = [place]
@@ -227,8 +223,7 @@ class Listing:
         return problems
 
     def _shared(self, split: str) -> list[str]:
-        """The stems that train, val and test share: in lists any, in folders those whose image
-        files are equal.
+        """The stems that train, val and test share; in folders, those of equal image files.
 
         Numbered files (1.png in each split) are common, and no harm while the images differ.
         """

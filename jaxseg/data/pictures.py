@@ -11,8 +11,7 @@ from jaxseg.data.spec import DatasetSpec
 
 def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5
             ) -> np.ndarray:
-    """The image with the colors of the classes over it and thin borders between them: (H, W, 3)
-    uint8.
+    """The image under the colors of the classes, with thin borders: (H, W, 3) uint8.
 
     Images are of any number of channels: one is grey, more than three show the first three. Void is
     left as it is. Masks are (H, W) indices, or (H, W, classes) 0/1 masks, of which the last one of
@@ -29,8 +28,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float
 
 
 def class_indices(mask: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """(H, W) class indices of either kind of mask; where no class of overlapping masks is, the void
-    label."""
+    """(H, W) class indices of either kind of mask; void where no overlapping class is."""
     if mask.ndim == 2:
         return mask
     present = mask == 1
@@ -48,8 +46,7 @@ def as_rgb(image: np.ndarray, value_range: tuple[float, float] = (0.0, 255.0)) -
 
 
 def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
-    """Writes class indices: an 8-bit PNG with the palette of the data set, or a 16-bit one without
-    where a value needs it."""
+    """Writes class indices: an 8-bit PNG with a palette, or a 16-bit one if a value needs it."""
     if len(spec.classes) > 256 or mask.max(initial=0) > 255:
         Image.fromarray(mask.astype(np.uint16)).save(path)
         return
@@ -62,8 +59,7 @@ def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
 
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], spec: DatasetSpec,
                   columns: int = 4) -> Image.Image:
-    """Pictures (H, W, 3) of any sizes in a grid, each above its caption, and the legend of the
-    classes below."""
+    """Images (H, W, 3) of any sizes in a grid with captions, and the legend of the classes."""
     width = max(picture.shape[1] for picture in pictures)
     height = max(picture.shape[0] for picture in pictures) + 14
     columns = min(columns, len(pictures))

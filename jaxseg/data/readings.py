@@ -74,8 +74,7 @@ def shown_colors(raw: RawMask, values: np.ndarray) -> np.ndarray:
 
 
 def palette_colors(raw: RawMask, values: np.ndarray) -> dict[int, Color]:
-    """The colors of indices of a palette file, without entries that repeat an earlier color: these
-    are padding, and no colors."""
+    """The colors of a palette file by index, without padding: entries that repeat a color."""
     first = {color: index for index, color in reversed(list(enumerate(raw.palette or ())))}
     used = set(values.tolist())
     return {index: color for color, index in first.items() if index in used}

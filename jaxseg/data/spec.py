@@ -39,8 +39,7 @@ class Source(Protocol):
 
 
 class Fill(NamedTuple):
-    """What transforms need to know of a data set: the value of new pixels for each channel, the
-    void label and the values that stand for black and white."""
+    """What transforms need of a data set: the values of new pixels, of void, black and white."""
 
     image: tuple[float, ...]
     mask: int
@@ -123,8 +122,7 @@ class DatasetSpec:
         return Fill(color, self.ignore_index, self.value_range)
 
     def save(self, path: pathlib.Path):
-        """Writes the description as JSON; a reader sees the old file or the new one, never a
-        part."""
+        """Writes the description as JSON, atomically."""
         partial = path.with_name(f'{path.name}.partial')
         text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
         partial.write_text(f'{text}\n', encoding='utf-8')
@@ -191,8 +189,7 @@ def nothing_labelled(spec: DatasetSpec, samples: int) -> str:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """The palette of PASCAL VOC: the bits of the index spread over the high bits of red, green and
-    blue."""
+    """The palette of PASCAL VOC: bits of the index become high bits of red, green and blue."""
     index = np.arange(count)
     color = np.zeros((count, 3), int)
     for place in range(8):

@@ -53,16 +53,14 @@ def sample_names(source: Source) -> tuple[str, ...]:
 
 
 def split_identity(source: Source) -> dict[str, Any]:
-    """What a work directory keeps of a split: `count`, the sorted `names`, and the `sha256` of
-    these, one name a line."""
+    """What identifies a split: `count`, the sorted `names`, and the `sha256` of their lines."""
     names = sorted(unicodedata.normalize('NFC', name) for name in sample_names(source))
     digest = hashlib.sha256(_bytes('\n'.join(names))).hexdigest()
     return {'count': len(names), 'sha256': digest, 'names': names}
 
 
 def check_source(dataset: Any, split: str) -> Source:
-    """A split of a data set, after its files were checked as far as the source can do that in
-    advance.
+    """A split of a data set, after the source has checked its files in advance if it can.
 
     Raises:
       InputError: the split is unknown or empty, or one of its files cannot be used.
@@ -93,6 +91,5 @@ class FilteredSource:
 
 
 def _bytes(name: str) -> bytes:
-    """UTF-8 of the composed form, so that a copy by macOS, which decomposes names, has the same
-    splits."""
+    """UTF-8 in composed form, so that a copy by macOS, which decomposes names, is the same."""
     return unicodedata.normalize('NFC', name).encode('utf-8', 'surrogateescape')

@@ -1,5 +1,4 @@
-"""Data sets that are drawn on access: shapes that differ by their outline alone, and circles whose
-class is given by a distant cue alone."""
+"""Data sets drawn on access: shapes that differ by outline, circles labelled by distant cues."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -86,8 +85,7 @@ class Shapes:
 
 @dataclasses.dataclass(frozen=True)
 class DistantCue:
-    """Circles of two classes that nothing in or near them distinguishes: a red or a blue square far
-    away names the class.
+    """Circles whose class is given by a red or blue square far away, and by nothing nearer.
 
     `kind='corner'`: one square in one of the four corners names the class of all circles of the
     picture. `kind='line'`: every circle has its own square, on its own row at the left or right
@@ -172,8 +170,7 @@ class DistantCue:
         return grey if abs(grey - background) >= 0.3 else float(background < 0.5)
 
     def _corner(self, rng: np.random.Generator) -> list[tuple]:
-        """(centre, radius, label, upper left pixel of the cue) of two or three circles with one
-        cue."""
+        """(centre, radius, label, upper left pixel of the cue) of two or three circles."""
         height, width = self.size
         label = int(rng.integers(1, 3))
         cue = (rng.integers(2, size=2) * (height - CUE, width - CUE)).astype(int)

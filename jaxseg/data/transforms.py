@@ -1,9 +1,8 @@
-"""Augmentation on the host. Image and mask move together: the image bilinearly, the mask by nearest
-neighbour.
+"""Augmentation on the host: the image is resampled bilinearly, its mask by nearest neighbour.
 
 A transform is `(image, mask, *, rng, fill) -> (image, mask)`, with an image (H, W, C) of uint8,
 uint16 or float32 and any number of channels, and an integer mask (H, W) or (H, W, classes). New
-pixels outside the picture get the values of `fill`: the mean color, and void.
+pixels outside the image get the values of `fill`: the mean color, and void.
 
 Transforms are applied in training only; evaluation sees images at their own size. So there is none
 that resizes to a fixed size: train on crops of the true scale (`RandomCrop`), or let the model
@@ -27,8 +26,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class RandomScale:
-    """Scales by a factor between `low` and `high`, uniform in its logarithm: halving is as likely
-    as doubling."""
+    """Scales by a factor between `low` and `high`, uniform in its logarithm."""
 
     low: Positive = 0.5
     high: Positive = 2.0
@@ -48,8 +46,7 @@ class RandomScale:
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop:
-    """Cuts out a window of `size` (height, width); smaller pictures are padded at the bottom and
-    right.
+    """Crops to `size` (height, width); smaller images are padded at the bottom and right.
 
     Up to `tries` windows are drawn until no class has more than `max_class_ratio` of the window's
     labelled pixels (the `cat_max_ratio` of MMSegmentation), since sky and road alone teach little.
@@ -83,8 +80,7 @@ class RandomCrop:
 
 @dataclasses.dataclass(frozen=True)
 class RandomFlip:
-    """Exchanges left and right with probability `horizontal`, top and bottom with probability
-    `vertical`."""
+    """Flips left-right with probability `horizontal`, top-bottom with `vertical`."""
 
     horizontal: Probability = 0.5
     vertical: Probability = 0.0
@@ -103,8 +99,7 @@ class RandomFlip:
 
 @dataclasses.dataclass(frozen=True)
 class RandomRotation:
-    """Rotates about the centre by up to `degrees` either way, with probability `p`; the corners
-    become `fill`."""
+    """Rotates by up to `degrees` either way, with probability `p`; corners become `fill`."""
 
     degrees: Annotated[float, Range(0, 180)] = 10.0
     p: Probability = 0.5
@@ -138,12 +133,13 @@ class RandomRotation:
 
 @dataclasses.dataclass(frozen=True)
 class ColorJitter:
-    """Multiplies brightness, contrast and saturation by factors within 1 -+ their value, and shifts
-    the hue by up to `hue` of the color circle.
+    """Random brightness, contrast, saturation and hue.
 
-    Each picture is changed with probability `p`. Values are first mapped from the data set's value
-    range to 0-1, and clipped to it at the end. Contrast is changed about the mean of the picture,
-    saturation and hue in HSV. These two are for RGB: with other numbers of channels they must be 0.
+    The first three are factors within 1 -+ their value; the hue shifts by up to `hue` of the color
+    circle. Each image is changed with probability `p`. Values are first mapped from the data set's
+    value range to 0-1, and clipped to it at the end. Contrast is changed about the mean of the
+    picture, saturation and hue in HSV. These two are for RGB: with other numbers of channels they
+    must be 0.
     """
 
     brightness: Probability = 0.3
@@ -181,8 +177,7 @@ class ColorJitter:
 
 @dataclasses.dataclass(frozen=True)
 class RandomBlur:
-    """Blurs by a Gaussian with a standard deviation of up to `sigma` pixels, with probability
-    `p`."""
+    """Gaussian blur, standard deviation of up to `sigma` pixels, with probability `p`."""
 
     sigma: Positive = 1.5
     p: Probability = 0.2
@@ -222,8 +217,7 @@ def _pad(image: np.ndarray, mask: np.ndarray, bottom: int, right: int, fill: Fil
 
 def _per_channels(array: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]
                   ) -> np.ndarray:
-    """Applies `change` to four channels at a time, the most that OpenCV fills and filters at once;
-    it also drops the axis of a single one."""
+    """Applies `change` to four channels at a time, the limit of OpenCV, and keeps the last axis."""
     parts = [change(np.ascontiguousarray(array[..., i:i + 4]), slice(i, i + 4))
              for i in range(0, array.shape[-1], 4)]
     return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], -1)

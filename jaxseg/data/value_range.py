@@ -1,5 +1,4 @@
-"""Which pixel values stand for black and white: decided once for a data set, never by a single
-picture."""
+"""Which pixel values are black and white: decided for a data set, never by a single image."""
 
 import collections
 import concurrent.futures
@@ -57,8 +56,7 @@ def _is_eight_bit(info: FileInfo) -> bool:
 
 
 def _measure(files: Sequence[pathlib.Path], depths: set[str]) -> tuple[float, float]:
-    """The smallest and the largest finite value of up to `MEASURED` files of these number
-    formats."""
+    """The smallest and largest finite value of up to `MEASURED` files of these number formats."""
     found = []
     for path in files:
         info = _info(path)
