@@ -29,17 +29,23 @@ LAYERS = {
     'identity': (Identity(), None),
     'renet': (ReNet(3, 'mingru'), 6), 'renet_lstm': (ReNet(3, 'lstm'), 6),
     'renet_residual': (ReNet(3, patch=2, merge='residual'), None),
-    'four_summed': (FourWayRNN(3, 'rglru'), 3), 'four_concatenated': (FourWayRNN(3, 'lru', combine='concat'), 12),
-    'flattened_scan': (FlattenedScan(3), 3), 'flattened_scan_two': (FlattenedScan(3, 's6', transposed=False, combine='concat', order='raster'), 6),
+    'four_summed': (FourWayRNN(3, 'rglru'), 3),
+    'four_concatenated': (FourWayRNN(3, 'lru', combine='concat'), 12),
+    'flattened_scan': (FlattenedScan(3), 3),
+    'flattened_scan_two': (
+        FlattenedScan(3, 's6', transposed=False, combine='concat', order='raster'), 6),
     'mdrnn': (MDRNN2D(3), 3), 'mdrnn_gru': (MDRNN2D(3, 'gru', combine='concat', patch=3), 12),
     'mdrnn_gated': (MDRNN2D(3, merge='gated'), None),
-    'attention_pooling': (AttentionPooling(), None), 'self_attention': (SelfAttention(8, heads=2), 8),
+    'attention_pooling': (AttentionPooling(), None),
+    'self_attention': (SelfAttention(8, heads=2), 8),
     'relative': (SelfAttention(8, heads=2, position='relative'), 8),
     'learned': (SelfAttention(8, heads=2, position='learned', size=(4, 5)), 8),
-    'rope': (Axial(8, heads=2, position='rope'), 8), 'window_attention': (WindowAttention(8, heads=2, window=2), 8),
+    'rope': (Axial(8, heads=2, position='rope'), 8),
+    'window_attention': (WindowAttention(8, heads=2, window=2), 8),
     'linear_attention': (LinearAttention(8, heads=2), 8), 'criss_cross': (CrissCross(8), 8),
     'aspp': (ASPP(4, rates=(1, 3)), 4), 'pyramid_pooling': (PyramidPooling(4, bins=(1, 2, 3)), 4),
-    'ocr': (OCR(4, classes=3), 4), 'large_kernel_attention': (LargeKernelAttention(4, kernel=5, dilation=2), 4),
+    'ocr': (OCR(4, classes=3), 4),
+    'large_kernel_attention': (LargeKernelAttention(4, kernel=5, dilation=2), 4),
 }
 every_layer = pytest.mark.parametrize('name', LAYERS)
 
@@ -50,7 +56,8 @@ def test_a_context_keeps_any_height_and_width_and_the_dtype(name):
     for size in ((1, 1), (1, 9), (9, 1), (5, 7)):
         for channels, dtype in ((8, jnp.float32), (5, jnp.bfloat16), (2, jnp.bfloat16)):
             x = jax.ShapeDtypeStruct((2, *size, channels), dtype)
-            out, variables = jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
+            out, variables = jax.eval_shape(
+                lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
             assert (out.shape, out.dtype) == ((2, *size, features or channels), dtype)
             assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
 

@@ -40,21 +40,26 @@ def joined(parts: list[np.ndarray], how: str) -> np.ndarray:
 def test_renet_equals_the_loop_with_every_cell(cell):
     x, layer = random(2, 3, 4, 5), ReNet(3, cell)
     params = made(layer, x)
-    np.testing.assert_allclose(run(layer, params, x), recurrence.renet(cell, x, params), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(layer, params, x), recurrence.renet(cell, x, params), rtol=1e-5,
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize('cell, combine', [('gru', 'sum'), ('rglru', 'concat')])
 def test_four_way_rnn_equals_the_loop_over_lines_and_positions(cell, combine):
     x, layer = random(2, 3, 4, 5), FourWayRNN(3, cell, combine)
     params = made(layer, x)
-    np.testing.assert_allclose(run(layer, params, x), joined(spatial.four_way_rnn(cell, x, params), combine), atol=1e-5)
+    np.testing.assert_allclose(run(layer, params, x),
+                               joined(spatial.four_way_rnn(cell, x, params), combine), atol=1e-5)
 
 
-@pytest.mark.parametrize('cell, order, transposed', [('mingru', 'snake', True), ('gru', 'raster', True), ('lru', 'snake', False)])
+@pytest.mark.parametrize('cell, order, transposed',
+                         [('mingru', 'snake', True), ('gru', 'raster', True),
+                          ('lru', 'snake', False)])
 def test_flattened_scan_equals_the_loop_along_its_path(cell, order, transposed):
     x, layer = random(2, 3, 4, 5), FlattenedScan(3, cell, order, transposed, 'concat')
     params = made(layer, x)
-    expected = joined(spatial.flattened_scan(cell, x, params, order=order, transposed=transposed), 'concat')
+    expected = joined(spatial.flattened_scan(cell, x, params, order=order, transposed=transposed),
+                      'concat')
     np.testing.assert_allclose(run(layer, params, x), expected, atol=1e-5)
 
 
@@ -71,10 +76,14 @@ def test_the_diagonal_scan_equals_the_double_loop_over_rows_and_columns(cell, he
 def test_the_gradient_of_the_diagonal_scan_equals_the_differences_of_the_double_loop(cell):
     x, weights, layer = random(1, 3, 2, 2), random(1, 3, 2, 2, seed=1), MDRNN2D(2, cell)
     params = made(layer, x)
-    gradient = jax.jit(jax.grad(lambda params, x: jnp.sum(layer.apply({'params': params}, x, train=False) * weights), (0, 1)))
+    gradient = jax.jit(jax.grad(
+        lambda params, x: jnp.sum(layer.apply({'params': params}, x, train=False) * weights),
+        (0, 1)))
     expected = central_differences(
-        lambda params, x: np.sum(sum(spatial.mdrnn(cell, x, params['corners'])) * weights), params, x)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), gradient(params, x), expected)
+        lambda params, x: np.sum(sum(spatial.mdrnn(cell, x, params['corners'])) * weights),
+        params, x)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+                 gradient(params, x), expected)
 
 
 @pytest.mark.parametrize('merge', ['replace', 'residual', 'gated'])
@@ -89,10 +98,13 @@ def test_windows_and_merging_are_those_of_the_loop(merge):
 
 
 def test_layers_are_the_same_as_a_list_of_single_ones():
-    x, both, one = random(2, 3, 4, 4), ReNet(2, 'mingru', layers=2, merge='residual'), ReNet(2, 'mingru', merge='residual')
+    x, both, one = (random(2, 3, 4, 4), ReNet(2, 'mingru', layers=2, merge='residual'),
+                    ReNet(2, 'mingru', merge='residual'))
     params = made(both, x)
-    first, second = ({name.replace(index, '0'): value for name, value in params.items() if index in name} for index in '01')
-    np.testing.assert_allclose(run(both, params, x), run(one, second, run(one, first, x)), atol=1e-5)
+    first, second = ({name.replace(index, '0'): value for name, value in params.items()
+                      if index in name} for index in '01')
+    np.testing.assert_allclose(run(both, params, x), run(one, second, run(one, first, x)),
+                               atol=1e-5)
 
 
 # Worked by hand
@@ -103,7 +115,8 @@ def test_snake_order_reverses_every_second_row():
     assert reverse_odd_rows(x.swapaxes(1, 2)).ravel().tolist() == [1, 4, 5, 2, 3, 6]
     np.testing.assert_array_equal(reverse_odd_rows(reverse_odd_rows(x)), x)
     assert spatial.path(2, 3, 'snake') == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 1), (1, 0)]
-    assert spatial.path(2, 3, 'snake', by_columns=True) == [(0, 0), (1, 0), (1, 1), (0, 1), (0, 2), (1, 2)]
+    by_columns = spatial.path(2, 3, 'snake', by_columns=True)
+    assert by_columns == [(0, 0), (1, 0), (1, 1), (0, 1), (0, 2), (1, 2)]
 
 
 def test_windows_of_a_map_of_nine():
@@ -129,7 +142,8 @@ def test_a_linear_corner_with_equal_gates_counts_paths():
     params = jax.tree.map(np.zeros_like, made(layer, x))
     params['corners']['input']['kernel'][0, 0, 3] = 1
     out = run(layer, params, x)
-    np.testing.assert_allclose(out[0, :, :, 0], [[3, 1, 1 / 3], [1, 2 / 3, 1 / 3], [1 / 3, 1 / 3, 2 / 9]], rtol=1e-6)
+    np.testing.assert_allclose(out[0, :, :, 0],
+                               [[3, 1, 1 / 3], [1, 2 / 3, 1 / 3], [1 / 3, 1 / 3, 2 / 9]], rtol=1e-6)
     assert not out[..., 1:].any()
 
 
@@ -145,8 +159,10 @@ def depends_on(layer, height: int, width: int) -> np.ndarray:
     return np.abs(out[:-1] - out[-1:]).max(-1) > 1e-6
 
 
-@pytest.mark.parametrize('layer', [ReNet(2, 'mingru'), FlattenedScan(2), FlattenedScan(2, order='raster', transposed=False), MDRNN2D(2),
-                                   MDRNN2D(2, 'gru'), ReNet(2, patch=2, merge='gated')], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize('layer', [
+    ReNet(2, 'mingru'), FlattenedScan(2), FlattenedScan(2, order='raster', transposed=False),
+    MDRNN2D(2), MDRNN2D(2, 'gru'), ReNet(2, patch=2, merge='gated')],
+    ids=lambda layer: type(layer).__name__)
 def test_every_output_depends_on_every_pixel(layer):
     assert depends_on(layer, 3, 4).all()
 
@@ -163,9 +179,11 @@ def test_a_flipped_image_exchanges_two_directions_of_four_way_rnn():
     x, layer = random(1, 3, 4, 3), FourWayRNN(2, 'mingru')
     params = made(layer, x)
     mirrored = {**params, 'right': params['left'], 'left': params['right']}
-    np.testing.assert_allclose(run(layer, mirrored, x[:, :, ::-1])[:, :, ::-1], run(layer, params, x), atol=1e-5)
+    np.testing.assert_allclose(run(layer, mirrored, x[:, :, ::-1])[:, :, ::-1],
+                               run(layer, params, x), atol=1e-5)
     upside_down = {**params, 'up': params['down'], 'down': params['up']}
-    np.testing.assert_allclose(run(layer, upside_down, x[:, ::-1])[:, ::-1], run(layer, params, x), atol=1e-5)
+    np.testing.assert_allclose(run(layer, upside_down, x[:, ::-1])[:, ::-1], run(layer, params, x),
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize('cell', ['linear', 'gru'])
@@ -185,7 +203,8 @@ def test_a_rotation_by_180_degrees_exchanges_the_directions_of_the_flattened_sca
     params = made(layer, x)
     exchanged = {f'{lines}_{way}': params[f'{lines}_{other}'] for lines in ('rows', 'columns')
                  for way, other in (('forward', 'backward'), ('backward', 'forward'))}
-    np.testing.assert_allclose(run(layer, exchanged, x[:, ::-1, ::-1])[:, ::-1, ::-1], run(layer, params, x), atol=1e-5)
+    np.testing.assert_allclose(run(layer, exchanged, x[:, ::-1, ::-1])[:, ::-1, ::-1],
+                               run(layer, params, x), atol=1e-5)
 
 
 # Numbers, shapes, memory
@@ -194,7 +213,8 @@ def test_the_linear_diagonal_state_stays_between_its_inputs_however_large_the_ma
     x, layer = 100 * random(1, 40, 30, 2), MDRNN2D(2, combine='concat')
     params = made(layer, x)
     weights = params['corners']['input']
-    value = np.stack([x @ kernel + bias for kernel, bias in zip(weights['kernel'], weights['bias'], strict=True)])[..., 6:]
+    corners = zip(weights['kernel'], weights['bias'], strict=True)
+    value = np.stack([x @ kernel + bias for kernel, bias in corners])[..., 6:]
     out = run(layer, params, x).reshape(-1, 4, 2)
     largest = np.abs(value).max((1, 2, 3))
     assert (np.abs(out).max(0) <= largest * 1.0001).all()
@@ -203,7 +223,8 @@ def test_the_linear_diagonal_state_stays_between_its_inputs_however_large_the_ma
 
 def test_a_patch_and_a_merge_that_change_nothing_have_no_parameters():
     x = random(1, 2, 3, 4)
-    assert set(made(ReNet(2), x)) == {'rows0_forward', 'rows0_backward', 'columns0_forward', 'columns0_backward'}
+    assert set(made(ReNet(2), x)) == {
+        'rows0_forward', 'rows0_backward', 'columns0_forward', 'columns0_backward'}
     assert set(made(FourWayRNN(2), x)) == {'right', 'left', 'down', 'up'}
     assert Merge().apply({}, x, x) is x
 
@@ -212,7 +233,8 @@ def test_a_patch_and_a_merge_that_change_nothing_have_no_parameters():
 def test_checkpoints_change_no_number_and_reach_the_cell(layer):
     x = random(2, 3, 4, 3)
     params = made(layer(2, 'gru'), x)
-    np.testing.assert_allclose(run(layer(2, 'gru', remat=2), params, x), run(layer(2, 'gru'), params, x), atol=1e-6)
+    np.testing.assert_allclose(run(layer(2, 'gru', remat=2), params, x),
+                               run(layer(2, 'gru'), params, x), atol=1e-6)
 
 
 def test_memory_of_the_diagonal_scan_is_linear_in_the_number_of_positions_whatever_the_shape():

@@ -13,10 +13,12 @@ from tests.variables import random, random_variables
 
 def over_time(cell, **options):
     """The cell over the second axis of a clip (B, T, H, W, C), as a user scans it."""
-    return nn.scan(cell, variable_broadcast='params', split_rngs={'params': False}, in_axes=1, out_axes=1)(**options)
+    return nn.scan(cell, variable_broadcast='params', split_rngs={'params': False}, in_axes=1,
+                   out_axes=1)(**options)
 
 
-@pytest.mark.parametrize('cell, reference', [(ConvGRU, spatial.conv_gru), (ConvLSTM, spatial.conv_lstm)])
+@pytest.mark.parametrize('cell, reference',
+                         [(ConvGRU, spatial.conv_gru), (ConvLSTM, spatial.conv_lstm)])
 def test_a_convolutional_cell_over_a_clip_equals_the_loop_whole_and_in_pieces(cell, reference):
     clip, layer = random(2, 4, 3, 4, 2), over_time(cell, features=3)
     start = cell(3).zero_state(clip[:, 0].shape)
@@ -35,9 +37,12 @@ def test_a_convolutional_cell_keeps_its_state_in_float32(cell):
     layer, x = cell(3), jax.ShapeDtypeStruct((2, 1, 5, 4), jnp.bfloat16)
     start = layer.zero_state(x.shape)
     assert not any(leaf.any() for leaf in jax.tree.leaves(start))
-    (state, out), _ = jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), start, x), x)
+    (state, out), _ = jax.eval_shape(
+        lambda x: layer.init_with_output(jax.random.key(0), start, x), x)
     assert (out.shape, out.dtype) == ((2, 1, 5, 3), jnp.bfloat16)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), start)
+    before, after = (jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+                     for tree in (start, state))
+    assert before == after
 
 
 def test_the_forget_gate_of_a_convolutional_lstm_starts_open():

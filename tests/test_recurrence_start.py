@@ -1,4 +1,4 @@
-"""How recurrences start: what the papers say, and that a state lasts over a side of the feature map."""
+"""Initial values of recurrences: as in the papers, with states that last over a side of the map."""
 
 import functools
 
@@ -18,10 +18,11 @@ def run(layer, params, x):
 
 
 @pytest.mark.parametrize('cell, keeps, lets_in', [
-    ('gru', [1], []), ('lstm', [1], [0]), ('mgu', [], [0]), ('mingru', [], [0]), ('minlstm', [0], [1])])
+    ('gru', [1], []), ('lstm', [1], [0]), ('mgu', [], [0]), ('mingru', [], [0]),
+    ('minlstm', [0], [1])])
 def test_a_gated_cell_starts_with_half_lives_of_up_to_a_side_of_the_map(cell, keeps, lets_in):
-    bias = Recurrence(500, cell).init(jax.random.key(0), np.zeros((1, 2, 2), np.float32))['params']['input_bias']
-    gates = np.asarray(bias).reshape(-1, 500)
+    variables = Recurrence(500, cell).init(jax.random.key(0), np.zeros((1, 2, 2), np.float32))
+    gates = np.asarray(variables['params']['input_bias']).reshape(-1, 500)
     for index, gate in enumerate(gates):
         if index in keeps:
             assert 0 <= gate.min() < 0.2 and np.log(REACH - 3) < gate.max() < np.log(REACH - 1)
@@ -29,18 +30,20 @@ def test_a_gated_cell_starts_with_half_lives_of_up_to_a_side_of_the_map(cell, ke
         elif index not in lets_in:
             np.testing.assert_array_equal(gate, 0)
     for index in lets_in:
-        np.testing.assert_array_equal(gates[index], -gates[keeps[0]] if keeps else -np.abs(gates[index]))
+        np.testing.assert_array_equal(gates[index],
+                                      -gates[keeps[0]] if keeps else -np.abs(gates[index]))
 
 
 def test_a_state_of_a_gated_cell_lasts_over_a_side_of_the_map_at_the_start():
-    # One input at the first position; how much of it the last of 24 states holds, against a cell whose biases are zero.
+    # The share of an input at the first position in the last of 24 states, with biases and without.
     x = np.zeros((1, 24, 8), np.float32)
     x[:, 0] = 1
     for cell in ('gru', 'mingru', 'minlstm', 'mgu'):
         layer = Recurrence(64, cell)
         params = jax.jit(layer.init)(jax.random.key(0), x)['params']
         flat = {**params, 'input_bias': jnp.zeros_like(params['input_bias'])}
-        moved = [np.abs(run(layer, p, x)[0, -1] - run(layer, p, 0 * x)[0, -1]).mean() for p in (params, flat)]
+        moved = [np.abs(run(layer, p, x)[0, -1] - run(layer, p, 0 * x)[0, -1]).mean()
+                 for p in (params, flat)]
         assert moved[0] > 30 * moved[1] > 0
 
 
@@ -64,8 +67,9 @@ def test_decays_begin_where_the_papers_say():
 
 @pytest.mark.parametrize('cell', LINEAR)
 def test_the_output_of_a_linear_cell_grows_no_faster_than_its_input(cell):
-    # A thousand times the input: of a product of x with functions of x the output would grow as a power of it.
-    x, layer = np.random.default_rng(0).normal(size=(1, 24, 16)).astype(np.float32), Recurrence(16, cell)
+    # A thousand times the input: a product of x with functions of x would grow as a power of it.
+    x, layer = (np.random.default_rng(0).normal(size=(1, 24, 16)).astype(np.float32),
+                Recurrence(16, cell))
     params = jax.jit(layer.init)(jax.random.key(0), x)['params']
     small, large = (np.abs(run(layer, params, scale * x)).max() for scale in (1, 1000))
     assert large < 3000 * small

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def central_differences(loss: Callable, *trees, step: float = 1e-5) -> tuple:
-    """The gradient of `loss(*trees)` by every number in `trees`, each moved up and down by `step` in float64."""
+    """The gradient of `loss(*trees)` by central differences of `step`, in float64."""
     leaves, structure = jax.tree.flatten(trees)
     leaves = [np.array(leaf, np.float64) for leaf in leaves]
     gradient = [np.zeros_like(leaf) for leaf in leaves]

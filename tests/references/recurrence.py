@@ -1,4 +1,4 @@
-"""Recurrences as their papers write them: one position after the other, one gate after the other."""
+"""Recurrences as in their papers: one position after the other, one gate after the other."""
 
 import numpy as np
 
@@ -114,17 +114,20 @@ def lru(x: np.ndarray, params: dict) -> list:
     hidden = into.shape[1] // 2
     h, outputs = 0.0, []
     for t in range(x.shape[1]):
-        h = decay * h + np.exp(params['log_gain'])[None] * (u[:, t] @ (into[:, :hidden] + 1j * into[:, hidden:]))
+        driven = u[:, t] @ (into[:, :hidden] + 1j * into[:, hidden:])
+        h = decay * h + np.exp(params['log_gain'])[None] * driven
         # Re(C h) with C = out[:hidden] - i out[hidden:]
-        outputs.append((h @ (back[:hidden] - 1j * back[hidden:])).real + params['skip'][None] * u[:, t])
+        outputs.append((h @ (back[:hidden] - 1j * back[hidden:])).real
+                       + params['skip'][None] * u[:, t])
     return outputs
 
 
-CELLS = {'gru': gru, 'lstm': lstm, 'mgu': mgu, 'mingru': mingru, 'minlstm': minlstm, 'rglru': rglru, 's6': s6, 'lru': lru}
+CELLS = {'gru': gru, 'lstm': lstm, 'mgu': mgu, 'mingru': mingru, 'minlstm': minlstm,
+         'rglru': rglru, 's6': s6, 'lru': lru}
 
 
 def recur(cell: str, x: np.ndarray, params: dict, *, reverse: bool = False) -> np.ndarray:
-    """(B, L, C) -> (B, L, hidden); `reverse` reads from the end, the outputs stay in the order of the inputs."""
+    """(B, L, C) -> (B, L, hidden); `reverse` scans from the end, outputs in the order of inputs."""
     states = CELLS[cell](x[:, ::-1] if reverse else x, params)
     return np.stack(states[::-1] if reverse else states, 1)
 
@@ -151,7 +154,8 @@ def rms_norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 def projected(x: np.ndarray, params: dict) -> np.ndarray:
     """The input at the width of the state."""
-    return x @ params['project_kernel'] + params['project_bias'][None, None] if 'project_kernel' in params else x
+    return (x @ params['project_kernel'] + params['project_bias'][None, None]
+            if 'project_kernel' in params else x)
 
 
 def positive(v: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ CORNERS = ((), (1,), (2,), (1, 2))
 
 def four_way_rnn(cell: str, x: np.ndarray, params: dict) -> list[np.ndarray]:
     """What is read to the right, to the left, down and up: four times (B, H, W, hidden)."""
-    rows = [np.stack([recur(cell, x[:, i], params[name], reverse=reverse) for i in range(x.shape[1])], 1)
+    rows = [np.stack([recur(cell, x[:, i], params[name], reverse=reverse)
+                      for i in range(x.shape[1])], 1)
             for name, reverse in (('right', False), ('left', True))]
-    columns = [np.stack([recur(cell, x[:, :, j], params[name], reverse=reverse) for j in range(x.shape[2])], 2)
+    columns = [np.stack([recur(cell, x[:, :, j], params[name], reverse=reverse)
+                         for j in range(x.shape[2])], 2)
                for name, reverse in (('down', False), ('up', True))]
     return rows + columns
 
@@ -28,7 +30,8 @@ def path(height: int, width: int, order: str, *, by_columns: bool = False) -> li
     return visited
 
 
-def flattened_scan(cell: str, x: np.ndarray, params: dict, *, order: str, transposed: bool = True) -> list[np.ndarray]:
+def flattened_scan(cell: str, x: np.ndarray, params: dict, *, order: str,
+                   transposed: bool = True) -> list[np.ndarray]:
     """What each reading of the line gives: two or four times (B, H, W, hidden)."""
     parts = []
     for name in ('rows', 'columns') if transposed else ('rows',):
@@ -44,7 +47,7 @@ def flattened_scan(cell: str, x: np.ndarray, params: dict, *, order: str, transp
 
 
 def mdrnn(cell: str, x: np.ndarray, params: dict) -> list[np.ndarray]:
-    """The two-dimensional recurrence from each corner: four times (B, H, W, hidden). Parameters have a leading axis of 4."""
+    """The recurrence from each corner: four of (B, H, W, hidden), by parameters with 4 in front."""
     step = {'linear': linear_step, 'gru': gru_step}[cell]
     parts = []
     for corner, axes in enumerate(CORNERS):
@@ -59,7 +62,8 @@ def from_upper_left(step, x: np.ndarray, params: dict) -> np.ndarray:
     for i in range(x.shape[1]):
         for j in range(x.shape[2]):
             h[i, j] = step(x[:, i, j], h.get((i - 1, j), 0.0), h.get((i, j - 1), 0.0), params)
-    return np.stack([np.stack([h[i, j] for j in range(x.shape[2])], 1) for i in range(x.shape[1])], 1)
+    rows = [np.stack([h[i, j] for j in range(x.shape[2])], 1) for i in range(x.shape[1])]
+    return np.stack(rows, 1)
 
 
 def linear_step(x: np.ndarray, up, left, params: dict) -> np.ndarray:
@@ -90,7 +94,7 @@ def fold(x: np.ndarray, patch: int) -> np.ndarray:
 
 
 def merge(kind: str, x: np.ndarray, y: np.ndarray, params: dict, *, patch: int = 1) -> np.ndarray:
-    """y on its own or added to x; with patches every position finds its vector in the window it lies in."""
+    """y alone or added to x; with patches a position takes the vector of its patch."""
     def linear(name, x):
         return x @ params[name]['kernel'] + params[name]['bias'][None]
 
@@ -141,7 +145,8 @@ def conv_lstm(x: np.ndarray, params: dict) -> list[np.ndarray]:
     h = c = np.zeros((x.shape[0], *x.shape[2:4], u[0].shape[-1]), x.dtype)
     outputs = []
     for t in range(x.shape[1]):
-        i, f, g, o = (convolve(x[:, t], w[gate]) + convolve(h, u[gate]) + b[gate] for gate in range(4))
+        i, f, g, o = (convolve(x[:, t], w[gate]) + convolve(h, u[gate]) + b[gate]
+                      for gate in range(4))
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         outputs.append(h)
