@@ -42,7 +42,6 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     images, skipped = find_images(source)
     check_output(images, source, output, run.spec)
     _, variables = run.variables(arguments.checkpoint)
-    output.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
     written = 0
     inputs = _read(run, images, problems)

@@ -83,7 +83,7 @@ class Checkpoints:
             return steps[-1]
         if which == 'best':
             return self._manager.best_step() or steps[-1]
-        if not which.isdecimal() or int(which) not in steps:
+        if which not in map(str, steps):
             raise InputError(f'checkpoint {which!r} is not in {self._manager.directory}; '
                              f"give 'best', 'latest' or one of {', '.join(map(str, steps))}")
         return int(which)
