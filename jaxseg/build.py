@@ -167,7 +167,7 @@ def _symbol(key: str, entry: Any) -> Callable:
 def _import_user_module(key: str, name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever the user's file raises when it runs
+    except (Exception, SystemExit) as error:  # whatever the user's file raises when it runs
         reason = (str(error).splitlines() or [''])[0]
         raise InputError(f'{key}: cannot import {name!r} ({type(error).__name__}: {reason}); '
                          f'is its folder on PYTHONPATH, and does the file run?') from error

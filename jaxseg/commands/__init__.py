@@ -81,5 +81,7 @@ def _run(argv: Sequence[str], name: str) -> int:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    print(f'{" ".join(("jaxseg", name)).strip()}: {message}', file=sys.stderr)
+    # Names of files and keys may hold line breaks and control characters.
+    line = ''.join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+    print(f'{" ".join(("jaxseg", name)).strip()}: {line}', file=sys.stderr)
     return status

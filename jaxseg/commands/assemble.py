@@ -12,7 +12,7 @@ from jaxseg.build import build, build_losses
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.data.spec import DatasetSpec, read_json
 from jaxseg.errors import InputError
-from jaxseg.fields import PositiveInt, check_fields
+from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
 from jaxseg.layers.axis import mapped_over
 from jaxseg.training.layout import JitLayout, check_batch, make_layout
 from jaxseg.training.supervised import SOWN
@@ -28,8 +28,8 @@ class ModelRecord:
       input_shape: (H, W, C) for which the parameters were initialised.
     """
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[Probability, ...]
+    std: tuple[Positive, ...]
     value_range: tuple[float, float]
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
 
@@ -37,6 +37,15 @@ class ModelRecord:
         check_fields(self, 'model.json')
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+        channels = self.input_shape[-1]
+        for name in ('mean', 'std'):
+            if len(getattr(self, name)) != channels:
+                raise InputError(f'model.json.{name}: {getattr(self, name)} for {channels} channels '
+                                 f'of input_shape; give one for each, or restore the file')
+        low, high = self.value_range
+        if low >= high:
+            raise InputError(f'model.json.value_range: {self.value_range} is empty; '
+                             f'give low below high, or restore the file')
 
     @classmethod
     def load(cls, path: Any) -> 'ModelRecord':

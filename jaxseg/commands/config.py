@@ -5,6 +5,7 @@ import copy
 import importlib.util
 import json
 import sys
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def from_file(path: str) -> dict[str, Any]:
     try:
         spec.loader.exec_module(module)
         config = module.get_config()
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         reason = (str(error).splitlines() or [''])[0]
         raise InputError(f'--config={path}: {type(error).__name__}: {reason}; '
                          f'the file must run, and define get_config()'
@@ -52,21 +53,31 @@ def from_file(path: str) -> dict[str, Any]:
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """A config as dicts, lists, numbers, strings, bools and None only, as JSON holds them."""
+    """A config as dicts, lists, numbers, strings, bools and None only, as JSON holds them.
+
+    Raises:
+      InputError: a value or a name is something else, or the config contains itself.
+    """
     try:
-        return json.loads(json.dumps(config, default=_plain_group))
+        _check_plain(config, 'config')
     except RecursionError:
         raise InputError('config: contains itself, or nests too deeply; '
                          'a config holds plain values only') from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f'config: {error}; a config holds plain values only, '
-                         f'parts are named by their type') from error
+    return json.loads(json.dumps(config, default=ConfigDict.to_dict))
 
 
-def _plain_group(value: Any) -> dict[str, Any]:
-    if isinstance(value, ConfigDict):
-        return value.to_dict()
-    raise TypeError(f'{value!r} is not plain')
+def _check_plain(value: Any, key: str):
+    if isinstance(value, (ConfigDict, Mapping)):
+        for name, item in value.items():
+            if not isinstance(name, (str, int)):
+                raise InputError(f'{key}: {name!r} is no name of a key; give a string')
+            _check_plain(item, f'{key}.{name}')
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_plain(item, f'{key}.{index}')
+    elif not isinstance(value, (bool, int, float, str, types.NoneType)):
+        raise InputError(f'{key}: {value!r} is not plain; a config holds numbers, strings, lists '
+                         f'and dicts, and names parts by their type')
 
 
 def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding='utf-8-sig'))
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror}); restore the file') from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f'{path}: not JSON ({error}); fix or restore the file') from None
     if not isinstance(values, dict):
         raise InputError(f'{path}: holds a {type(values).__name__}, expected names and values in '
