@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -205,7 +206,7 @@ def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     data = config.get('data')
     if not isinstance(data, Mapping):
         return config
-    data = {key: str(pathlib.Path(value).expanduser().absolute())
+    data = {key: os.path.abspath(os.path.expanduser(value))
             if key in ('root', 'directory') and isinstance(value, str) and value else value
             for key, value in data.items()}
     return {**config, 'data': data}

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -175,8 +176,9 @@ class Folder:
 
     @functools.cached_property
     def _root(self) -> pathlib.Path:
-        root = pathlib.Path(self.root).expanduser()
-        if not self.root or not root.is_dir():
+        root = pathlib.Path(os.path.expanduser(self.root))
+        # Not `root.is_dir()`, which raises OSError for names that are too long.
+        if not self.root or not os.path.isdir(root):
             raise InputError(f'data.root: {self.root!r} is no folder; give the folder that holds '
                              f'images/ and masks/, or train/, val/ and test/ with these in each')
         return root
