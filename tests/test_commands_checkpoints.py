@@ -208,3 +208,16 @@ def test_a_checkpoint_that_training_has_replaced_is_found_again(copied, monkeypa
     monkeypatch.setattr(Checkpoints, 'find', vanishing)
     step, _ = open_workdir(copied).variables('latest')
     assert (found, step) == ([4, 2], 2)
+
+
+def test_a_model_with_parameters_of_the_size_of_its_input_is_restored_by_its_record(tmp_path):
+    config, work = runs.write_config(tmp_path), tmp_path / 'work'
+    assert main(['train', f'--config={config}', f'--workdir={work}', *STEPS,
+                 '--config.model.context.type=tests.extension.position:PositionTable']) == 0
+    _, variables = open_workdir(work).variables('latest')
+    # Images of 32x32 at stride 4; neither the 64x64 of a guess nor the size of the images below.
+    assert variables['params']['context']['layers_0']['table'].shape == (1, 8, 8, 8)
+    write_image(tmp_path / 'in' / 'a.png', 50)
+    assert main(['evaluate', f'--workdir={work}', '--split=test', '--num_images=0']) == 0
+    assert main(['predict', f'--workdir={work}', f'--input={tmp_path}/in',
+                 f'--output={tmp_path}/out']) == 0
