@@ -143,5 +143,5 @@ def test_sizes_that_make_no_batch_show_before_training(transforms, sizes, good, 
     if good:
         check_batches(Sized(6), spec=spec, transforms=jitter)
     else:
-        with pytest.raises(InputError, match="data set 'toys': .*x.* cannot form a batch.*RandomCrop"):
+        with pytest.raises(InputError, match="'toys': .*x.* cannot form a batch.*RandomCrop"):
             check_batches(Sized(6), spec=spec, transforms=jitter)

@@ -39,9 +39,10 @@ class ModelRecord:
             object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         channels = self.input_shape[-1]
         for name in ('mean', 'std'):
-            if len(getattr(self, name)) != channels:
-                raise InputError(f'model.json.{name}: {getattr(self, name)} for {channels} channels '
-                                 f'of input_shape; give one for each, or restore the file')
+            values = getattr(self, name)
+            if len(values) != channels:
+                raise InputError(f'model.json.{name}: {values} for {channels} channels of '
+                                 f'input_shape; give one for each, or restore the file')
         low, high = self.value_range
         if low >= high:
             raise InputError(f'model.json.value_range: {self.value_range} is empty; '
