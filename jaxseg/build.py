@@ -13,7 +13,7 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxseg.errors import InputError
@@ -44,7 +44,11 @@ def build(key: str, entry: Any, **given: Any) -> Any:
         of another kind than the key expects, a missing field, a wrong type or a value out of range.
     """
     if isinstance(entry, (list, tuple)):
-        return tuple(build(f'{key}.{index}', item, **given) for index, item in enumerate(entry))
+        return tuple(_build_one(f'{key}.{index}', item, given) for index, item in enumerate(entry))
+    return _build_one(key, entry, given)
+
+
+def _build_one(key: str, entry: Any, given: Mapping) -> Any:
     symbol = _symbol(key, entry)
     parameters = _parameters(symbol)
     fields = _fields(key, entry, parameters, given)
@@ -111,6 +115,8 @@ def _value(key: str, value: Any, hint: Any, given: Mapping) -> Any:
     name = key.rsplit('.', 1)[-1]
     optional = types.NoneType in typing.get_args(hint)
     if name in PACKAGES and not (value is None and optional):
+        if isinstance(value, (list, tuple)) and not _takes_several(hint):
+            raise InputError(f'{key}: expected one entry with a type, got a list: {value!r}')
         return build(key, value, **given)
     if isinstance(value, Mapping) and 'type' in value:
         raise InputError(f'{key}: an entry with a type, but no field that takes parts; '
@@ -118,6 +124,15 @@ def _value(key: str, value: Any, hint: Any, given: Mapping) -> Any:
     value = _plain(value)
     check_value(key, value, hint)
     return value
+
+
+def _takes_several(hint: Any) -> bool:
+    """Whether a field may hold a tuple of parts; without an annotation it may."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(map(_takes_several, typing.get_args(hint)))
+    kind = typing.get_origin(hint) or hint
+    return not isinstance(kind, type) or kind in (object, inspect.Parameter.empty) or issubclass(
+        kind, Sequence)
 
 
 def _plain(value: Any) -> Any:
@@ -143,7 +158,7 @@ def _symbol(key: str, entry: Any) -> Callable:
                          f'known keys: {", ".join(PACKAGES)}')
     if ':' in name:
         module_name, _, symbol_name = name.partition(':')
-        module = _import_user_module(key, module_name)
+        module = _import_user_module(f'{key} {name!r}', module_name)
     else:
         file, _, symbol_name = name.partition('.')
         if file not in _files(PACKAGES[kind]):
@@ -164,12 +179,12 @@ def _symbol(key: str, entry: Any) -> Callable:
     return symbol
 
 
-def _import_user_module(key: str, name: str) -> types.ModuleType:
+def _import_user_module(where: str, name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # whatever the user's file raises when it runs
         reason = (str(error).splitlines() or [''])[0]
-        raise InputError(f'{key}: cannot import {name!r} ({type(error).__name__}: {reason}); '
+        raise InputError(f'{where}: cannot import {name!r} ({type(error).__name__}: {reason}); '
                          f'is its folder on PYTHONPATH, and does the file run?') from error
 
 
@@ -216,6 +231,14 @@ def _takes(*names: str) -> Callable[[Any], bool]:
                            and set(names) <= set(inspect.signature(symbol).parameters))
 
 
+def _is_schedule(symbol: Any) -> bool:
+    """Whether a function takes `steps`, and all else by name."""
+    parameters = inspect.signature(symbol).parameters if inspect.isfunction(symbol) else {}
+    positional = {name for name, p in parameters.items()
+                  if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)}
+    return 'steps' in parameters and positional <= {'steps'}
+
+
 def _has(*names: str) -> Callable[[Any], bool]:
     """Whether a class has these methods, properties or fields."""
     return lambda symbol: isinstance(symbol, type) and all(
@@ -259,7 +282,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'algorithm': (_has('init', 'step', 'variables'), 'a class with init, step and variables'),
     'optimizer': (_takes('learning_rate'),
                   'a function with a parameter learning_rate that returns an optax transformation'),
-    'schedule': (_takes('steps'), 'a function (*, steps, options) that returns step -> factor'),
+    'schedule': (_is_schedule, 'a function (*, steps, options) that returns step -> factor'),
     'inference': (_has('predictions', 'probabilities'),
                   'a class with predictions and probabilities'),
 }

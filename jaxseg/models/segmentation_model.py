@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxseg.fields import Range
 from jaxseg.layers.head import Head
 from jaxseg.layers.resize import downsample, pad_to_multiple, resize_bilinear
-from jaxseg.layers.stages import Stages
+from jaxseg.layers.stages import Stages, at_index
 
 Outputs = dict[str, Any]
 
@@ -88,8 +88,8 @@ class SegmentationModel(nn.Module):
         return outputs
 
     def _with_context(self, stages: Stages, train: bool) -> Stages:
+        stage = at_index(stages, self.context_stage, 'model.context_stage')
         index = range(len(stages))[self.context_stage]
-        stage = stages[index]
         features = self.context(stage.features, train=train)
         return (*stages[:index], stage.replace(features=features), *stages[index + 1:])
 
