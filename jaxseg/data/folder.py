@@ -13,7 +13,14 @@ from jaxseg.data.labels import OPTIONS, Labels
 from jaxseg.data.listing import describe_skipped
 from jaxseg.data.masks import RawMask, read_mask
 from jaxseg.data.pairs import Listing, Pair
-from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, read_json
+from jaxseg.data.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Color,
+    DatasetSpec,
+    VoidLabel,
+    read_json,
+)
 from jaxseg.data.splits import check_fractions
 from jaxseg.data.value_range import decide_value_range
 from jaxseg.errors import InputError
@@ -66,8 +73,8 @@ class Folder:
 
     root: str
     classes: Sequence[str] | None = None
-    colors: Sequence[Sequence[int]] | None = None
-    ignore_index: int | None = None
+    colors: Sequence[Color] | None = None
+    ignore_index: VoidLabel | None = None
     channels: PositiveInt = 3
     value_range: tuple[float, float] | None = None
     overlapping: bool = False

@@ -17,6 +17,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Byte = Annotated[int, Range(0, 255)]
 Color = tuple[Byte, Byte, Byte]
+VoidLabel = Annotated[int, Range(0, 65535)]
 Deviation = Annotated[float, Range(above=0, high=1)]
 
 
@@ -70,7 +71,7 @@ class DatasetSpec:
     name: str
     classes: tuple[str, ...]
     colors: Sequence[Color] = ()
-    ignore_index: Annotated[int, Range(0, 65535)] = 255
+    ignore_index: VoidLabel = 255
     mean: tuple[Probability, ...] = IMAGENET_MEAN
     std: tuple[Deviation, ...] = IMAGENET_STD
     splits: tuple[str, ...] = ('train', 'val', 'test')

@@ -12,7 +12,7 @@ from jaxseg.data.file_info import file_info
 from jaxseg.data.labels import Encoding, Labels
 from jaxseg.data.mappings import KNOWN, VOID, Known
 from jaxseg.data.masks import RawMask, read_mask
-from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
+from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, Color, DatasetSpec, VoidLabel
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, check_fields, nearest
 
@@ -44,11 +44,11 @@ class Tfds:
     directory: str
     mapping: str | None = None
     classes: Sequence[str] | None = None
-    colors: Sequence[Sequence[int]] | None = None
+    colors: Sequence[Color] | None = None
     image_key: str | None = None
     mask_key: str | None = None
     label_map: Mapping[int, int] | None = None
-    ignore_index: int | None = None
+    ignore_index: VoidLabel | None = None
     encoding: Encoding | None = None
     splits: Mapping[str, str] | None = None
     channels: PositiveInt = 3
