@@ -12,3 +12,8 @@ import jax  # noqa: E402  the cache must be set before JAX is imported
 
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Encoded files are named by their length: their bytes may hold a time, and names must not."""
+    return f'{len(val)}_bytes' if isinstance(val, bytes) else None
