@@ -6,6 +6,7 @@ of a signal that stopped it (130 for Ctrl-C, and for a training that was stopped
 
 import argparse
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str], name: str) -> int:
     tune_malloc()
+    # Orbax warns of what is missing; the error that follows names it.
+    logging.getLogger('absl').setLevel(logging.ERROR)
     parser = _Parser(prog='jaxseg', description='Image segmentation in JAX.')
     subparsers = parser.add_subparsers(dest='subcommand', required=True, metavar='SUBCOMMAND')
     for subcommand, line in SUBCOMMANDS.items():
