@@ -116,6 +116,8 @@ def run(arguments: Sequence[str], folder: pathlib.Path) -> tuple[int, str]:
             contextlib.ExitStack() as patches, warnings.catch_warnings():
         warnings.simplefilter('always', UserWarning)
         warnings.simplefilter('always', RuntimeWarning)
+        # A handler of another row's stderr, which is closed, prints a traceback otherwise.
+        patches.enter_context(mock.patch('logging.raiseExceptions', False))
         for place in COMPILED:
             patches.enter_context(mock.patch(place, side_effect=Refused(place)))
         try:

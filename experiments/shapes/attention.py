@@ -4,8 +4,7 @@
     jaxseg evaluate --workdir=runs/shapes_attention --split=test
 
 Vaswani et al. 2017. One pre-norm block with two-dimensional sine and cosine positions, then
-attention pooling, which adds a weighted mean over the whole image to every position. The measured
-score and time are in the README's table.
+attention pooling, which adds a weighted mean over the whole image to every position.
 Test mIoU 0.889 after 273 s on two slow cores of an AMD EPYC (2026-11-25, seed 0).
 """
 

@@ -4,8 +4,7 @@
     jaxseg evaluate --workdir=runs/shapes_recurrent --split=test
 
 Between encoder and decoder, GRUs scan the rows of the coarsest feature map and then its columns, in
-both directions, so that every position depends on the whole image. The measured score and time are
-in the README's table.
+both directions, so that every position depends on the whole image.
 Test mIoU 0.921 after 291 s on two slow cores of an AMD EPYC (2026-11-25, seed 0).
 """
 
