@@ -43,9 +43,7 @@ from experiments.contexts import FAMILIES, contexts  # noqa: E402
 from jaxseg.build import build  # noqa: E402
 from jaxseg.commands.train import run  # noqa: E402
 from jaxseg.commands.workdir import open_workdir  # noqa: E402
-from jaxseg.data.pipeline import eval_samples  # noqa: E402
 from jaxseg.explain import receptive_field as fields  # noqa: E402
-from jaxseg.training.evaluation import evaluate  # noqa: E402
 
 FEATURES = 64
 REDUCED = 90, 120
@@ -105,9 +103,7 @@ def train_row(name: str, dataset: str, data: dict, workdir: pathlib.Path) -> dic
     seconds = time.perf_counter() - started
     opened, source = open_workdir(folder), build('data', data)
     _, variables = opened.variables('latest')
-    predictions = functools.partial(opened.parts.inference.predictions, opened.place(variables))
-    confusion = evaluate(predictions, eval_samples(source.source('test'), spec=opened.spec),
-                         opened.parts.task.scores())
+    confusion = opened.parts.score(variables, source.source('test'), opened.spec)
     row = dict(dataset=dataset, context=name, family=family,
                miou=round(confusion.summary()['miou'], 4),
                parameters=sum(leaf.size for leaf in jax.tree.leaves(variables['params'])),

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(cache / 'jaxseg' / 'tests'))
@@ -9,9 +10,28 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 
 import jax  # noqa: E402  the cache must be set before JAX is imported
+import pytest  # noqa: E402
+
+from jaxseg.commands import main  # noqa: E402
+from tests import runs  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """The work directory of a run of four steps; modules with a run of their own override it."""
+    folder = tmp_path_factory.mktemp('run')
+    config = runs.write_config(folder)
+    assert main(['train', f'--config={config}', f'--workdir={folder}/work', *runs.STEPS]) == 0
+    return folder / 'work'
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of it that a test may damage."""
+    return pathlib.Path(shutil.copytree(trained, tmp_path / 'work'))
 
 
 def pytest_make_parametrize_id(config, val, argname):

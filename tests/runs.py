@@ -31,6 +31,9 @@ def get_config():
     ))
 '''
 
+# Options of a shorter run, with checkpoints of steps 2 and 4.
+STEPS = ['--config.steps=4', '--config.evaluate_every=2', '--config.report_every=4']
+
 
 def write_config(folder: pathlib.Path) -> str:
     path = folder / 'tiny.py'

@@ -12,22 +12,7 @@ from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
 from jaxseg.training.checkpoint import Checkpoints
 from tests import runs
-from tests.runs import refused, state_of, write_image
-
-STEPS = ['--config.steps=4', '--config.evaluate_every=2', '--config.report_every=4']
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('run')
-    config = runs.write_config(folder)
-    assert main(['train', f'--config={config}', f'--workdir={folder}/work', *STEPS]) == 0
-    return folder / 'work'
-
-
-@pytest.fixture
-def copied(trained, tmp_path):
-    return pathlib.Path(shutil.copytree(trained, tmp_path / 'work'))
+from tests.runs import STEPS, refused, state_of, write_image
 
 
 def test_readers_leave_the_half_written_checkpoint_of_a_running_training_alone(copied, tmp_path):

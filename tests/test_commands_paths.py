@@ -1,8 +1,6 @@
 """Paths on the command line: what is in the way, what must not be overwritten."""
 
-import pathlib
 import shlex
-import shutil
 
 import pytest
 
@@ -14,22 +12,6 @@ from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
 from tests import runs
 from tests.runs import refused, state_of, write_image
-
-STEPS = ['--config.steps=4', '--config.evaluate_every=2', '--config.report_every=4']
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('run')
-    config = runs.write_config(folder)
-    assert main(['train', f'--config={config}', f'--workdir={folder}/work', *STEPS]) == 0
-    return folder / 'work'
-
-
-@pytest.fixture
-def copied(trained, tmp_path):
-    return pathlib.Path(shutil.copytree(trained, tmp_path / 'work'))
-
 
 
 @pytest.mark.parametrize('files, given, output, words', [

@@ -8,7 +8,6 @@ input (dx), the gradient of the kernel (dw), and a ConvGRU forward and backward 
 variants take turns; figures are medians.
 """
 
-import argparse
 import pathlib
 import sys
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from jax import lax
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import machine, take_turns, write  # noqa: E402
+from measure import argument_parser, machine, take_turns, write  # noqa: E402
 
 from jaxseg.layers import conv  # noqa: E402
 from jaxseg.layers.convolutional_cell import ConvGRU  # noqa: E402
@@ -101,11 +100,7 @@ def compiled(function: Callable, *arguments) -> Callable:
 
 def main():
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--repeats', type=int, default=7)
-    parser.add_argument('--csv', type=pathlib.Path)
-    arguments = parser.parse_args()
+    arguments = argument_parser(__doc__, repeats=7).parse_args()
     here, rows = machine(), []
     print(here, flush=True)
     jobs = [(gradient_works, case, case) for case in CONVOLUTIONS]

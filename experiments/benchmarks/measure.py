@@ -1,5 +1,6 @@
 """For all benchmarks: timing in turns, tables saved after every row, the name of the machine."""
 
+import argparse
 import csv
 import os
 import pathlib
@@ -13,6 +14,15 @@ import jax
 from jaxseg.commands.malloc import tune_malloc
 
 tune_malloc()  # as the command line does, for PyTorch in the same process too
+
+
+def argument_parser(description: str, repeats: int) -> argparse.ArgumentParser:
+    """The options that benchmarks share: `--repeats` and the table that `--csv` receives."""
+    parser = argparse.ArgumentParser(description=description,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--repeats', type=int, default=repeats)
+    parser.add_argument('--csv', type=pathlib.Path)
+    return parser
 
 
 def take_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -> dict[str, float]:

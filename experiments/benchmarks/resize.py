@@ -7,7 +7,6 @@ Forward and gradient of logits brought to image size. The variants take turns; f
 operations and temporary memory from XLA's analysis of the compiled function.
 """
 
-import argparse
 import functools
 import pathlib
 import sys
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import machine, take_turns, write  # noqa: E402
+from measure import argument_parser, machine, take_turns, write  # noqa: E402
 
 from jaxseg.layers.resize import resize_bilinear  # noqa: E402
 
@@ -61,11 +60,7 @@ def measure(shape: tuple, size: tuple[int, int], repeats: int) -> list[tuple]:
 
 def main():
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--repeats', type=int, default=7)
-    parser.add_argument('--csv', type=pathlib.Path)
-    arguments = parser.parse_args()
+    arguments = argument_parser(__doc__, repeats=7).parse_args()
     here, rows = machine(), []
     print(here, flush=True)
     for shape, size in CASES:

@@ -8,7 +8,6 @@ three cotangents), not those that a schedule moves; `of_copy` is its share of th
 marks the fastest schedule, brackets the one that 'auto' picks. Close everything else first.
 """
 
-import argparse
 import functools
 import itertools
 import pathlib
@@ -19,7 +18,7 @@ import jax
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import machine, take_turns, write  # noqa: E402
+from measure import argument_parser, machine, take_turns, write  # noqa: E402
 
 from jaxseg.layers.linear_recurrence import SCHEDULES, _pick, linear_recurrence  # noqa: E402
 
@@ -79,11 +78,7 @@ def measure(length: int, batch: int, channels: int, work: str, repeats: int) -> 
 
 def main():
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--repeats', type=int, default=7)
-    parser.add_argument('--csv', type=pathlib.Path)
-    arguments = parser.parse_args()
+    arguments = argument_parser(__doc__, repeats=7).parse_args()
     print(machine(), 'milliseconds (compile seconds, share of the bandwidth of a copy)', sep='\n',
           flush=True)
     # Only large arrays fill the memory of a GPU; a CPU would take minutes for them.

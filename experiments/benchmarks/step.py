@@ -9,7 +9,6 @@ on the machine affects them alike; figures are medians, and ratios compare withi
 memory is that of XLA's `memory_analysis`. Close everything else first.
 """
 
-import argparse
 import functools
 import importlib.util
 import os
@@ -24,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import machine, take_turns, write  # noqa: E402
+from measure import argument_parser, machine, take_turns, write  # noqa: E402
 
 from jaxseg.build import build, build_losses  # noqa: E402
 from jaxseg.commands import config as configs  # noqa: E402
@@ -132,10 +131,7 @@ def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats:
 
 def main():
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--repeats', type=int, default=15)
-    parser.add_argument('--csv', type=pathlib.Path)
+    parser = argument_parser(__doc__, repeats=15)
     parser.add_argument('--models', default=','.join(MODELS),
                         help='names with commas between them (default: %(default)s)')
     arguments = parser.parse_args()

@@ -1,6 +1,7 @@
 """From a config and the description of its data to the objects of a run; nothing is compiled."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,12 +11,14 @@ import jax.numpy as jnp
 
 from jaxseg.build import build, build_losses
 from jaxseg.commands.run_config import RunConfig
-from jaxseg.data.spec import DatasetSpec, read_json
+from jaxseg.data.pipeline import eval_samples
+from jaxseg.data.spec import DatasetSpec, Source, read_fields
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
 from jaxseg.layers.axis import mapped_over
+from jaxseg.training.evaluation import evaluate
 from jaxseg.training.layout import JitLayout, check_batch, make_layout
-from jaxseg.training.supervised import SOWN
+from jaxseg.training.supervised import init_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +58,7 @@ class ModelRecord:
         Raises:
           InputError: the file is missing or damaged.
         """
-        values = read_json(path)
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if values.keys() != fields:
-            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, '
-                             f'expected {", ".join(sorted(fields))}; restore the file')
-        return cls(**values)
+        return read_fields(cls, path)
 
     @property
     def normalization(self) -> dict[str, tuple]:
@@ -90,9 +88,14 @@ class Parts:
     def variables(self, input_shape: tuple[int, int, int]) -> Any:
         """Shapes of the variables of the model, for images of this shape."""
         streams = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
-        shapes = jax.eval_shape(
-            lambda: self.model.init(streams, jnp.zeros((1, *input_shape)), train=True))
-        return {name: tree for name, tree in shapes.items() if name not in SOWN}
+        return jax.eval_shape(
+            lambda: init_variables(self.model, streams, jnp.zeros((1, *input_shape))))
+
+    def score(self, variables: Any, source: Source, spec: DatasetSpec, **options: Any) -> Any:
+        """The metric state of a source; `options` and the result are those of `evaluate`."""
+        predictions = functools.partial(self.inference.predictions,
+                                        self.layout.replicate(variables))
+        return evaluate(predictions, eval_samples(source, spec=spec), self.task.scores(), **options)
 
 
 def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, Any]) -> Parts:

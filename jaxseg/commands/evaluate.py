@@ -1,7 +1,6 @@
 """Score a trained model on a split: a table in the terminal, JSON and images in its folder."""
 
 import argparse
-import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +11,11 @@ from jaxseg.build import build
 from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.resume import check_same_meaning
-from jaxseg.commands.workdir import Workdir, open_workdir, write_json
+from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.pictures import contact_sheet, overlay
-from jaxseg.data.pipeline import eval_samples
+from jaxseg.data.spec import write_json
 from jaxseg.data.splits import FilteredSource, check_source
 from jaxseg.errors import InputError
-from jaxseg.training.evaluation import evaluate
 
 # Number of compiled programs, one for each image size, above which a hint is printed.
 MANY_SIZES = 8
@@ -56,8 +54,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
                              f'with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
     chosen = _Chosen(len(source), arguments.num_images)
-    scores = evaluate(functools.partial(run.parts.inference.predictions, run.place(variables)),
-                      eval_samples(source, spec=run.spec), run.parts.task.scores(), observe=chosen)
+    scores = run.parts.score(variables, source, run.spec, observe=chosen)
     names = override_names(overrides, without=('eval_batch_size',))
     match = arguments.match and file_name(arguments.match)
     scored = '_'.join(filter(None, (file_name(arguments.split), match, names)))

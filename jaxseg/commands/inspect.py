@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from jaxseg.build import build
-from jaxseg.commands import config as configs
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.run_config import RunConfig
-from jaxseg.commands.workdir import read_config
+from jaxseg.commands.workdir import merged_config
 from jaxseg.data.inspection import listing_problems, look_through
 from jaxseg.data.pictures import as_rgb, contact_sheet, overlay
 from jaxseg.data.pipeline import check_batches, train_batches
@@ -34,12 +33,10 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Runs the subcommand; the exit status is 2 when there are problems."""
     if not arguments.config and not arguments.workdir:
         raise InputError('give --config=FILE, or the --workdir of a run')
-    if arguments.config:
-        base = configs.from_file(arguments.config)
-    else:
+    if not arguments.config:
         path_argument(arguments.workdir, '--workdir')
-        base = read_config(arguments.workdir)
-    config = RunConfig.from_mapping(configs.override({**RunConfig.defaults(), **base}, overrides))
+    config = RunConfig.from_mapping(
+        merged_config(arguments.config or None, arguments.workdir, overrides))
     folder = path_argument(arguments.output, '--output')
     problems = inspect(data=config.data, transforms=config.transforms, seed=config.seed,
                        folder=folder)

@@ -12,7 +12,7 @@ LONGEST = 80  # characters of a file name that overrides may take
 def check_overrides(subcommand: str, overrides: Sequence[str], effective: Sequence[str]):
     """Raises InputError for an override whose key changes nothing in this subcommand."""
     for override in overrides:
-        key = override.removeprefix('--config.').partition('=')[0]
+        key = _key(override)
         if key.split('.')[0] not in effective:
             raise InputError(f'--config.{key}: has no effect in {subcommand}; remove it '
                              f'(keys with an effect: {", ".join(effective)})')
@@ -21,8 +21,12 @@ def check_overrides(subcommand: str, overrides: Sequence[str], effective: Sequen
 def override_names(overrides: Sequence[str], *, without: Sequence[str] = ()) -> str:
     """Overrides as part of a file name, without those of the keys in `without`."""
     kept = sorted(override.removeprefix('--config.') for override in overrides
-                  if override.removeprefix('--config.').partition('=')[0] not in without)
+                  if _key(override) not in without)
     return file_name('_'.join(kept))
+
+
+def _key(override: str) -> str:
+    return override.removeprefix('--config.').partition('=')[0]
 
 
 def file_name(text: str) -> str:

@@ -19,13 +19,12 @@ from jaxseg.commands.paths import check_workdir, command, path_argument
 from jaxseg.commands.resume import check_same_data, check_same_run
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
-from jaxseg.commands.workdir import read_config, write_description
-from jaxseg.data.pipeline import check_batches, eval_samples, train_batches
+from jaxseg.commands.workdir import merged_config, write_description
+from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
 from jaxseg.training.checkpoint import Checkpoints
-from jaxseg.training.evaluation import evaluate
 from jaxseg.training.layout import check_batch, init_key, step_key
 from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
@@ -45,11 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser):
 def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Runs the subcommand; 130 when a signal stopped it."""
     path_argument(arguments.workdir, '--workdir')
-    if arguments.config is None:
-        base = read_config(arguments.workdir)
-    else:
-        base = configs.from_file(arguments.config)
-    config = configs.override({**RunConfig.defaults(), **base}, overrides)
+    config = merged_config(arguments.config, arguments.workdir, overrides)
     return 0 if run(**config, workdir=arguments.workdir) else 130
 
 
@@ -100,6 +95,7 @@ class _Plan(NamedTuple):
     algorithm: Any
     record: ModelRecord
     batch: dict[str, np.ndarray]
+    state: Any  # its shapes
 
 
 def _plan(config: RunConfig) -> _Plan:
@@ -126,7 +122,8 @@ def _plan(config: RunConfig) -> _Plan:
     batch.pop('name')
     record = ModelRecord(spec.mean, spec.std, spec.value_range, batch['image'].shape[1:])
     splits = {split: split_identity(source) for split, source in sources.items()}
-    plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch)
+    state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
+    plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state)
     # Outside of `pmap` there is no mapped axis.
     _trace(plan, make(axis_name=None))
     return plan
@@ -134,21 +131,16 @@ def _plan(config: RunConfig) -> _Plan:
 
 def _trace(plan: _Plan, algorithm: Any):
     """Traces the whole step without compiling it, which finds parts that do not fit together."""
-    state = _state_shapes(plan)
     after, metrics = jax.eval_shape(
-        lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, plan.batch)
+        lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), plan.state, plan.batch)
     reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
     if reserved:
         raise InputError(f'algorithm {plan.config.algorithm["type"]}: the name of metric '
                          f'{reserved[0]!r} is reserved, as are {", ".join(RESERVED)} '
                          f'and all names that begin with val_; rename it')
-    if jax.tree.structure(after) != jax.tree.structure(state):
+    if jax.tree.structure(after) != jax.tree.structure(plan.state):
         raise InputError(f'algorithm {plan.config.algorithm["type"]}: a step returns a state of '
                          f'another structure than init; return the same pytree')
-
-
-def _state_shapes(plan: _Plan) -> Any:
-    return jax.eval_shape(lambda batch: plan.algorithm.init(init_key(0), batch), plan.batch)
 
 
 def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
@@ -160,13 +152,12 @@ def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
                             seed=config.seed, batch_size=config.batch_size,
                             start_step=first, workers=config.workers,
                             process_index=jax.process_index(), process_count=jax.process_count())
-    shapes = _state_shapes(plan)
     # A damaged checkpoint shows before anything of the run is written. In a list, so that the loop
     # holds the only reference.
-    state = [checkpoints.restore_state(first, shapes, algorithm.variables) if first
+    state = [checkpoints.restore_state(first, plan.state, algorithm.variables) if first
              else layout.compile_init(algorithm.init, config.seed)(plan.batch)]
     write_description(directory, config, plan.spec, plan.record, plan.splits)
-    parameters = jax.eval_shape(algorithm.variables, shapes).get('params', {})
+    parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
     count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
     print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
           f'{jax.device_count()} {jax.default_backend()} device(s), '
@@ -194,10 +185,8 @@ def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
 def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any
               ) -> dict[str, float] | None:
     """Scores of the split 'val'; None when a stop was requested meanwhile."""
-    variables = plan.parts.layout.replicate(plan.algorithm.variables(state))
-    scores = evaluate(functools.partial(plan.parts.inference.predictions, variables),
-                      eval_samples(plan.sources['val'], spec=plan.spec), plan.parts.task.scores(),
-                      stop_requested)
+    scores = plan.parts.score(plan.algorithm.variables(state), plan.sources['val'], plan.spec,
+                              should_stop=stop_requested)
     return scores and scores.summary()
 
 

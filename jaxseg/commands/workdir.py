@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +10,7 @@ from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble
 from jaxseg.commands.paths import command
 from jaxseg.commands.run_config import RunConfig
-from jaxseg.data.spec import DatasetSpec, read_json
+from jaxseg.data.spec import DatasetSpec, read_json, write_json
 from jaxseg.errors import InputError
 from jaxseg.inference.predictor import Predictor
 from jaxseg.training.checkpoint import Checkpoints
@@ -83,6 +81,13 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     return config
 
 
+def merged_config(config: str | None, workdir: str | None, overrides: Sequence[str]
+                  ) -> dict[str, Any]:
+    """An experiment file's config, or without one that of a work directory, with overrides."""
+    base = read_config(workdir) if config is None else configs.from_file(config)
+    return configs.override({**RunConfig.defaults(), **base}, overrides)
+
+
 def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> Workdir:
     """Opens a run that was trained, with config overrides such as another inference method.
 
@@ -110,13 +115,6 @@ def write_description(path: pathlib.Path, config: RunConfig, spec: DatasetSpec, 
     write_json(path / 'splits.json', splits)
     # config.json is written last: if it exists, there is a run to continue.
     write_json(path / 'config.json', config.to_dict())
-
-
-def write_json(path: pathlib.Path, values: Any):
-    """Writes a JSON file; a reader finds the old file or the new one, never a part."""
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(partial, path)
 
 
 def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predictor:

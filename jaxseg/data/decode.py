@@ -145,7 +145,7 @@ def _unfit_range(info: FileInfo, value_range: tuple[float, float]) -> str:
     """Why the values of a file cannot be those of a data set with this range, or an empty text."""
     low, high = value_range
     stated = f'but data.value_range is [{low:g}, {high:g}]'
-    if _eight_bits(info):
+    if info.eight_bit:
         fits = (low, high) == (0, 65535) or low >= 0 and 1 < high <= 255
         return '' if fits else (f'8-bit pixels, {stated}; save all images with one number format, '
                                 f'or set data.value_range=[0, 255]')
@@ -157,10 +157,6 @@ def _unfit_range(info: FileInfo, value_range: tuple[float, float]) -> str:
     if info.sample_format != 'float' and high - low <= 1:
         return f'{info.depth} integers, {stated}; state the values that stand for black and white'
     return ''
-
-
-def _eight_bits(info: FileInfo) -> bool:
-    return info.bits <= 8 and info.sample_format in ('uint', 'bool')
 
 
 def _exact_in_pillow(info: FileInfo) -> bool:
@@ -234,7 +230,7 @@ def _convert(array: np.ndarray, info: FileInfo, value_range: tuple[float, float]
              ) -> np.ndarray:
     """The samples in the number format of the data set; `check_image` has checked the range."""
     low, high = value_range
-    if _eight_bits(info):
+    if info.eight_bit:
         array = array * np.uint8(255) if array.dtype == bool else array.astype(np.uint8, copy=False)
         return array.astype(np.uint16) * np.uint16(257) if high == 65535 else array
     whole = float(low).is_integer() and float(high).is_integer()

@@ -73,6 +73,11 @@ class FileInfo:
         return self.height, self.width
 
     @property
+    def eight_bit(self) -> bool:
+        """Whether unsigned integers of at most 8 bits are stored."""
+        return self.bits <= 8 and self.sample_format in ('uint', 'bool')
+
+    @property
     def lossless(self) -> bool:
         """Whether the codec keeps every value."""
         return self.codec in LOSSLESS

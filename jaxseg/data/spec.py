@@ -124,10 +124,7 @@ class DatasetSpec:
 
     def save(self, path: pathlib.Path):
         """Writes the description as JSON, atomically."""
-        partial = path.with_name(f'{path.name}.partial')
-        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
-        partial.write_text(f'{text}\n', encoding='utf-8')
-        os.replace(partial, path)
+        write_json(path, dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path: pathlib.Path) -> 'DatasetSpec':
@@ -136,12 +133,28 @@ class DatasetSpec:
         Raises:
           InputError: the file is missing or damaged.
         """
-        values = read_json(path)
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if values.keys() != fields:
-            raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected '
-                             f'{", ".join(sorted(fields))}; fix or restore the file')
-        return cls(**values)
+        return read_fields(cls, path)
+
+
+def read_fields(cls: type, path: pathlib.Path) -> Any:
+    """An instance of a dataclass from a JSON object with all of its fields and no others.
+
+    Raises:
+      InputError: the file is missing or damaged.
+    """
+    values = read_json(path)
+    fields = {field.name for field in dataclasses.fields(cls)}
+    if values.keys() != fields:
+        raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected '
+                         f'{", ".join(sorted(fields))}; fix or restore the file')
+    return cls(**values)
+
+
+def write_json(path: pathlib.Path, values: Any):
+    """Writes a JSON file; a reader finds the old file or the new one, never a part."""
+    partial = path.with_name(f'{path.name}.partial')
+    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    os.replace(partial, path)
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def decide_value_range(files: Sequence[pathlib.Path], name: str) -> tuple[float,
     """
     with concurrent.futures.ThreadPoolExecutor() as pool:
         infos = [info for info in pool.map(_info, files) if info is not None]
-    depths = collections.Counter('8-bit' if _is_eight_bit(info) else info.depth for info in infos)
+    depths = collections.Counter('8-bit' if info.eight_bit else info.depth for info in infos)
     if not depths.keys() - {'8-bit'}:
         return 0.0, 255.0
     if not depths.keys() - {'8-bit', '16-bit'}:
@@ -49,10 +49,6 @@ def _info(path: pathlib.Path) -> FileInfo | None:
         return file_info(path)
     except InputError:
         return None
-
-
-def _is_eight_bit(info: FileInfo) -> bool:
-    return info.bits <= 8 and info.sample_format in ('uint', 'bool')
 
 
 def _measure(files: Sequence[pathlib.Path], depths: set[str]) -> tuple[float, float]:

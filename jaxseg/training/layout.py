@@ -1,7 +1,6 @@
 """How one training step runs on many devices: `jit` over a mesh, or `pmap`."""
 
 import contextlib
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -89,7 +88,6 @@ class PmapLayout(JitLayout):
         compiled = jax.pmap(mapped, axis_name=DATA_AXIS, devices=self._devices,
                             in_axes=(0, 0, None), donate_argnums=0)
 
-        @functools.wraps(step)
         def run(state: Any, batch: Any, index: Any) -> tuple[Any, Any]:
             state, metrics = compiled(state, batch, index)
             return state, jax.tree.map(lambda x: x[0], metrics)

@@ -18,10 +18,6 @@ class Intervals:
     evaluate: int | None
     save: int
 
-    def due(self, interval: int | None, step: int, last: bool) -> bool:
-        """Whether something is due after this step: at multiples of the interval and at the end."""
-        return interval is not None and (last or step % interval == 0)
-
 
 def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Callable,
           first: int, steps: int, intervals: Intervals, report: Report,
@@ -56,9 +52,9 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
         done += 1
         # Called once a step: a later request is served after the next step, never lost.
         last, stop = done == steps, stop_requested()
-        report.step(done, metrics, names, write=intervals.due(intervals.report, done, last or stop))
-        evaluating = intervals.due(intervals.evaluate, done, last) and not stop
-        if evaluating or intervals.due(intervals.save, done, last or stop):
+        report.step(done, metrics, names, write=_due(intervals.report, done, last or stop))
+        evaluating = _due(intervals.evaluate, done, last) and not stop
+        if evaluating or _due(intervals.save, done, last or stop):
             report.flush()
             state, scores = layout.unreplicate(placed), None
             if evaluating:
@@ -68,3 +64,8 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
                 report.evaluation(done, scores)
             save(done, state, scores)
     return layout.unreplicate(placed), done
+
+
+def _due(interval: int | None, step: int, last: bool) -> bool:
+    """Whether something is due after this step: at multiples of its interval and at the end."""
+    return interval is not None and (last or step % interval == 0)

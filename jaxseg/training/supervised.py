@@ -18,6 +18,13 @@ Batch = dict[str, jax.Array]
 SOWN = ('auxiliary', 'intermediates')
 
 
+def init_variables(model: nn.Module, streams: dict[str, jax.Array], images: jax.Array
+                   ) -> dict[str, Any]:
+    """Initial parameters and other collections of a model, without sown values."""
+    variables = model.init(streams, images, train=True)
+    return {name: tree for name, tree in variables.items() if name not in SOWN}
+
+
 class TrainState(struct.PyTreeNode):
     """Parameters, other collections of the model (running statistics), state of the optimizer."""
 
@@ -57,11 +64,9 @@ class Supervised:
     def init(self, key: jax.Array, batch: Batch) -> TrainState:
         """Initial state for images of the size of the batch's."""
         image = self.preprocess(batch, None)['image']
-        variables = self.model.init(
-            random_streams(key, ('params', *self.streams)), jnp.zeros_like(image[:1]), train=True)
-        params = variables['params']
-        collections = {name: tree for name, tree in variables.items()
-                       if name not in ('params', *SOWN)}
+        streams = random_streams(key, ('params', *self.streams))
+        collections = init_variables(self.model, streams, jnp.zeros_like(image[:1]))
+        params = collections.pop('params')
         return TrainState(params, collections, self.optimizer.init(params))
 
     def step(self, state: TrainState, batch: Batch, key: jax.Array
