@@ -208,7 +208,7 @@ GREY8, RGB8 = values('uint8'), values('uint8', 3)
     (npy(np.zeros((2, 3, 4, 5))), 1, (0, 1), ('(2, 3, 4, 5)',)),
     (npy(np.array([[{}]], object)), 1, (0, 1), ('object',)),
     (npy(np.zeros((0, 7), np.uint8)), 1, (0, 255), ('7x0 pixels',)),
-], ids=str)
+])
 def test_an_image_that_is_not_understood_is_refused_by_its_name(file, channels, value_range, words):
     with pytest.raises(InputError) as error:
         read_image(file, channels, value_range, 'records/7')
