@@ -119,6 +119,19 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path):
     assert status in (130, 143) and 'Traceback' not in error
 
 
+def test_a_signal_in_a_callback_that_ignores_exceptions_ends_the_process_too():
+    code = ('import gc, os, signal\n'
+            'from jaxseg.commands.signals import signals_handled\n'
+            'with signals_handled(exits=True):\n'
+            '    gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGTERM))\n'
+            '    print("kept")\n'
+            '    gc.collect()\n'
+            '    print("lost")\n')
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (143, 'kept\n')
+    assert result.stderr == 'jaxseg: interrupted by SIGTERM\n'
+
+
 @pytest.mark.parametrize('number, status', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_before_the_first_step_ends_in_one_line(tmp_path, number, status):
     process = runs.start('train', f'--config={runs.write_config(tmp_path)}',

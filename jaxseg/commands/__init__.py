@@ -25,7 +25,7 @@ SUBCOMMANDS = {
 
 def program() -> int:
     """The console script: `main`, with signals handled until everything is closed."""
-    with signals_handled():
+    with signals_handled(exits=True):
         try:
             return main()
         finally:

@@ -1,12 +1,15 @@
 """Ctrl-C and SIGTERM: one handler from the start of a command until everything is closed.
 
 The first signal ends a command at once, except while a training run is open: it then finishes its
-step, saves and closes. A second signal always ends the process at once.
+step, saves and closes. A second signal always ends the process at once. The console script ends
+without an exception, which could be lost: Python ignores those raised in callbacks, such as JAX's
+of the garbage collector.
 """
 
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -24,14 +27,19 @@ class Interrupted(KeyboardInterrupt):
 class _Handler:
     """What is installed for all `NUMBERS`."""
 
-    def __init__(self):
+    def __init__(self, *, exits: bool):
         self.received: int | None = None
-        self.deferred = False
+        self.deferred, self._exits = False, exits
 
     def __call__(self, number: int, frame: object):
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
+        if not self.deferred and self._exits:
+            with contextlib.suppress(RuntimeError):  # the signal may have interrupted a print
+                sys.stdout.flush()
+            os.write(2, f'jaxseg: interrupted by {signal.Signals(number).name}\n'.encode())
+            os._exit(128 + number)
         if not self.deferred:
             raise Interrupted(number)
         # Not print: the signal may have interrupted one.
@@ -42,8 +50,11 @@ _handler: _Handler | None = None
 
 
 @contextlib.contextmanager
-def signals_handled() -> Iterator[_Handler | None]:
-    """Installs the handler in the main thread; yields None in others, which get no signals."""
+def signals_handled(*, exits: bool = False) -> Iterator[_Handler | None]:
+    """Installs the handler in the main thread; yields None in others, which get no signals.
+
+    With `exits` a signal that is not deferred ends the process instead of raising `Interrupted`.
+    """
     global _handler
     if threading.current_thread() is not threading.main_thread():
         yield None
@@ -51,7 +62,7 @@ def signals_handled() -> Iterator[_Handler | None]:
     if _handler is not None:
         yield _handler
         return
-    _handler = _Handler()
+    _handler = _Handler(exits=exits)
     before = {number: signal.signal(number, _handler) for number in NUMBERS}
     try:
         yield _handler
