@@ -14,16 +14,16 @@ FILES = sorted(path.relative_to(ROOT) for folder in ('jaxseg', 'experiments', 't
                for path in (ROOT / folder).rglob('*.py'))
 PACKAGES = {'layers', 'encoders', 'context', 'decoders', 'models', 'losses', 'metrics', 'tasks',
             'data', 'training', 'inference', 'explain', 'commands'}
-# What each package or file of jaxseg may import; `errors` and `fields` are open to all.
+# What each package or file of jaxseg may import; those of `OPEN_TO_ALL` are open to all.
 MAY_IMPORT = {
     'layers': {'layers'}, 'encoders': {'layers'}, 'context': {'layers'}, 'decoders': {'layers'},
     'models': {'layers'}, 'losses': {'losses'}, 'metrics': {'metrics'},
     'tasks': {'tasks', 'losses', 'metrics'}, 'data': {'data'}, 'training': {'training'},
     'inference': {'inference'}, 'explain': {'explain'}, 'commands': PACKAGES | {'build'},
-    'build.py': set(), 'errors.py': set(), 'fields.py': set(), '__init__.py': set(),
-    '__main__.py': {'commands'},
+    'build.py': set(), 'errors.py': set(), 'fields.py': set(), 'files.py': set(),
+    'records.py': set(), '__init__.py': set(), '__main__.py': {'commands'},
 }
-OPEN_TO_ALL = {'errors', 'fields'}
+OPEN_TO_ALL = {'errors', 'fields', 'files', 'records'}
 # The only file of a package that its other files may import.
 SHARED_FILE = {'losses': 'pixels', 'metrics': 'report', 'tasks': 'pixelwise'}
 # The keys of a config are fields of one class, the only one with more than 12.

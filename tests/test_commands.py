@@ -13,6 +13,7 @@ from jaxseg.commands import config as configs
 from jaxseg.commands import main
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
+from jaxseg.records import read_record
 from tests import runs
 
 
@@ -34,7 +35,7 @@ def test_training_leaves_a_whole_work_directory(trained):
     assert [int(row['step']) for row in rows if row['val_miou']] == [4, 8, 12]
     losses = [float(row['loss']) for row in rows if row['loss']]
     assert losses[-1] < losses[0]
-    config, model, splits = (json.loads((trained / f'{name}.json').read_text())
+    config, model, splits = (read_record(trained / f'{name}.json')
                              for name in ('config', 'model', 'splits'))
     assert config['parallel'] == 'jit'
     assert config['task'] == {'type': 'semantic.Semantic'}
@@ -197,7 +198,8 @@ def test_the_work_directory_of_another_experiment_is_refused(trained, tmp_path, 
 def test_a_checkpoint_that_does_not_fit_the_model_is_refused_with_both_shapes(trained, capsys):
     assert main(['evaluate', f'--workdir={trained}', '--config.model.encoder.widths=[8,16]']) == 2
     error = capsys.readouterr().err
-    assert 'does not fit' in error and 'is (8,) in the checkpoint and (16,) in the config' in error
+    assert 'does not fit' in error
+    assert 'is float32 (8,) in the checkpoint and float32 (16,) in the config' in error
 
 
 def test_missing_things_are_named_by_every_subcommand(trained, tmp_path, capsys):

@@ -5,11 +5,15 @@ import pathlib
 import shutil
 import time
 
+import jax
+import numpy as np
 import pytest
 
 from jaxseg.commands import main
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
+from jaxseg.records import read_record, sealed, write_record
+from jaxseg.training import restore
 from jaxseg.training.checkpoint import Checkpoints
 from tests import runs
 from tests.runs import STEPS, refused, state_of, write_image
@@ -32,23 +36,19 @@ def test_readers_leave_the_half_written_checkpoint_of_a_running_training_alone(c
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize('find', ['99', 'best'])
-def test_checkpoints_are_closed_after_an_error_too(copied, capfd, monkeypatch, find):
-    closed, close = [], Checkpoints.close
-    monkeypatch.setattr(Checkpoints, 'close', lambda self: closed.append(close(self)))
-    if find == 'best':
+@pytest.mark.parametrize('which', ['99', 'best'])
+def test_a_checkpoint_that_does_not_exist_is_refused_with_those_that_do(copied, capfd, which):
+    if which == 'best':
         shutil.rmtree(copied / 'checkpoints')
-    words = ["'99' is not in", 'one of 2, 4'] if find == '99' else ['no checkpoint yet']
-    refused(['evaluate', f'--workdir={copied}', f'--checkpoint={find}'], words, capfd)
-    assert len(closed) == 1
+    words = ["'99' is not in", 'one of 2, 4'] if which == '99' else ['no checkpoint yet']
+    refused(['evaluate', f'--workdir={copied}', f'--checkpoint={which}'], words, capfd)
 
 
 @pytest.mark.parametrize('content, words', [
     ('{"seed": ', 'not JSON'),
     ('[]', 'holds a list'),
-    ('{}', 'steps'),
-    ('{"sead": 0}', 'config.sead'),
-    ('{"seed": "x"}', 'steps'),
+    ('{"seed": 0}', 'sha256 is missing'),
+    ('{"seed": 0, "sha256": "00"}', 'sha256 does not match'),
     ('\udcff', 'not JSON'),
 ])
 def test_a_damaged_config_is_named_with_a_remedy(tmp_path, content, words):
@@ -63,7 +63,8 @@ def test_a_damaged_config_is_named_with_a_remedy(tmp_path, content, words):
 @pytest.mark.parametrize('file', ['dataset.json', 'model.json'])
 @pytest.mark.parametrize('content, words', [
     (None, 'cannot be read'), ('{"classes": ', 'not JSON'), ('[1]', 'holds a list'),
-    ('{}', 'holds nothing')])
+    ('{}', 'sha256 is missing'),
+    (json.dumps(sealed({'classes': ['a']})), 'holds classes')])
 def test_a_damaged_description_is_named_with_a_remedy(trained, tmp_path, file, content, words):
     for name in ('config.json', 'dataset.json', 'model.json'):
         shutil.copy(trained / name, tmp_path)
@@ -96,47 +97,94 @@ def test_the_remedies_for_damaged_descriptions_work(copied, capfd):
         json.loads((copied / file).read_text())
 
 
-@pytest.mark.parametrize('damage', [
-    lambda path: truncate(*path.glob('model/manifest.ocdbt')),
-    lambda path: truncate(*path.glob('model/d/*')),
-    lambda path: truncate(*path.glob('model/ocdbt.process_0/d/*')),
-    lambda path: [file.unlink() for file in path.glob('model/ocdbt.process_0/d/*')],
-    lambda path: truncate(path / 'model/_METADATA'),
-    lambda path: truncate(path / 'model/_sharding'),
-    lambda path: truncate(*path.glob('model/array_metadatas/*')),
-    lambda path: truncate(path / 'metrics/metrics'),
-], ids=['manifest', 'tree', 'values', 'no values', 'shapes', 'places', 'layout', 'score'])
-def test_damage_is_found_before_threads_of_orbax_print_tracebacks(copied, monkeypatch, damage):
-    def orbax(*_, **__):
-        raise AssertionError
+def flip(path: pathlib.Path, *places: float):
+    """Changes one bit of a file at each place, a share of its length; by default at many."""
+    content = bytearray(path.read_bytes())
+    for place in places or np.linspace(0, 1, 20):  # some of the file is free space
+        content[int(place * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
 
+
+DAMAGE = {
+    'manifest': lambda path: truncate(*path.glob('model/manifest.ocdbt')),
+    'tree': lambda path: truncate(*path.glob('model/d/*')),
+    'values': lambda path: truncate(*path.glob('model/ocdbt.process_0/d/*')),
+    'no values': lambda path: [file.unlink() for file in path.glob('model/ocdbt.process_0/d/*')],
+    'shapes': lambda path: truncate(path / 'model/_METADATA'),
+    'no shapes': lambda path: (path / 'model/_METADATA').unlink(),
+    'places': lambda path: truncate(path / 'model/_sharding'),
+    'layout': lambda path: truncate(*path.glob('model/array_metadatas/*')),
+    'record': lambda path: truncate(path / 'metrics/metrics'),
+    'no record': lambda path: (path / 'metrics/metrics').unlink(),
+    'a value': lambda path: flip(largest(path / 'model')),
+    'the score': lambda path: change_score(path / 'metrics/metrics'),
+}
+
+
+def largest(folder: pathlib.Path) -> pathlib.Path:
+    files = [path for path in folder.rglob('*') if path.is_file()]
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+def change_score(path: pathlib.Path):
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, 'miou': 0.99}))
+
+
+@pytest.mark.parametrize('damage', DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(copied, capfd, damage):
     path = copied / 'checkpoints' / '4'
-    damage(path)
-    monkeypatch.setattr('orbax.checkpoint.StandardCheckpointHandler.metadata', orbax)
-    with pytest.raises(InputError) as error:
-        open_workdir(copied).variables('latest')
-    assert f'checkpoint {path} cannot be read' in str(error.value) and '\n' not in str(error.value)
-    assert 'AssertionError' not in str(error.value)
+    intact = jax.tree.leaves(open_workdir(copied).variables('2')[1])
+    DAMAGE[damage](path)
+    step, variables = open_workdir(copied).variables('latest')
+    assert step == 2
+    assert all(map(np.array_equal, intact, jax.tree.leaves(variables)))
+    error = capfd.readouterr().err
+    assert f'checkpoint {path} is damaged' in error and error.count('\n') == 1, error
+    with pytest.raises(InputError) as refusal:  # asked for by its number there is no other
+        open_workdir(copied).variables('4')
+    assert f'checkpoint {path} is damaged' in str(refusal.value)
+    DAMAGE[damage](copied / 'checkpoints' / '2')
+    with pytest.raises(InputError, match='no intact checkpoint'):
+        open_workdir(copied).variables('best')
 
 
-def test_what_orbax_itself_finds_is_named(copied):
-    path = copied / 'checkpoints' / '4'
-    (path / 'model/_METADATA').unlink()
-    with pytest.raises(InputError, match=f'checkpoint {path} cannot be read'):
-        open_workdir(copied).variables('latest')
-
-
-def test_the_remedy_for_a_damaged_checkpoint_works(copied, capfd):
-    path = copied / 'checkpoints' / '4'
-    # Evaluation reads the model only.
-    truncate(path / 'training/manifest.ocdbt')
+def test_a_changed_byte_of_the_arrays_never_changes_what_is_restored(copied):
+    path = largest(copied / 'checkpoints' / '4' / 'model')
+    content, noticed = path.read_bytes(), 0
+    intact = jax.tree.leaves(open_workdir(copied).variables('4')[1])
+    for place in np.linspace(0, 1, 12):
+        flip(path, place)
+        step, variables = open_workdir(copied).variables('latest')
+        noticed += step == 2
+        assert step == 2 or all(map(np.array_equal, intact, jax.tree.leaves(variables))), place
+        path.write_bytes(content)
+    assert noticed >= 1
     assert open_workdir(copied).variables('latest')[0] == 4
-    refused(['train', f'--workdir={copied}'],
-            [f'checkpoint {path} cannot be read',
-             'remove this folder: the checkpoint before it is used then'], capfd)
-    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize('item', ['model', 'training'])
+def test_training_continues_from_the_newest_intact_checkpoint(copied, capfd, item):
+    path, intact = copied / 'checkpoints' / '4', open_workdir(copied).variables('4')[1]
+    flip(largest(path / item))
+    damaged = largest(path / item).read_bytes()
     assert main(['train', f'--workdir={copied}']) == 0
-    assert 'steps 2 to 4' in capfd.readouterr().out
+    out, error = capfd.readouterr()
+    aside = copied / 'damaged_checkpoints' / '4_0'
+    assert 'steps 2 to 4' in out
+    assert str(aside) in error and error.count('\n') == 1, error
+    assert largest(aside / item).read_bytes() == damaged
+    again = open_workdir(copied).variables('4')[1]
+    assert all(map(np.array_equal, jax.tree.leaves(intact), jax.tree.leaves(again)))
+
+
+def test_training_does_not_begin_again_where_every_checkpoint_is_damaged(copied, capfd):
+    for step in ('2', '4'):
+        truncate(copied / 'checkpoints' / step / 'training/manifest.ocdbt')
+    before = state_of(copied / 'checkpoints')
+    refused(['train', f'--workdir={copied}'], ['no intact checkpoint', 'another --workdir'], capfd)
+    assert state_of(copied / 'checkpoints') == before
+    assert main(['evaluate', f'--workdir={copied}', '--num_images=0']) == 0  # reads the model only
 
 
 def truncate(*files: pathlib.Path):
@@ -149,14 +197,15 @@ def test_an_error_of_the_program_is_not_taken_for_a_damaged_checkpoint(copied, m
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr('jaxseg.training.checkpoint._check_fit', broken)
+    monkeypatch.setattr('jaxseg.training.restore._check_fit', broken)
     with pytest.raises(ZeroDivisionError):
         open_workdir(copied).variables('latest')
 
 
 def test_data_that_mean_something_else_are_neither_scored_nor_trained_on(copied, capfd):
     path = copied / 'dataset.json'
-    path.write_text(path.read_text().replace('"background"', '"nothing"', 1))
+    record = read_record(path)
+    write_record(path, {**record, 'classes': ['nothing', *record['classes'][1:]]})
     refused(['evaluate', f'--workdir={copied}', '--split=test'],
             ['dataset.json', "'nothing'", "'background'"], capfd)
     refused(['train', f'--workdir={copied}'], ["'nothing'", 'another --workdir'], capfd)
@@ -181,28 +230,30 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with(tmp_path, capfd)
                  '--config.steps=6']) == 0
 
 
-def test_a_checkpoint_that_training_has_replaced_is_found_again(copied, monkeypatch):
-    found, find = [], Checkpoints.find
+def test_a_checkpoint_that_training_has_replaced_is_found_again(copied, capfd, monkeypatch):
+    found, find = [], restore.find
 
-    def vanishing(self, which):
-        found.append(find(self, which))
+    def vanishing(directory, checkpoints, which):
+        found.append(find(directory, checkpoints, which))
         if len(found) == 1:  # as training does, between the listing and the reading
             shutil.rmtree(copied / 'checkpoints' / str(found[0]))
         return found[-1]
 
-    monkeypatch.setattr(Checkpoints, 'find', vanishing)
+    monkeypatch.setattr(restore, 'find', vanishing)
     step, _ = open_workdir(copied).variables('latest')
     assert (found, step) == ([4, 2], 2)
+    assert not capfd.readouterr().err
 
 
 def test_a_model_with_parameters_of_the_size_of_its_input_is_restored_by_its_record(tmp_path):
     config, work = runs.write_config(tmp_path), tmp_path / 'work'
     assert main(['train', f'--config={config}', f'--workdir={work}', *STEPS,
                  '--config.model.context.type=tests.extension.position:PositionTable']) == 0
-    _, variables = open_workdir(work).variables('latest')
+    _, variables = open_workdir(work, trust=['tests']).variables('latest')
     # Images of 32x32 at stride 4; neither the 64x64 of a guess nor the size of the images below.
     assert variables['params']['context']['layers_0']['table'].shape == (1, 8, 8, 8)
     write_image(tmp_path / 'in' / 'a.png', 50)
-    assert main(['evaluate', f'--workdir={work}', '--split=test', '--num_images=0']) == 0
-    assert main(['predict', f'--workdir={work}', f'--input={tmp_path}/in',
+    assert main(['evaluate', f'--workdir={work}', '--split=test', '--num_images=0',
+                 '--trust=tests']) == 0
+    assert main(['predict', f'--workdir={work}', '--trust=tests', f'--input={tmp_path}/in',
                  f'--output={tmp_path}/out']) == 0

@@ -45,7 +45,7 @@ def test_a_prediction_leaves_out_hidden_files(tmp_path):
 
 
 @pytest.mark.parametrize('argument, words', [
-    ('--config.model.encoder.widths=[8,16]', ['does not fit', '(16,) in the config']),
+    ('--config.model.encoder.widths=[8,16]', ['does not fit', 'float32 (16,) in the config']),
     ('--config.model.dtype=float8', ['model.dtype', "'float8'", 'float32']),
     ('--config.batch_sise=3', ['config.batch_sise']),
     ('--config.eval_batch_size=x', ['config.eval_batch_size']),

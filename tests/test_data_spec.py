@@ -1,9 +1,12 @@
 """The description of a data set and its file."""
 
+import json
+
 import pytest
 
 from jaxseg.data.spec import DatasetSpec, distinct_colors
 from jaxseg.errors import InputError
+from jaxseg.records import sealed
 
 SPEC = DatasetSpec('toys', ('a', 'b', 'c'), mean=(0.5,) * 3, std=(0.25,) * 3)
 
@@ -18,8 +21,8 @@ def test_a_description_survives_its_file(tmp_path):
     assert DatasetSpec.load(tmp_path / 'dataset.json') == SPEC
     with pytest.raises(InputError, match="ignore_index 1 is also the class 'b'"):
         DatasetSpec('toys', ('a', 'b'), ignore_index=1)
-    for text, words in (('[', 'not JSON'), ('{"name": "toys"}', 'holds name, expected classes, '
-                                                                'colors')):
+    for text, words in (('[', 'not JSON'), ('{"name": "toys"}', 'its sha256 is missing'),
+                        (json.dumps(sealed({'name': 'toys'})), 'holds name, expected classes')):
         (tmp_path / 'dataset.json').write_text(text)
         with pytest.raises(InputError, match=f'dataset.json: {words}'):
             DatasetSpec.load(tmp_path / 'dataset.json')

@@ -17,9 +17,10 @@ from jaxseg.layers.axis import mapped_over
 from jaxseg.tasks.semantic import Semantic
 from jaxseg.training import optimizer as optimizers
 from jaxseg.training import schedule as schedules
-from jaxseg.training.checkpoint import Checkpoints, shared_leaves
+from jaxseg.training.checkpoint import Checkpoints, restore_state, shared_leaves
 from jaxseg.training.layout import check_batch, init_key, make_layout, step_key
 from jaxseg.training.random import random_streams
+from jaxseg.training.restore import find, list_checkpoints, restore_variables
 from jaxseg.training.supervised import Supervised
 
 LOSSES = dict(cross_entropy=dict(type='cross_entropy.cross_entropy'),
@@ -154,15 +155,15 @@ def test_checkpoints_keep_the_two_latest_and_the_best_and_never_a_nan(tmp_path):
     state, checkpoints = start(algorithm), Checkpoints(tmp_path)
     for step, miou in ((1, 0.5), (2, 0.9), (3, math.nan), (4, None), (5, 0.6)):
         checkpoints.save(step, state, algorithm.variables, miou)
-    checkpoints.wait()
-    assert [checkpoints.find(which) for which in ('best', 'latest', '4')] == [2, 5, 4]
-    assert checkpoints.exists(4) and not checkpoints.exists(3)
+    checkpoints.close()
+    found, damaged = list_checkpoints(tmp_path)
+    assert sorted(found) == [2, 4, 5] and not damaged
+    assert [find(tmp_path, found, which) for which in ('best', 'latest', '4')] == [2, 5, 4]
     for which in ('3', '²', '-1', ''):
         with pytest.raises(InputError, match="is not in .* one of 2, 4, 5"):
-            checkpoints.find(which)
-    restored = checkpoints.restore_state(5, jax.eval_shape(lambda: state), algorithm.variables)
-    assert largest_difference(restored, state) == 0
-    checkpoints.close()
+            find(tmp_path, found, which)
+    step, restored = restore_state(tmp_path, jax.eval_shape(lambda: state), algorithm.variables)
+    assert step == 5 and largest_difference(restored, state) == 0
 
 
 def averaged(state):
@@ -180,27 +181,26 @@ def test_any_state_is_saved_and_restored_and_nothing_twice(tmp_path, variables, 
     assert len(shared_leaves(variables, state)) == shared
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state, variables, 0.5)
-    checkpoints.wait()
-    restored = checkpoints.restore_state(1, jax.eval_shape(lambda: state), variables)
+    checkpoints.close()
+    _, restored = restore_state(tmp_path, jax.eval_shape(lambda: state), variables)
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     assert largest_difference(restored, state) == 0
-    model = checkpoints.restore_variables(1, jax.eval_shape(variables, state))
+    _, model = restore_variables(tmp_path, 'best', jax.eval_shape(variables, state))
     assert largest_difference(model, variables(state)) == 0
-    checkpoints.close()
 
 
 def test_a_checkpoint_that_does_not_fit_names_the_parameter_and_both_shapes(tmp_path):
     algorithm = supervised()
     state, checkpoints = start(algorithm), Checkpoints(tmp_path)
     checkpoints.save(1, state, algorithm.variables, 0.5)
-    checkpoints.wait()
+    checkpoints.close()
     wider = jax.eval_shape(algorithm.variables, state)
     wider['params']['head']['kernel'] = jax.ShapeDtypeStruct((3, 3, 4, 7), jnp.float32)
-    with pytest.raises(InputError, match=r'params/head/kernel is \(3, 3, 4, 3\) .* \(3, 3, 4, 7\)'):
-        checkpoints.restore_variables(1, wider)
+    with pytest.raises(InputError, match=r'kernel is float32 \(3, 3, 4, 3\) .* \(3, 3, 4, 7\)'):
+        restore_variables(tmp_path, 'latest', wider)
     other = supervised(rule=optax.adam(1e-3))
     with pytest.raises(InputError, match='opt_state.* is missing in the checkpoint'):
-        checkpoints.restore_state(1, jax.eval_shape(lambda: start(other)), other.variables)
+        restore_state(tmp_path, jax.eval_shape(lambda: start(other)), other.variables)
     with pytest.raises(InputError, match='no checkpoint yet'):
-        Checkpoints(tmp_path / 'empty').find('best')
-    checkpoints.close()
+        restore_variables(tmp_path / 'empty', 'best', wider)
+    assert restore_state(tmp_path / 'empty', wider, other.variables) is None

@@ -1,7 +1,6 @@
 """Work directories whose files are damaged, missing, or of another run."""
 
 import itertools
-import json
 import os
 import pathlib
 import shutil
@@ -10,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from experiments.reliability.cases import Case, bad_line, changed, write_config
+from jaxseg.records import read_record, write_record
 
 # What stands in a JSON file instead.
 CONTENTS = {
@@ -97,7 +97,8 @@ def _write(folder: pathlib.Path, file: str, content: bytes | None):
 
 def _change(folder: pathlib.Path, file: str, key: str, value: Any):
     path = folder / 'work' / file
-    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    # With a digest that matches, as no damage but only a hand could write it.
+    write_record(path, {**read_record(path), key: value})
 
 
 def _replace(folder: pathlib.Path, file: str, link: str | None):
@@ -151,7 +152,7 @@ def _other_runs() -> Iterator[Case]:
                        partial(_change, file=file, key=key, value=value))
     splits = {'train': {'count': 1, 'names': ['a'], 'sha256': 'x'}}
     yield _row('train: the run had other samples', RUNS['train'], 'splits.json',
-               lambda folder: (folder / 'work/splits.json').write_text(json.dumps(splits)))
+               lambda folder: write_record(folder / 'work/splits.json', splits))
     for name in ('config.json', 'checkpoints'):
         yield _row(f'evaluate: only {name} is there', RUNS['evaluate'], ('work', 'json'),
                    partial(_keep, name=name))

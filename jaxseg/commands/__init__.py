@@ -75,6 +75,9 @@ def _run(argv: Sequence[str], name: str) -> int:
                                           description=f'{line.capitalize()}.', allow_abbrev=False)
         if subcommand == name:  # Only this one is imported: JAX takes seconds to start.
             importlib.import_module(f'jaxseg.commands.{name}').add_arguments(subparser)
+            subparser.add_argument('--trust', action='append', default=[], metavar='PACKAGE',
+                                   help='package outside of jaxseg whose parts the work directory '
+                                        'may use; can be repeated')
     arguments, overrides = parser.parse_known_args(argv)
     unknown = [item for item in overrides if not item.startswith('--config.')]
     if unknown:

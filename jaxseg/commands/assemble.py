@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from jaxseg.build import build, build_losses
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.data.pipeline import eval_samples
-from jaxseg.data.spec import DatasetSpec, Source, read_fields
+from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
 from jaxseg.layers.axis import mapped_over
+from jaxseg.records import read_fields
 from jaxseg.training.evaluation import evaluate
 from jaxseg.training.layout import JitLayout, check_batch, make_layout
 from jaxseg.training.supervised import init_variables

@@ -12,10 +12,10 @@ from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.resume import check_same_meaning
 from jaxseg.commands.workdir import Workdir, open_workdir
-from jaxseg.data.pictures import contact_sheet, overlay
-from jaxseg.data.spec import write_json
+from jaxseg.data.pictures import contact_sheet, overlay, save_image
 from jaxseg.data.splits import FilteredSource, check_source
 from jaxseg.errors import InputError
+from jaxseg.records import write_json
 
 # Number of compiled programs, one for each image size, above which a hint is printed.
 MANY_SIZES = 8
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     check_overrides('evaluate', overrides,
                     ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
-    run = open_workdir(arguments.workdir, overrides)
+    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
     check_folder(run.path, '--workdir')
     dataset = build('data', run.config.data)
     check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
@@ -96,7 +96,7 @@ def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scor
         overlays = [overlay(sample['image'], mask, run.spec) for mask in masks]
         rows.append(np.concatenate(overlays, axis=1))
         names.append(pathlib.PurePath(sample['name']).name)
-        Image.fromarray(rows[-1]).save(folder / f'{scored}_{file_name(names[-1])}.png')
+        save_image(folder / f'{scored}_{file_name(names[-1])}.png', Image.fromarray(rows[-1]))
     if rows:
-        contact_sheet(rows, names, run.spec, columns=2).save(folder / f'{scored}.png')
+        save_image(folder / f'{scored}.png', contact_sheet(rows, names, run.spec, columns=2))
     return folder

@@ -14,7 +14,7 @@ from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.workdir import merged_config
 from jaxseg.data.inspection import listing_problems, look_through
-from jaxseg.data.pictures import as_rgb, contact_sheet, overlay
+from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_image
 from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.errors import InputError
 
@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     if not arguments.config:
         path_argument(arguments.workdir, '--workdir')
     config = RunConfig.from_mapping(
-        merged_config(arguments.config or None, arguments.workdir, overrides))
+        merged_config(arguments.config or None, arguments.workdir, overrides, arguments.trust))
     folder = path_argument(arguments.output, '--output')
     problems = inspect(data=config.data, transforms=config.transforms, seed=config.seed,
                        folder=folder)
@@ -110,4 +110,4 @@ def write_contact_sheet(dataset: Any, transforms: Sequence[Callable], seed: int,
         mask = np.where(batch['valid'][0], batch['label'][0], dataset.spec.ignore_index)
         images += [as_rgb(image, dataset.spec.value_range), overlay(image, mask, dataset.spec)]
         captions += [name, '']
-    contact_sheet(images, captions, dataset.spec).save(path)
+    save_image(path, contact_sheet(images, captions, dataset.spec))

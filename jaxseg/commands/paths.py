@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shlex
+from collections.abc import Iterable
 
 from jaxseg.errors import InputError
 
@@ -61,7 +62,8 @@ def check_workdir(path: pathlib.Path):
     check_folder(path, '--workdir')
 
 
-def command(subcommand: str, **arguments: str | pathlib.Path) -> str:
+def command(subcommand: str, *, trust: Iterable[str] = (), **arguments: str | pathlib.Path) -> str:
     """A command line of this program that can be pasted."""
-    flags = [f'--{name}={shlex.quote(str(value))}' for name, value in arguments.items()]
+    named = [*arguments.items(), *(('trust', package) for package in trust)]
+    flags = [f'--{name}={shlex.quote(str(value))}' for name, value in named]
     return ' '.join(['jaxseg', subcommand, *flags])

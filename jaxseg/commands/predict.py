@@ -13,7 +13,7 @@ from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.decode import IMAGE_SUFFIXES, read_image
 from jaxseg.data.listing import describe_skipped, list_images
-from jaxseg.data.pictures import overlay, save_index_png
+from jaxseg.data.pictures import overlay, save_image, save_index_png
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     path_argument(arguments.workdir, '--workdir')
     source = path_argument(arguments.input, '--input')
     output = path_argument(arguments.output, '--output')
-    run = open_workdir(arguments.workdir, overrides)
+    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
     images, skipped = find_images(source)
     check_output(images, source, output, run.spec)
     _, variables = run.variables(arguments.checkpoint)
@@ -123,7 +123,7 @@ def write_results(place: pathlib.Path, image: np.ndarray, mask: np.ndarray, spec
     place.parent.mkdir(parents=True, exist_ok=True)
     if spec.overlapping:
         for index, path in enumerate(masks):
-            Image.fromarray(255 * mask[..., index]).save(path)
+            save_image(path, Image.fromarray(255 * mask[..., index]))
     else:
         save_index_png(masks[0], mask, spec)
-    Image.fromarray(overlay(image, mask, spec)).save(overlay_file)
+    save_image(overlay_file, Image.fromarray(overlay(image, mask, spec)))

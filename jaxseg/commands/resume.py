@@ -7,9 +7,11 @@ from typing import Any
 from jaxseg.commands import config as configs
 from jaxseg.commands.paths import command
 from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import read_config
-from jaxseg.data.spec import DatasetSpec, read_json
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
+from jaxseg.records import read_record
 
 # What may differ when a stopped run continues: where its data are now, how its work is distributed,
 # reported and evaluated. `steps` may grow, too.
@@ -23,14 +25,16 @@ def check_same_run(workdir: pathlib.Path, config: RunConfig):
     """Raises InputError if `workdir` holds a run of another config, whose checkpoints would mix."""
     if not (workdir / 'config.json').is_file():
         return
-    different = configs.difference(read_config(workdir), config.to_dict())
+    before = read_config(workdir)
+    different = configs.difference(before, config.to_dict())
     changed = {key: values for key, values in different.items() if not _resumable(key, *values)}
     if changed:
         key, (old, new) = next(iter(changed.items()))
+        continuing = command('train', workdir=workdir, trust=foreign_packages(before))
         more = f' and {len(changed) - 1} more keys differ' if len(changed) > 1 else ''
         raise InputError(f'--workdir={workdir} holds a run with {key} = {old!r}, '
                          f'this config has {new!r}{more}; give another --workdir, '
-                         f'or continue that run: {command("train", workdir=workdir)}')
+                         f'or continue that run: {continuing}')
 
 
 def _resumable(key: str, old: Any, new: Any) -> bool:
@@ -46,7 +50,7 @@ def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[st
     """
     try:
         trained = DatasetSpec.load(workdir / 'dataset.json')
-        known = read_json(workdir / 'splits.json')
+        known = read_record(workdir / 'splits.json')
     except InputError:
         return
     check_same_meaning(workdir, trained, spec, DATA_FIELDS)

@@ -15,16 +15,18 @@ import numpy as np
 from jaxseg.build import build
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble
+from jaxseg.commands.lock import locked
 from jaxseg.commands.paths import check_workdir, command, path_argument
 from jaxseg.commands.resume import check_same_data, check_same_run
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
+from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import merged_config, write_description
 from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
-from jaxseg.training.checkpoint import Checkpoints
+from jaxseg.training.checkpoint import Checkpoints, restore_state
 from jaxseg.training.layout import check_batch, init_key, step_key
 from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser):
 def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Runs the subcommand; 130 when a signal stopped it."""
     path_argument(arguments.workdir, '--workdir')
-    config = merged_config(arguments.config, arguments.workdir, overrides)
+    config = merged_config(arguments.config, arguments.workdir, overrides, arguments.trust)
     return 0 if run(**config, workdir=arguments.workdir) else 130
 
 
@@ -69,17 +71,19 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
     check_workdir(directory)
     check_same_run(directory, record)
     plan = _plan(record)
-    check_same_data(directory, plan.spec, plan.splits)
-    with (stop_deferred() as stop_requested,
-          contextlib.closing(Checkpoints(directory / 'checkpoints')) as checkpoints):
-        done = _train(plan, directory, checkpoints, stop_requested)
+    with locked(directory):
+        check_same_run(directory, record)  # again: another run may have ended there meanwhile
+        check_same_data(directory, plan.spec, plan.splits)
+        with stop_deferred() as stop_requested:
+            done = _train(plan, directory, stop_requested)
+    trust = foreign_packages(record.to_dict())
     if done < record.steps:
-        print(f'stopped and saved step {done}; continue with: {command("train", workdir=workdir)}',
-              flush=True)
+        continuing = command('train', workdir=workdir, trust=trust)
+        print(f'stopped and saved step {done}; continue with: {continuing}', flush=True)
         return False
     split = next((split for split in ('test', 'val') if split in plan.spec.splits), 'train')
-    print(f'done: {workdir}; score it: {command("evaluate", workdir=workdir, split=split)}',
-          flush=True)
+    score = command('evaluate', workdir=workdir, split=split, trust=trust)
+    print(f'done: {workdir}; score it: {score}', flush=True)
     return True
 
 
@@ -143,19 +147,21 @@ def _trace(plan: _Plan, algorithm: Any):
                          f'another structure than init; return the same pytree')
 
 
-def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
-           stop_requested: Callable[[], bool]) -> int:
+def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bool]) -> int:
     """Trains from the last checkpoint on, until a stop is requested; returns the steps done."""
     config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
-    first = checkpoints.latest() or 0
+    folder = directory / 'checkpoints'
+    # Before anything of the run is written: checkpoints that are damaged, or do not fit.
+    restored = restore_state(folder, plan.state, algorithm.variables)
+    first = restored[0] if restored else 0
     batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms,
                             seed=config.seed, batch_size=config.batch_size,
                             start_step=first, workers=config.workers,
                             process_index=jax.process_index(), process_count=jax.process_count())
-    # A damaged checkpoint shows before anything of the run is written. In a list, so that the loop
-    # holds the only reference.
-    state = [checkpoints.restore_state(first, plan.state, algorithm.variables) if first
+    # In a list, so that the loop holds the only reference.
+    state = [restored[1] if restored
              else layout.compile_init(algorithm.init, config.seed)(plan.batch)]
+    del restored
     write_description(directory, config, plan.spec, plan.record, plan.splits)
     parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
     count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
@@ -163,23 +169,27 @@ def _train(plan: _Plan, directory: pathlib.Path, checkpoints: Checkpoints,
           f'{jax.device_count()} {jax.default_backend()} device(s), '
           f'steps {first} to {config.steps}', flush=True)
 
-    def save(step: int, state: Any, scores: Mapping[str, float] | None):
-        checkpoints.save(step, state, algorithm.variables, scores and scores.get('miou'))
-
     started = time.perf_counter()
     intervals = Intervals(config.report_every,
                           config.evaluate_every if 'val' in plan.sources else None,
                           config.save_every or config.evaluate_every)
-    with contextlib.closing(Report(directory, first_step=first, steps=config.steps,
-                                   batch_size=config.batch_size)) as report:
+    with (contextlib.closing(Checkpoints(folder)) as checkpoints,
+          contextlib.closing(Report(directory, first_step=first, steps=config.steps,
+                                    batch_size=config.batch_size)) as report):
         _, done = train(
             state.pop(), batches, layout=layout,
             step=layout.compile_step(algorithm.step, config.seed), first=first,
-            steps=config.steps, report=report, save=save, intervals=intervals,
+            steps=config.steps, report=report,
+            save=functools.partial(_save, checkpoints, algorithm), intervals=intervals,
             evaluate=functools.partial(_evaluate, plan, stop_requested),
             stop_requested=stop_requested)
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
     return done
+
+
+def _save(checkpoints: Checkpoints, algorithm: Any, step: int, state: Any,
+          scores: Mapping[str, float] | None):
+    checkpoints.save(step, state, algorithm.variables, scores and scores.get('miou'))
 
 
 def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any

@@ -1,22 +1,20 @@
 """A work directory: all files of a run, from which every subcommand can continue."""
 
-import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble
 from jaxseg.commands.paths import command
 from jaxseg.commands.run_config import RunConfig
-from jaxseg.data.spec import DatasetSpec, read_json, write_json
+from jaxseg.commands.trust import check_trusted
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 from jaxseg.inference.predictor import Predictor
-from jaxseg.training.checkpoint import Checkpoints
-
-# How often a checkpoint is searched again if a running training has just replaced it.
-ATTEMPTS = 5
+from jaxseg.records import read_record, write_record
+from jaxseg.training.restore import restore_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +30,7 @@ class Workdir:
     def variables(self, which: str) -> tuple[int, Any]:
         """Step and variables of the checkpoint called 'best', 'latest' or by its number."""
         shapes = self.parts.variables(self.record.input_shape)
-        # An open manager has threads, which would print tracebacks when an error ends the process.
-        folder = self.path / 'checkpoints'
-        with contextlib.closing(Checkpoints(folder, read_only=True)) as checkpoints:
-            return _restore_variables(checkpoints, which, shapes)
+        return restore_variables(self.path.absolute() / 'checkpoints', which, shapes)
 
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
@@ -47,21 +42,8 @@ class Workdir:
         return self.parts.layout.replicate(variables)
 
 
-def _restore_variables(checkpoints: Checkpoints, which: str, shapes: Any) -> tuple[int, Any]:
-    """Step and variables; finds the checkpoint again if it was deleted in the meantime."""
-    for attempt in range(ATTEMPTS):
-        step = checkpoints.find(which)
-        try:
-            return step, checkpoints.restore_variables(step, shapes)
-        except InputError:
-            if checkpoints.exists(step) or attempt == ATTEMPTS - 1:
-                raise
-            checkpoints.reload()
-    raise AssertionError('the last attempt returns or raises')
-
-
 def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
-    """The config that a work directory was trained with.
+    """The config that a work directory was trained with; its parts may be anyone's code.
 
     Raises:
       InputError: the folder does not exist or holds no run, or its config.json is damaged.
@@ -73,7 +55,7 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
         problem = 'holds no run (config.json is missing)' if exists else 'does not exist'
         raise InputError(f'--workdir={workdir} {problem}; train first: {train}')
     try:
-        config = read_json(path)
+        config = read_record(path)
         RunConfig.from_mapping(config)
     except InputError as error:
         raise InputError(f'{path} is not the config of a run ({error}); '
@@ -81,22 +63,37 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     return config
 
 
-def merged_config(config: str | None, workdir: str | None, overrides: Sequence[str]
-                  ) -> dict[str, Any]:
+def trusted_config(workdir: str | pathlib.Path, trust: Collection[str]) -> dict[str, Any]:
+    """The same, if all of its parts are the library's or of packages in `trust`.
+
+    Raises:
+      InputError: a part is not, or one of the errors of `read_config`.
+    """
+    config = read_config(workdir)
+    check_trusted(config, trust, pathlib.Path(workdir) / 'config.json')
+    return config
+
+
+def merged_config(config: str | None, workdir: str | None, overrides: Sequence[str],
+                  trust: Collection[str]) -> dict[str, Any]:
     """An experiment file's config, or without one that of a work directory, with overrides."""
-    base = read_config(workdir) if config is None else configs.from_file(config)
+    base = trusted_config(workdir, trust) if config is None else configs.from_file(config)
     return configs.override({**RunConfig.defaults(), **base}, overrides)
 
 
-def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> Workdir:
+def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = (), *,
+                 trust: Collection[str] = ()) -> Workdir:
     """Opens a run that was trained, with config overrides such as another inference method.
 
+    Args:
+      trust: packages outside of jaxseg whose code the run may use.
+
     Raises:
-      InputError: no run there, a damaged config.json, dataset.json or model.json, or overrides that
-        do not fit.
+      InputError: no run there, a part of a package that is not trusted, a damaged config.json,
+        dataset.json or model.json, or overrides that do not fit.
     """
     path = pathlib.Path(workdir)
-    config = RunConfig.from_mapping(configs.override(read_config(path), overrides))
+    config = RunConfig.from_mapping(configs.override(trusted_config(path, trust), overrides))
     try:
         spec = DatasetSpec.load(path / 'dataset.json')
         record = ModelRecord.load(path / 'model.json')
@@ -111,22 +108,26 @@ def write_description(path: pathlib.Path, config: RunConfig, spec: DatasetSpec, 
     """Writes dataset.json, model.json, splits.json and config.json."""
     path.mkdir(parents=True, exist_ok=True)
     spec.save(path / 'dataset.json')
-    write_json(path / 'model.json', dataclasses.asdict(record))
-    write_json(path / 'splits.json', splits)
+    write_record(path / 'model.json', dataclasses.asdict(record))
+    write_record(path / 'splits.json', splits)
     # config.json is written last: if it exists, there is a run to continue.
-    write_json(path / 'config.json', config.to_dict())
+    write_record(path / 'config.json', config.to_dict())
 
 
-def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best') -> Predictor:
+def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best', *,
+         trust: Collection[str] = ()) -> Predictor:
     """The trained model of a work directory as a function of images.
 
     `predict = jaxseg.load('runs/a')`; then `predict(image)` is the mask (H, W) of an image
     (H, W, C) of any size, and `predict.probabilities(image)` the class probabilities
     (H, W, classes). Images are arrays as the training data were read: uint8 where they had 8 bits.
+    Only parts of jaxseg are built, unless the work directory comes from somebody you trust: then
+    `trust` names the packages of its other parts.
 
     Raises:
-      InputError: no run there, no such checkpoint, or one that does not fit the model.
+      InputError: no run there, a part that is not trusted, no such checkpoint, or one that does
+        not fit the model.
     """
-    run = open_workdir(workdir)
+    run = open_workdir(workdir, trust=trust)
     _, variables = run.variables(str(checkpoint))
     return run.predictor(variables)

@@ -13,18 +13,12 @@ from jaxseg.data.labels import OPTIONS, Labels
 from jaxseg.data.listing import describe_skipped
 from jaxseg.data.masks import RawMask, read_mask
 from jaxseg.data.pairs import Listing, Pair
-from jaxseg.data.spec import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Color,
-    DatasetSpec,
-    VoidLabel,
-    read_json,
-)
+from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, Color, DatasetSpec, VoidLabel
 from jaxseg.data.splits import check_fractions
 from jaxseg.data.value_range import decide_value_range
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, check_fields, nearest
+from jaxseg.records import read_json
 
 # Masks that are decoded to decide how all of them store classes.
 SURVEYED = 32

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.files import replacing
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5
@@ -48,13 +49,19 @@ def as_rgb(image: np.ndarray, value_range: tuple[float, float] = (0.0, 255.0)) -
 def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
     """Writes class indices: an 8-bit PNG with a palette, or a 16-bit one if a value needs it."""
     if len(spec.classes) > 256 or mask.max(initial=0) > 255:
-        Image.fromarray(mask.astype(np.uint16)).save(path)
+        save_image(path, Image.fromarray(mask.astype(np.uint16)))
         return
     palette = np.zeros((256, 3), np.uint8)
     palette[:len(spec.colors)] = spec.colors
     picture = Image.fromarray(mask.astype(np.uint8))
     picture.putpalette(palette.tobytes())
-    picture.save(path)
+    save_image(path, picture)
+
+
+def save_image(path: pathlib.Path, image: Image.Image):
+    """Writes an image file, whole or not at all."""
+    with replacing(path, durable=False) as partial:
+        image.save(partial)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], spec: DatasetSpec,

@@ -2,8 +2,6 @@
 
 import collections
 import dataclasses
-import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol
@@ -12,6 +10,7 @@ import numpy as np
 
 from jaxseg.errors import InputError
 from jaxseg.fields import Probability, Range, check_fields, check_value
+from jaxseg.records import read_fields, write_record
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -123,8 +122,8 @@ class DatasetSpec:
         return Fill(color, self.ignore_index, self.value_range)
 
     def save(self, path: pathlib.Path):
-        """Writes the description as JSON, atomically."""
-        write_json(path, dataclasses.asdict(self))
+        """Writes the description as JSON, atomically and with its digest."""
+        write_record(path, dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path: pathlib.Path) -> 'DatasetSpec':
@@ -134,45 +133,6 @@ class DatasetSpec:
           InputError: the file is missing or damaged.
         """
         return read_fields(cls, path)
-
-
-def read_fields(cls: type, path: pathlib.Path) -> Any:
-    """An instance of a dataclass from a JSON object with all of its fields and no others.
-
-    Raises:
-      InputError: the file is missing or damaged.
-    """
-    values = read_json(path)
-    fields = {field.name for field in dataclasses.fields(cls)}
-    if values.keys() != fields:
-        raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected '
-                         f'{", ".join(sorted(fields))}; fix or restore the file')
-    return cls(**values)
-
-
-def write_json(path: pathlib.Path, values: Any):
-    """Writes a JSON file; a reader finds the old file or the new one, never a part."""
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(partial, path)
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
-
-    Raises:
-      InputError: the file is missing, no JSON, or no object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding='utf-8-sig'))
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror}); restore the file') from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'{path}: not JSON ({error}); fix or restore the file') from None
-    if not isinstance(values, dict):
-        raise InputError(f'{path}: holds a {type(values).__name__}, expected names and values in '
-                         f'braces; fix or restore the file')
-    return values
 
 
 def as_color(value: Any, where: str) -> Color:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxseg.errors import InputError
 from jaxseg.fields import Range, check_value
+from jaxseg.files import replacing
 
 MIN_SIDE = 256  # pixels, the shorter side of a heatmap
 DECADES = 4  # a pixel 10,000 times weaker than the strongest one is black
@@ -93,7 +94,8 @@ def save_heatmap(path: pathlib.Path, field: np.ndarray):
     image = Image.fromarray(np.rint(255 * rgb).astype(np.uint8))
     factor = max(1, -(-MIN_SIDE // min(image.size)))
     size = image.width * factor, image.height * factor
-    image.resize(size, Image.Resampling.NEAREST).save(path)
+    with replacing(path) as partial:
+        image.resize(size, Image.Resampling.NEAREST).save(partial)
 
 
 def _position(position: tuple[int, int] | None, size: tuple[int, int]) -> tuple[int, int]:

@@ -3,13 +3,14 @@
 import csv
 import importlib.util
 import math
-import os
 import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
 import jax
+
+from jaxseg.files import replacing
 
 # Metrics that end a run when they are NaN or infinite; the names of all others are free.
 FINITE = ('loss', 'gradient_norm')
@@ -117,7 +118,8 @@ def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
     axes.set_ylim(0, 1)
     if axes.lines:
         axes.legend(loc='lower right')
-    figure.savefig(path, dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110)
 
 
 def _earlier_rows(path: pathlib.Path, last_step: int) -> list[dict]:
@@ -147,12 +149,10 @@ def _parse_row(row: Mapping[str, str]) -> dict | None:
 
 def _write_rows(path: pathlib.Path, rows: Sequence[Mapping], columns: Sequence[str]):
     """Writes the whole table, at once or not at all."""
-    partial = path.with_suffix('.partial')
-    with partial.open('w', newline='') as file:
+    with replacing(path) as partial, partial.open('w', newline='') as file:
         writer = csv.DictWriter(file, columns, restval='')
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
 
 
 def _tensorboard(directory: pathlib.Path, first_step: int):

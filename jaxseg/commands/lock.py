@@ -1,0 +1,45 @@
+"""One training at a time in a work directory."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+from typing import TextIO
+
+from jaxseg.errors import InputError
+
+# Of file systems that know no locks, such as some network ones: there nobody is kept out.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Holds the lock of a work directory, which is made if it does not exist.
+
+    The operating system drops the lock when the process ends, however it ends: none is ever stale.
+
+    Raises:
+      InputError: another process holds it.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / 'train.lock').open('a+', encoding='utf-8', errors='replace') as file:
+        _acquire(file, workdir)
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}')
+        file.flush()
+        yield
+
+
+def _acquire(file: TextIO, workdir: pathlib.Path):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise InputError(f'--workdir={workdir}: {file.read(200) or "another process"} trains '
+                         f'there; wait until it ends, stop it, or give another --workdir') from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise

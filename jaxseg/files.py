@@ -1,0 +1,28 @@
+"""Files that are replaced whole: a reader finds the old one or the new one, never a part."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[pathlib.Path]:
+    """Yields a path beside `path` to write to, which replaces it at the end.
+
+    After an error, such as a full disk, `path` is as it was, and nothing is left beside it.
+
+    Args:
+      durable: waits until the disk has the file, so that it survives a power failure, too.
+    """
+    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
+    try:
+        yield partial
+        if durable:
+            with partial.open('rb') as file:
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise

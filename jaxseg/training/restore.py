@@ -1,0 +1,230 @@
+"""Reading checkpoints: those that are intact, and whether they are what was saved."""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore
+
+from jaxseg.errors import InputError
+from jaxseg.records import read_record, sealed
+
+# How often a checkpoint is searched again if a running training has just replaced it.
+ATTEMPTS = 20
+
+
+class Damaged(InputError):
+    """The files of a checkpoint are not those that were saved."""
+
+
+class Checkpoint(NamedTuple):
+    """An intact record of a checkpoint: its score, and two digests of every item.
+
+    `shapes` are digests of the names, types and shapes of all leaves, `values` of what they hold.
+    """
+
+    path: pathlib.Path
+    miou: float
+    shapes: Mapping[str, str]
+    values: Mapping[str, str]
+
+
+def make_record(miou: float, items: Mapping[str, Any]) -> dict[str, Any]:
+    """What is saved beside the items of a checkpoint, sealed."""
+    return sealed({'miou': miou,
+                   'shapes': {name: _shapes_digest(_shapes(tree)) for name, tree in items.items()},
+                   'values': {name: _values_digest(tree) for name, tree in items.items()}})
+
+
+def _shapes_digest(shapes: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()
+
+
+def _values_digest(tree: Any) -> str:
+    digest = hashlib.sha256()
+    for _, leaf in sorted(_named(tree).items()):
+        digest.update(np.ascontiguousarray(jax.device_get(leaf)).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def list_checkpoints(directory: pathlib.Path) -> tuple[dict[int, Checkpoint], dict[int, Damaged]]:
+    """The checkpoints by number of steps, and those whose record is damaged.
+
+    A checkpoint is an item `metrics`, the record, and one folder for every other item.
+    """
+    found, damaged = {}, {}
+    folders = directory.iterdir() if directory.is_dir() else ()
+    for path in sorted(path for path in folders if path.name.isdecimal()):
+        try:
+            record = read_record(path / 'metrics' / 'metrics')
+            found[int(path.name)] = Checkpoint(path, **record)
+        except InputError as error:
+            damaged[int(path.name)] = Damaged(f'checkpoint {path} is damaged ({error})')
+    return found, damaged
+
+
+def find(directory: pathlib.Path, checkpoints: Mapping[int, Checkpoint], which: str) -> int:
+    """The number of the checkpoint called `'best'`, `'latest'` or by its number.
+
+    Raises:
+      InputError: there is no checkpoint, or none of this name.
+    """
+    steps = sorted(checkpoints)
+    if not steps:
+        raise InputError(f'{directory}: no checkpoint yet; train until the first is saved')
+    if which == 'latest':
+        return steps[-1]
+    if which == 'best':
+        return max(steps, key=lambda step: (checkpoints[step].miou, step))
+    if which not in map(str, steps):
+        raise InputError(f'checkpoint {which!r} is not in {directory}; '
+                         f"give 'best', 'latest' or one of {', '.join(map(str, steps))}")
+    return int(which)
+
+
+def restore(directory: pathlib.Path, which: str, items: Mapping[str, Any]
+            ) -> tuple[int, dict[str, Any], dict[int, Damaged]]:
+    """Reads a checkpoint; in place of a damaged one the best or latest of those that are intact.
+
+    Args:
+      directory: of all checkpoints.
+      which: 'best', 'latest' or a number of steps, for which there is no substitute.
+      items: the shapes of what is read (arrays or ShapeDtypeStructs), by item.
+
+    Returns:
+      The number of steps, the items, and what is damaged, by number of steps.
+
+    Raises:
+      InputError: no such checkpoint, all are damaged, or it does not fit the items.
+    """
+    bad: dict[int, Damaged] = {}
+    for _ in range(ATTEMPTS):
+        checkpoints, damaged = list_checkpoints(directory)
+        bad = {step: error for step, error in (damaged | bad).items()
+               if (directory / str(step)).is_dir()}
+        if which.isdecimal() and int(which) in bad:
+            raise bad[int(which)]
+        intact = {step: found for step, found in checkpoints.items() if step not in bad}
+        if bad and not intact:
+            raise InputError(f'{bad[max(bad)]}; no intact checkpoint is left in {directory}: '
+                             f'restore the files, or train again in another --workdir')
+        step = find(directory, intact, which)
+        try:
+            return step, _read(intact[step], items), bad
+        except Damaged as error:  # or replaced by a running training: then the list is another
+            bad[step] = error
+    raise InputError(f'{directory}: every checkpoint vanished before it was read; '
+                     f'does a training run there that saves this often?')
+
+
+def restore_variables(directory: pathlib.Path, which: str, like: Any) -> tuple[int, Any]:
+    """Number of steps and variables of the model, shaped `like`; names what is damaged on stderr.
+
+    Raises:
+      InputError: as `restore`.
+    """
+    step, items, bad = restore(directory, which, {'model': like})
+    for error in bad.values():
+        print(f'{error}; checkpoint {step} is used', file=sys.stderr)
+    return step, items['model']
+
+
+def _read(checkpoint: Checkpoint, items: Mapping[str, Any]) -> dict[str, Any]:
+    """The items of a checkpoint, each shaped like its value here.
+
+    Raises:
+      Damaged: a file is missing or unreadable, or the leaves are not those that were saved.
+      InputError: the items have other leaves.
+    """
+    path = checkpoint.path
+    with _damage_named(path):
+        for name in items:
+            _check_readable(path / name)
+        saved = {name: _shapes(ocp.StandardCheckpointHandler().metadata(path / name))
+                 for name in items}
+    for name, like in items.items():
+        if _shapes_digest(saved[name]) != checkpoint.shapes.get(name):
+            raise Damaged(f'checkpoint {path} is damaged (the shapes in {name} '
+                          f'are not those that were saved)')
+        _check_fit(path, saved[name], _shapes(like))
+    restored = {}
+    for name, like in items.items():
+        with (_damage_named(path),
+              ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer):
+            restored[name] = checkpointer.restore(
+                path / name, args=ocp.args.StandardRestore(_abstract(like)))
+        if _values_digest(restored[name]) != checkpoint.values.get(name):
+            raise Damaged(f'checkpoint {path} is damaged (the values in {name} '
+                          f'are not those that were saved)')
+    return restored
+
+
+@contextlib.contextmanager
+def _damage_named(path: pathlib.Path) -> Iterator[None]:
+    """Turns errors of reading a checkpoint into `Damaged`."""
+    try:
+        yield
+    except (MemoryError, PermissionError):  # of the machine, not of the files
+        raise
+    except Exception as error:  # a dozen kinds at a damaged checkpoint, plain Exception among them
+        # Tensorstore appends a whole specification to its messages.
+        reason = (str(error).splitlines() or [''])[0].partition(' See full ')[0]
+        raise Damaged(f'checkpoint {path} is damaged ({type(error).__name__}: {reason})'
+                      ) from error
+
+
+def _check_readable(path: pathlib.Path):
+    """Reads every part of an item.
+
+    Orbax reads in threads and coroutines: if one fails, the others print tracebacks.
+    """
+    for name in ('_METADATA', '_sharding', 'array_metadatas/*'):
+        for file in path.glob(name):
+            json.loads(file.read_text())
+    base = {'driver': 'file', 'path': f'{path}/'}
+    store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
+    for key in map(bytes.decode, store.list().result()):
+        # The last byte shows whether all of it is there; Tensorstore reads a missing file as empty.
+        if not store.read(key, byte_range=slice(-1, None)).result().value:
+            raise FileNotFoundError(f'nothing is left of {key}')
+        if key.endswith('/.zarray'):
+            kvstore = {'driver': 'ocdbt', 'base': base, 'path': key.removesuffix('.zarray')}
+            tensorstore.open({'driver': 'zarr', 'kvstore': kvstore}).result().read().result()
+
+
+def _check_fit(path: pathlib.Path, saved: dict[str, str], wanted: dict[str, str]):
+    """Orbax's own message names no parameter; this one names the parameter and both shapes."""
+    for name in sorted(saved.keys() | wanted.keys()):
+        there, here = saved.get(name, 'missing'), wanted.get(name, 'missing')
+        if there != here:
+            raise InputError(f'checkpoint {path} does not fit: '
+                             f'{name} is {there} in the checkpoint and {here} in the config; '
+                             f'use the config.json that it was trained with, or another --workdir')
+
+
+def _abstract(tree: Any) -> Any:
+    """Shapes, types and placement; leaves without arrays (eval_shape) go to the first device."""
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def abstract(x: Any) -> jax.ShapeDtypeStruct:
+        sharding = getattr(x, 'sharding', None) or device
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+    return jax.tree.map(abstract, tree)
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    return {name: f'{leaf.dtype} {tuple(leaf.shape)}' for name, leaf in _named(tree).items()}
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """The leaves by their place, the same in a pytree, its shapes and what Orbax restores."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, 'shape'))
+    return {'/'.join(str(getattr(key, 'key', key)) for key in path): leaf for path, leaf in leaves}
