@@ -283,6 +283,6 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'optimizer': (_takes('learning_rate'),
                   'a function with a parameter learning_rate that returns an optax transformation'),
     'schedule': (_is_schedule, 'a function (*, steps, options) that returns step -> factor'),
-    'inference': (_has('predictions', 'probabilities'),
-                  'a class with predictions and probabilities'),
+    'inference': (_has('predictions', 'probabilities', 'compilations', 'windowed'),
+                  'a class with predictions, probabilities, compilations and windowed'),
 }

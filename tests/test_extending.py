@@ -151,7 +151,7 @@ def test_accumulation_over_mapped_devices_is_that_of_one(supervised):
     layout = make_layout('pmap', mapped_over)
     algorithm = make(Accumulated, microbatches=2, axis_name=layout.axis_name)
     batch = jax.tree.map(lambda x: np.concatenate([x, x]), example())
-    state, found = layout.compile_step(algorithm.step, 0)(
+    state, found = layout.compile_step(algorithm.step, 0, start, batch)(
         layout.put_state(start), layout.put_batch(batch), np.int32(0))
     assert largest_difference(layout.unreplicate(state).params, whole.params) < 1e-6
     np.testing.assert_allclose(found['loss'], metrics['loss'], rtol=1e-5)

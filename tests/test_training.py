@@ -71,7 +71,7 @@ def test_four_devices_take_the_gradient_of_one_with_dropout_and_auxiliary_decode
     state = start(single)
     step = jax.jit(lambda state, batch: single.step(state, batch, step_key(7, 3)))
     one, one_metrics = step(state, some_batch())
-    step = layout.compile_step(several.step, 7)
+    step = layout.compile_step(several.step, 7, state, some_batch())
     many, many_metrics = step(layout.put_state(state), layout.put_batch(some_batch()), np.int32(3))
     many = layout.unreplicate(many)
     gradient = jax.tree.map(lambda before, after: np.asarray(before - after), state.params,

@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(name, str(error), 2)
     except FloatingPointError as error:
         return _fail(name, str(error), 1)
+    except MemoryError as error:
+        return _fail(name, f'out of memory ({error}); use smaller images, batches or models', 2)
     except OSError as error:
         place = f': {error.filename}' if error.filename else ''
         return _fail(name, f'{error.strerror or error}{place}', 2)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -97,6 +97,14 @@ class Parts:
         predictions = functools.partial(self.inference.predictions,
                                         self.layout.replicate(variables))
         return evaluate(predictions, eval_samples(source, spec=spec), self.task.scores(), **options)
+
+
+def windowed_note(sizes: Sequence[tuple[int, int]]) -> str:
+    """Which images were too large for the memory in one piece, of an inference method."""
+    height, width = max(sizes)
+    return (f'{len(sizes)} image(s) of up to {height}x{width} need more memory in one piece than '
+            f'there is, and went through windows; --config.inference.type=sliding.SlidingWindow '
+            f'uses windows for all')
 
 
 def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, Any]) -> Parts:

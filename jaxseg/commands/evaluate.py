@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from jaxseg.build import build
+from jaxseg.commands.assemble import windowed_note
 from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.resume import check_same_meaning
@@ -59,7 +60,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     match = arguments.match and file_name(arguments.match)
     scored = '_'.join(filter(None, (file_name(arguments.split), match, names)))
     result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step,
-              'images': len(source), 'overrides': list(overrides), **scores.json()}
+              'images': len(source), 'windowed': len(run.parts.inference.windowed),
+              'overrides': list(overrides), **scores.json()}
     # Written before anything is printed: a terminal that fails loses no score.
     path = run.path / f'evaluation_{scored}.json'
     write_json(path, result)
@@ -67,6 +69,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     print(scores.table())
     print(f'checkpoint {step}, {len(source)} images of {arguments.split!r}: {path}' +
           (f', images (input, truth, prediction): {folder}' if arguments.num_images else ''))
+    if run.parts.inference.windowed:
+        print(windowed_note(run.parts.inference.windowed))
     if run.parts.inference.compilations > MANY_SIZES:
         print('the images have many sizes, each compiled by itself; '
               '--config.inference.type=sliding.SlidingWindow compiles one program for all')

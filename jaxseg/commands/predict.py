@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from jaxseg.commands.assemble import windowed_note
 from jaxseg.commands.overrides import check_overrides, file_name
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.workdir import Workdir, open_workdir
@@ -43,12 +44,15 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     check_output(images, source, output, run.spec)
     _, variables = run.variables(arguments.checkpoint)
     problems: list[str] = []
-    written = 0
+    written = windowed = 0
     inputs = _read(run, images, problems)
     for job, mask in run.parts.inference.predictions(run.place(variables), inputs):
         try:
             write_results(output / job.target, job.image, mask, run.spec)
             written += 1
+            if len(run.parts.inference.windowed) > windowed:
+                windowed += 1
+                print(f'{job.target}: {windowed_note([job.image.shape[:2]])}')
         except OSError as error:
             problems.append(f'{output / job.target}: cannot be written ({error.strerror})')
     left_out = f' ({describe_skipped(skipped)})' if skipped else ''

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.assemble import ModelRecord, Parts, assemble
+from jaxseg.commands.assemble import ModelRecord, Parts, assemble, windowed_note
 from jaxseg.commands.lock import locked
 from jaxseg.commands.paths import check_workdir, command, path_argument
 from jaxseg.commands.resume import check_same_data, check_same_run
@@ -26,6 +27,7 @@ from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
+from jaxseg.memory import check_memory, tree_bytes
 from jaxseg.training.checkpoint import Checkpoints, restore_state
 from jaxseg.training.layout import check_batch, init_key, step_key
 from jaxseg.training.loop import Intervals, train
@@ -121,16 +123,29 @@ def _plan(config: RunConfig) -> _Plan:
     sources = {split: check_source(dataset, split) for split in ('train', 'val')
                if split in ('train', *spec.splits)}
     check_batches(sources['train'], spec=spec, transforms=transforms)
-    batch = next(train_batches(sources['train'], spec=spec, transforms=transforms,
-                               batch_size=config.batch_size, seed=config.seed))
-    batch.pop('name')
+    batch = _first_batch(config, sources['train'], spec, transforms)
     record = ModelRecord(spec.mean, spec.std, spec.value_range, batch['image'].shape[1:])
     splits = {split: split_identity(source) for split, source in sources.items()}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
+    check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
+                 'make the model smaller')
     plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state)
     # Outside of `pmap` there is no mapped axis.
     _trace(plan, make(axis_name=None))
     return plan
+
+
+def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transforms: tuple
+                 ) -> dict[str, np.ndarray]:
+    """The first batch, without its names, after a look at one sample of its size."""
+    read = functools.partial(train_batches, source, spec=spec, transforms=transforms,
+                             seed=config.seed)
+    for batch_size in (1, config.batch_size):
+        batch = next(read(batch_size=batch_size))
+        batch.pop('name')
+        check_memory('batch_size: a batch', config.batch_size // batch_size * tree_bytes(batch),
+                     'lower it, or the size of the images that transforms return')
+    return batch
 
 
 def _trace(plan: _Plan, algorithm: Any):
@@ -162,6 +177,8 @@ def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bo
     state = [restored[1] if restored
              else layout.compile_init(algorithm.init, config.seed)(plan.batch)]
     del restored
+    share = jax.tree.map(lambda x: x[:len(x) // jax.process_count()], plan.batch)
+    step = layout.compile_step(algorithm.step, config.seed, plan.state, share)
     write_description(directory, config, plan.spec, plan.record, plan.splits)
     parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
     count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
@@ -178,8 +195,7 @@ def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bo
                                     batch_size=config.batch_size)) as report):
         _, done = train(
             state.pop(), batches, layout=layout,
-            step=layout.compile_step(algorithm.step, config.seed), first=first,
-            steps=config.steps, report=report,
+            step=step, first=first, steps=config.steps, report=report,
             save=functools.partial(_save, checkpoints, algorithm), intervals=intervals,
             evaluate=functools.partial(_evaluate, plan, stop_requested),
             stop_requested=stop_requested)
@@ -197,6 +213,10 @@ def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any
     """Scores of the split 'val'; None when a stop was requested meanwhile."""
     scores = plan.parts.score(plan.algorithm.variables(state), plan.sources['val'], plan.spec,
                               should_stop=stop_requested)
+    sizes = plan.parts.inference.windowed
+    if sizes:
+        print(windowed_note(sizes), file=sys.stderr)
+        sizes.clear()
     return scores and scores.summary()
 
 

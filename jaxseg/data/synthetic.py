@@ -17,7 +17,7 @@ from jaxseg.data.drawing import (
 )
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
-from jaxseg.fields import LARGEST, NonNegativeInt, PositiveInt, Range, check_fields
+from jaxseg.fields import NonNegativeInt, PositiveInt, Range, check_fields
 
 CLASSES = ('background', *SHAPES)
 COLORS = ((40, 40, 40), (230, 25, 75), (60, 180, 75), (255, 200, 25), (0, 130, 200))
@@ -27,7 +27,8 @@ CUE = 6  # pixels, the side of the square
 RADIUS = (4, 6)  # pixels, of the circles
 # The splits draw from different streams of random numbers: they cannot share a picture.
 STREAMS = {'train': 0, 'val': 1, 'test': 2}
-Side = Annotated[int, Range(32, LARGEST)]
+Side = Annotated[int, Range(32, 8192)]
+Count = Annotated[int, Range(0, 10_000_000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Shapes:
     """
 
     size: tuple[Side, Side] = (64, 96)
-    samples: Mapping[str, NonNegativeInt] = dataclasses.field(
+    samples: Mapping[str, Count] = dataclasses.field(
         default_factory=lambda: {'train': 4000, 'val': 64, 'test': 128})
     seed: NonNegativeInt = 0
     overlapping: bool = False
@@ -112,7 +113,7 @@ class DistantCue:
     kind: Literal['corner', 'line'] = 'corner'
     size: tuple[PositiveInt, PositiveInt] = (48, 64)
     distance: PositiveInt = 20
-    samples: Mapping[str, NonNegativeInt] = dataclasses.field(
+    samples: Mapping[str, Count] = dataclasses.field(
         default_factory=lambda: {'train': 4000, 'val': 64, 'test': 256})
     seed: NonNegativeInt = 0
 

@@ -22,6 +22,7 @@ from jaxseg.fields import Positive, PositiveInt, Probability, Range, check_field
 
 cv2.setNumThreads(0)  # The pipeline has its own threads; two levels of them slow each other down.
 Pair = tuple[np.ndarray, np.ndarray]
+Side = Annotated[int, Range(1, 16384)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ class RandomCrop:
     For overlapping masks, where a pixel has no single class, the first window is taken.
     """
 
-    size: tuple[PositiveInt, PositiveInt]
+    size: tuple[Side, Side]
     max_class_ratio: Annotated[float, Range(above=0, high=1)] = 0.75
     tries: PositiveInt = 10
 

@@ -65,6 +65,11 @@ class SlidingWindow:
         """Number of programs compiled."""
         return self._compiled._cache_size()
 
+    @property
+    def windowed(self) -> tuple:
+        """Images that were too large in one piece: none, all go through windows."""
+        return ()
+
     def _run(self, variables: Any, images: Iterable, decide: Callable
              ) -> Iterator[tuple[Any, np.ndarray]]:
         count = -(-self.batch_size // self.devices) * self.devices

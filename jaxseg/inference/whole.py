@@ -8,10 +8,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxseg.inference.sliding import SlidingWindow
+from jaxseg.memory import available_bytes, needed_bytes
+
 # Batches of images that wait for others of their size: bounds the memory with many sizes.
 WAITING = 4
 # Programs kept, one for every size and batch size: bounds their memory.
 PROGRAMS = 32
+# Share of the memory that a program may take; what the compiler states is true to a tenth.
+SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +24,10 @@ class Whole:
     """Every image in one piece, padded by the model itself to a multiple of its stride.
 
     Images of one size are collected into batches. Every size compiles a program of its own: for
-    data sets of many sizes use `sliding.SlidingWindow`, which compiles one.
+    data sets of many sizes use `sliding.SlidingWindow`, which compiles one. Before a program runs,
+    the memory that its compilation states is compared with what there is. A batch that is too large
+    runs image by image, and an image that is too large through the windows of
+    `sliding.SlidingWindow`; `windowed` has the sizes of these.
 
     Args:
       forward: `(variables, images (B, H, W, C)) -> outputs`, pure.
@@ -56,30 +64,55 @@ class Whole:
 
     def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
         """Probabilities of one image, (H, W, channels) float32."""
-        batch = np.repeat(image[None], self.devices, 0)
-        return np.asarray(self._probabilities(variables, self.place(batch)))[0]
+        batch = self.place(np.repeat(image[None], self.devices, 0))
+        program = self._program('probabilities', variables, batch)
+        if program is None:
+            self.windowed.append(image.shape[:2])
+            return self._in_windows.probabilities(variables, image)
+        return np.asarray(program(variables, batch))[0]
 
     @property
     def compilations(self) -> int:
         """Number of programs compiled and kept."""
-        return self._compiled._cache_size() + self._probabilities._cache_size()
+        return len(self._programs)
+
+    @functools.cached_property
+    def windowed(self) -> list[tuple[int, int]]:
+        """(height, width) of every image that was too large for the memory in one piece."""
+        return []
 
     def _predict(self, variables: Any, group: list[tuple[Any, np.ndarray]], multiple: int
                  ) -> Iterator[tuple[Any, np.ndarray]]:
-        if self._compiled._cache_size() >= PROGRAMS:
-            self._compiled.clear_cache()
-        multiple = max(multiple, self.devices)
-        copies = -len(group) % multiple
-        batch = np.stack([image for _, image in group] + [group[-1][1]] * copies)
-        masks = np.asarray(self._compiled(variables, self.place(batch)))
-        yield from ((key, mask) for (key, _), mask in zip(group, masks, strict=False))
+        copies = -len(group) % max(multiple, self.devices)
+        batch = self.place(np.stack([image for _, image in group] + [group[-1][1]] * copies))
+        program = self._program('predictions', variables, batch)
+        if program is not None:
+            masks = np.asarray(program(variables, batch))
+            yield from ((key, mask) for (key, _), mask in zip(group, masks, strict=False))
+        elif len(batch) > self.devices:
+            for pair in group:
+                yield from self._predict(variables, [pair], 1)
+        else:
+            self.windowed.extend(image.shape[:2] for _, image in group)
+            yield from self._in_windows.predictions(variables, group)
+
+    def _program(self, what: str, variables: Any, batch: jax.Array) -> Any | None:
+        """The compiled program for batches of this shape, None if it needs too much memory."""
+        key = what, batch.shape, batch.dtype
+        if key not in self._programs:
+            if len(self._programs) >= PROGRAMS:
+                self._programs.clear()
+            of_task = getattr(self.task, what)
+            compiled = jax.jit(lambda variables, images: of_task(self.forward(variables, images))
+                               ).lower(variables, batch).compile()
+            self._programs[key] = compiled, needed_bytes(compiled)
+        compiled, needed = self._programs[key]
+        return compiled if needed <= SHARE * available_bytes() else None
 
     @functools.cached_property
-    def _compiled(self) -> Any:
-        return jax.jit(
-            lambda variables, images: self.task.predictions(self.forward(variables, images)))
+    def _programs(self) -> dict[tuple, tuple[Any, int]]:
+        return {}
 
     @functools.cached_property
-    def _probabilities(self) -> Any:
-        return jax.jit(
-            lambda variables, images: self.task.probabilities(self.forward(variables, images)))
+    def _in_windows(self) -> SlidingWindow:
+        return SlidingWindow(self.forward, self.task, self.devices, self.place, self.devices)

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxseg.errors import InputError
+from jaxseg.memory import check_memory, needed_bytes
 from jaxseg.training.random import random_streams
 
 DATA_AXIS = 'data'
@@ -51,11 +52,20 @@ class JitLayout:
         """`run(batch) -> state`, replicated."""
         return jax.jit(lambda batch: init(init_key(seed), batch), out_shardings=self._replicated)
 
-    def compile_step(self, step: Callable, seed: int) -> Callable:
-        """`run(state, batch, index) -> (state, metrics)` of a step; the state is donated."""
-        return jax.jit(lambda state, batch, index: step(state, batch, step_key(seed, index)),
-                       donate_argnums=0, out_shardings=self._replicated,
-                       in_shardings=(self._replicated, self._split, None))
+    def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
+        """`run(state, batch, index) -> (state, metrics)` of a step; the state is donated.
+
+        Args:
+          state: its shapes, unplaced.
+          batch: numpy arrays, this process's share.
+
+        Raises:
+          InputError: the device does not support the step, or has too little memory for it.
+        """
+        run = jax.jit(lambda state, batch, index: step(state, batch, step_key(seed, index)),
+                      donate_argnums=0, out_shardings=self._replicated,
+                      in_shardings=(self._replicated, self._split, None))
+        return _compile(run, state, self.put_batch(batch))
 
     def unreplicate(self, state: Any) -> Any:
         """One copy of a state."""
@@ -80,13 +90,16 @@ class PmapLayout(JitLayout):
     def put_batch(self, batch: Any) -> Any:
         return jax.tree.map(lambda x: x.reshape(len(self._devices), -1, *x.shape[1:]), batch)
 
-    def compile_step(self, step: Callable, seed: int) -> Callable:
+    def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
         def mapped(state: Any, batch: Any, index: jax.Array) -> tuple[Any, Any]:
             with self._mapped_over(DATA_AXIS):
                 return step(state, batch, step_key(seed, index))
 
-        compiled = jax.pmap(mapped, axis_name=DATA_AXIS, devices=self._devices,
-                            in_axes=(0, 0, None), donate_argnums=0)
+        count = len(self._devices)
+        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), state)
+        compiled = _compile(jax.pmap(mapped, axis_name=DATA_AXIS, devices=self._devices,
+                                     in_axes=(0, 0, None), donate_argnums=0),
+                            state, self.put_batch(batch))
 
         def run(state: Any, batch: Any, index: Any) -> tuple[Any, Any]:
             state, metrics = compiled(state, batch, index)
@@ -96,6 +109,19 @@ class PmapLayout(JitLayout):
 
     def unreplicate(self, state: Any) -> Any:
         return jax.tree.map(lambda x: x[0], state)
+
+
+def _compile(run: Any, state: Any, batch: Any) -> Callable:
+    """Compiles a step in advance, so that what the device cannot do shows before the first one."""
+    try:
+        compiled = run.lower(state, batch, np.int32(0)).compile()
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f'the training step cannot be compiled for {jax.default_backend()} '
+                         f'({reason}); give another model.dtype, or another part') from error
+    check_memory('batch_size: a training step', needed_bytes(compiled),
+                 'lower it, or the size of the images that transforms return')
+    return compiled
 
 
 def make_layout(parallel: str, mapped_over: MappedOver) -> JitLayout:

@@ -1,0 +1,76 @@
+"""How much memory a compiled program needs, and how much there is."""
+
+import pathlib
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from jaxseg.errors import InputError
+
+# Limit of a container, what it uses, and what of that is a cache of files, which can be dropped:
+# of version 2 and 1 of Linux control groups.
+CONTROL_GROUPS = (
+    ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current',
+     '/sys/fs/cgroup/memory.stat', 'inactive_file'),
+    ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes',
+     '/sys/fs/cgroup/memory/memory.stat', 'total_inactive_file'))
+
+
+def needed_bytes(compiled: Any) -> int:
+    """What a program allocates on one device while it runs, besides its arguments.
+
+    Args:
+      compiled: of `jax.jit(...).lower(...).compile()`.
+    """
+    found = compiled.memory_analysis()
+    if found is None:  # not every backend knows
+        return 0
+    found = max(found.temp_size_in_bytes + found.output_size_in_bytes
+                - found.alias_size_in_bytes, 0)
+    shared = jax.local_device_count() if jax.default_backend() == 'cpu' else 1
+    return found * shared
+
+
+def available_bytes() -> float:
+    """What can still be allocated on a device, on CPU on this machine; infinite if unknown."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if 'bytes_limit' in stats:
+        return stats['bytes_limit'] - stats.get('bytes_in_use', 0)
+    return max(0, min(_host_limits(), default=float('inf')))
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all arrays, or of their shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def check_memory(what: str, needed: int, remedy: str):
+    """Raises InputError if `what` needs more bytes than there are."""
+    available = available_bytes()
+    if needed > available:
+        raise InputError(f'{what} needs {needed / 2 ** 30:.3g} GiB of memory, and '
+                         f'{available / 2 ** 30:.3g} GiB are available; {remedy}')
+
+
+def _host_limits() -> Iterator[int]:
+    """What each of the limits leaves, of those that this system has."""
+    for line in _read('/proc/meminfo').splitlines():
+        if line.startswith('MemAvailable:'):
+            yield int(line.split()[1]) * 1024
+    for limit, used, statistics, cache in CONTROL_GROUPS:
+        most, now = _read(limit).strip(), _read(used).strip()
+        found = dict(line.split() for line in _read(statistics).splitlines())
+        if most.isdecimal() and now.isdecimal():
+            yield int(most) - int(now) + int(found.get(cache, 0))
+    most, pages = resource.getrlimit(resource.RLIMIT_AS)[0], _read('/proc/self/statm').split()
+    if most != resource.RLIM_INFINITY and pages:
+        yield most - int(pages[0]) * resource.getpagesize()
+
+
+def _read(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text()
+    except OSError:
+        return ''

@@ -1,0 +1,95 @@
+"""The memory that a program needs, and that there is."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import memory
+from jaxseg.errors import InputError
+from jaxseg.inference.sliding import SlidingWindow
+from jaxseg.inference.whole import SHARE, Whole
+from tests.test_inference_sizes import TASK, images, network
+
+KIB = {'/proc/meminfo': 'MemTotal: 900 kB\nMemAvailable: 800 kB\n'}
+GROUP = {'/sys/fs/cgroup/memory.max': '600000\n', '/sys/fs/cgroup/memory.current': '100000\n'}
+OLD_GROUP = {'/sys/fs/cgroup/memory/memory.limit_in_bytes': '300000\n',
+             '/sys/fs/cgroup/memory/memory.usage_in_bytes': '100000\n'}
+
+
+@pytest.mark.parametrize('files, expected', [
+    (KIB, 800 * 1024), (KIB | GROUP, 500_000), (GROUP, 500_000), (KIB | GROUP | OLD_GROUP, 200_000),
+    (GROUP | {'/sys/fs/cgroup/memory.stat': 'anon 1\ninactive_file 20000\n'}, 520_000),
+    (KIB | {'/sys/fs/cgroup/memory.max': 'max\n'}, 800 * 1024), ({}, float('inf')),
+    ({**GROUP, '/sys/fs/cgroup/memory.current': '700000'}, 0)])
+def test_the_lowest_limit_counts(monkeypatch, files, expected):
+    monkeypatch.setattr(memory, '_read', lambda path: files.get(path, ''))
+    assert memory.available_bytes() == expected
+
+
+def test_a_program_needs_its_results_and_what_it_keeps_meanwhile():
+    def compiled(function, *shape):
+        return jax.jit(function).lower(jnp.zeros(shape)).compile()
+
+    devices = jax.local_device_count()  # on CPU all of them take from one memory
+    assert memory.needed_bytes(compiled(lambda x: x + 1, 100, 100)) == devices * 40_000
+    # Two products, of which the first is needed for both factors of the second.
+    needed = memory.needed_bytes(compiled(lambda x: (x @ x) @ (x @ x).T, 100, 100))
+    assert devices * 80_000 <= needed < devices * 200_000
+
+
+def test_a_backend_that_does_not_know_is_no_obstacle():
+    class Unknown:
+        def memory_analysis(self):
+            return None
+
+    assert memory.needed_bytes(Unknown()) == 0
+
+
+def test_what_needs_more_than_there_is_is_refused_with_both_figures(monkeypatch):
+    monkeypatch.setattr(memory, 'available_bytes', lambda: 3 * 2 ** 29)
+    memory.check_memory('batch_size: a batch', 3 * 2 ** 29, 'lower it')
+    with pytest.raises(InputError, match='^batch_size: a batch .* 2.5 GiB .* 1.5 GiB .*lower it$'):
+        memory.check_memory('batch_size: a batch', 5 * 2 ** 29, 'lower it')
+    shapes = {'a': jax.ShapeDtypeStruct((2 ** 31 - 1, 2 ** 31 - 1), jnp.bfloat16), 'b': jnp.ones(3)}
+    assert memory.tree_bytes(shapes) == 2 * (2 ** 31 - 1) ** 2 + 12
+
+
+def memory_for(monkeypatch, count):
+    """Pretends that there is memory for batches of `count` images of 24x32."""
+    forward, variables = network('convolutional')
+    stacked = jnp.zeros((count, 24, 32, 3), jnp.uint8)
+    needed = memory.needed_bytes(jax.jit(
+        lambda variables, pixels: TASK.predictions(forward(variables, pixels))
+    ).lower(variables, stacked).compile())
+    assert needed > count * 24 * 32  # at least the masks
+    monkeypatch.setattr('jaxseg.inference.whole.available_bytes', lambda: needed / SHARE)
+
+
+def test_a_batch_that_needs_too_much_memory_runs_image_by_image(monkeypatch):
+    forward, variables = network('convolutional')
+    pairs = list(enumerate(images((24, 32), (24, 32), (24, 32), (16, 32))))
+    expected = dict(Whole(forward, TASK, 3).predictions(variables, pairs))
+    memory_for(monkeypatch, 1)
+    shapes = []
+    inference = Whole(forward, TASK, 3, lambda batch: shapes.append(len(batch)) or batch)
+    found = dict(inference.predictions(variables, pairs))
+    assert shapes == [3, 1, 1, 1, 1] and inference.windowed == []
+    assert all((found[key] == mask).all() for key, mask in expected.items())
+
+
+def test_an_image_that_needs_too_much_memory_goes_through_windows(monkeypatch):
+    forward, variables = network('convolutional')
+    pairs = list(enumerate(images((24, 32), (48, 64), (24, 32))))
+    inference = Whole(forward, TASK, 2)
+    memory_for(monkeypatch, 2)
+    found = dict(inference.predictions(variables, pairs))
+    assert inference.windowed == [(48, 64)]
+    windows = SlidingWindow(forward, TASK, 1)
+    for key, image in pairs:
+        alone = windows if key == 1 else Whole(forward, TASK, 1)
+        (_, mask), = alone.predictions(variables, [(key, image)])
+        np.testing.assert_array_equal(found[key], mask)
+    monkeypatch.setattr('jaxseg.inference.whole.available_bytes', lambda: 0)
+    np.testing.assert_array_equal(inference.probabilities(variables, pairs[1][1]),
+                                  windows.probabilities(variables, pairs[1][1]))
