@@ -13,11 +13,9 @@ start them. Exits 1 with failures. The result is in experiments/results/bad_inpu
 import argparse
 import collections
 import contextlib
-import datetime
 import hashlib
 import os
 import pathlib
-import platform
 import shutil
 import subprocess
 import sys
@@ -39,6 +37,7 @@ from experiments.reliability import (
     bad_workdirs,
 )
 from experiments.reliability.cases import TINY, Case, write_config, write_image
+from experiments.reliability.trials import machine
 from jaxseg.commands import SUBCOMMANDS
 from jaxseg.commands import main as jaxseg
 
@@ -184,13 +183,9 @@ def train_tiny(folder: pathlib.Path) -> pathlib.Path:
 def table(counts: dict[str, list[int]], processes: int, seconds: float) -> str:
     """Markdown."""
     rows, failed = (sum(column) for column in zip(*counts.values(), strict=True))
-    described = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    cpu = next((line.split(':')[1].strip() for line in described
-                if line.startswith('model name')), platform.machine())
     lines = ['# Bad inputs', '', f'{rows} rows of `python -m experiments.reliability.bad_inputs`, '
              f'{failed} failures; {processes} of them once more in a process of their own. '
-             f'{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, Python '
-             f'{platform.python_version()}, jax {jax.__version__}, {seconds:.0f} s.', '',
+             f'{machine()}, {seconds:.0f} s.', '',
              '| kind | rows | failures |', '|---|---|---|']
     lines += [f'| {kind} | {count} | {bad} |' for kind, (count, bad) in counts.items()]
     return '\n'.join([*lines, f'| all | {rows} | {failed} |']) + '\n'
