@@ -97,7 +97,7 @@ def machine() -> str:
 
 def program(title: str, module: str, description: str, run: Callable[[bool], Iterator[Trial]]
             ) -> int:
-    """A command line for trials: `--short` for a few of each kind, `--table=FILE` for the counts."""
+    """The command line of trials: `--short` for a few of every kind, `--table=FILE`."""
     parser = argparse.ArgumentParser(description=description.split('\n')[0])
     parser.add_argument('--short', action='store_true', help='a few trials of every kind')
     parser.add_argument('--table', type=pathlib.Path, help='file that receives the counts')
