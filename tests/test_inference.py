@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxseg.commands.assemble import ModelRecord
 from jaxseg.errors import InputError
 from jaxseg.inference.predictor import Predictor
 
@@ -18,8 +19,8 @@ class Bright:
         return np.eye(3, dtype=np.float32)[(image[..., 0] > 100).astype(int)]
 
 
-def predictor(channels: int, dtype: str = 'uint8') -> Predictor:
-    return Predictor(Bright(), None, channels, dtype)
+def predictor(channels: int, *dtypes: str) -> Predictor:
+    return Predictor(Bright(), None, channels, dtypes or ('uint8',))
 
 
 def test_a_mask_is_of_the_size_of_its_image():
@@ -66,3 +67,13 @@ def test_an_image_must_be_as_the_training_data_were(dtype, image, words):
     with pytest.raises(InputError) as error:
         predictor(3, dtype).probabilities(image)
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize('value_range, dtypes', [
+    ((0, 255), ('uint8',)), ((16, 235), ('uint8', 'uint16')), ((0, 4095), ('uint16',)),
+    ((0, 65535), ('uint16',)), ((0, 65536), ('float32',)), ((-1, 4095), ('float32',)),
+    ((0, 1.5), ('float32',))])
+def test_a_model_takes_what_its_data_set_may_be_read_as(value_range, dtypes):
+    assert ModelRecord((0.5,), (0.25,), value_range, (8, 8, 1)).dtypes == dtypes
+    image = np.zeros((5, 7, 3), dtypes[-1])
+    assert predictor(3, *dtypes)(image).shape == (5, 7)

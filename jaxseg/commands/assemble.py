@@ -67,13 +67,15 @@ class ModelRecord:
         return {'mean': self.mean, 'std': self.std, 'value_range': self.value_range}
 
     @property
-    def dtype(self) -> str:
-        """The dtype of images as they are read, by their value range."""
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes of images as they are read, by their value range."""
         low, high = self.value_range
         if (low, high) == (0, 255):
-            return 'uint8'
+            return ('uint8',)
         integers = float(low).is_integer() and float(high).is_integer()
-        return 'uint16' if low >= 0 and high <= 65535 and integers else 'float32'
+        if not (integers and low >= 0 and high <= 65535):
+            return ('float32',)
+        return ('uint8', 'uint16') if high <= 255 else ('uint16',)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Workdir:
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
         return Predictor(self.parts.inference, self.place(variables), self.spec.channels,
-                         self.record.dtype)
+                         self.record.dtypes)
 
     def place(self, variables: Any) -> Any:
         """Variables on all devices."""

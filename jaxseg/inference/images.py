@@ -1,5 +1,6 @@
 """What images an inference method takes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from jaxseg.errors import InputError
 DTYPES = {'uint8': 'uint8 (0-255)', 'uint16': 'uint16', 'float32': 'float32'}
 
 
-def check_image(image: Any, channels: int, dtype: str) -> np.ndarray:
-    """The image as an array (H, W, channels) of `dtype`; a single channel may come as (H, W).
+def check_image(image: Any, channels: int, dtypes: Sequence[str]) -> np.ndarray:
+    """The image as an array (H, W, channels) of one of `dtypes`; one channel may come as (H, W).
 
     Raises:
       InputError: another shape or dtype, no pixels, or values that are not finite.
@@ -23,8 +24,9 @@ def check_image(image: Any, channels: int, dtype: str) -> np.ndarray:
         raise InputError(f'{problem}: this model takes (height, width, {channels}); '
                          f'np.dstack makes RGB of three grey images, '
                          f'image[..., :3] drops the transparency of RGBA')
-    if image.dtype != dtype:
-        raise InputError(f'{problem}: this model takes {DTYPES[dtype]}, as its training data; '
+    if image.dtype.name not in dtypes:
+        taken = ' or '.join(DTYPES[dtype] for dtype in dtypes)
+        raise InputError(f'{problem}: this model takes {taken}, as its training data; '
                          f'convert values of 0-255 with image.astype(np.uint8), '
                          f'values of 0-1 with (255 * image).round().astype(np.uint8)')
     if image.dtype.kind == 'f' and not np.isfinite(image).all():

@@ -10,12 +10,12 @@ from jaxseg.inference.images import check_image
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """Callable `image -> mask` for images (H, W, C) of any size, in the dtype of the training data.
+    """Callable `image -> mask` for images (H, W, C) of any size, in a dtype of the training data.
 
     Args:
       inference: an inference method, with `predictions` and `probabilities`.
       variables: of the model.
-      channels, dtype: of the images.
+      channels, dtypes: of the images.
 
     Raises:
       InputError: an image of another dtype or number of channels.
@@ -24,7 +24,7 @@ class Predictor:
     inference: Any
     variables: Any
     channels: int
-    dtype: str
+    dtypes: tuple[str, ...]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The mask of an image.
@@ -33,11 +33,11 @@ class Predictor:
           Class indices (H, W), uint8 or, above 256 classes, uint16; of multilabel models 0 or 1,
           (H, W, classes).
         """
-        image = check_image(image, self.channels, self.dtype)
+        image = check_image(image, self.channels, self.dtypes)
         (_, mask), = self.inference.predictions(self.variables, [(None, image)])
         return mask
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities (H, W, classes), float32."""
-        image = check_image(image, self.channels, self.dtype)
+        image = check_image(image, self.channels, self.dtypes)
         return self.inference.probabilities(self.variables, image)
