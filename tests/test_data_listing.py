@@ -1,6 +1,7 @@
 """Which files are images, and their splits: hidden files, patterns, encodings of names."""
 
 import pathlib
+import shutil
 import unicodedata
 
 import numpy as np
@@ -84,6 +85,18 @@ def test_folders_of_a_system_are_no_splits(tmp_path, layout):
     for split in ('train', '@eaDir', '__MACOSX', '.ipynb_checkpoints', '$RECYCLE.BIN'):
         pair(tmp_path, 'a', split, layout)
     assert data(tmp_path).spec.splits == ('train',)
+
+
+@pytest.mark.parametrize('layout', ['inner', 'outer'])
+def test_a_split_with_masks_alone_misses_its_images(tmp_path, layout):
+    for split in ('train', 'val'):
+        pair(tmp_path, 'a', split, layout)
+    images = tmp_path / ('images/val' if layout == 'inner' else 'val/images')
+    shutil.rmtree(images)
+    assert data(tmp_path).spec.splits == ('train', 'val')
+    with pytest.raises(InputError) as error:
+        data(tmp_path).source('val')
+    assert str(images) in str(error.value)
 
 
 @pytest.mark.parametrize('line', [

@@ -120,12 +120,16 @@ class Listing:
 
     @functools.cached_property
     def _outer(self) -> list[str]:
-        return [name for name in list_folders(self.root)
-                if (self.root / name / self.images).is_dir()]
+        # With masks alone it is a split, too, whose images are missed when it is read.
+        found = [name for name in list_folders(self.root)
+                 if any((self.root / name / part).is_dir() for part in (self.images, self.masks))]
+        return found if any((self.root / name / self.images).is_dir() for name in found) else []
 
     @functools.cached_property
     def _inner(self) -> list[str]:
-        return list_folders(self.root / self.images)
+        found = list_folders(self.root / self.images)
+        return found and [*found, *(name for name in STANDARD_SPLITS if name not in found
+                                    and (self.root / self.masks / name).is_dir())]
 
     @functools.cached_property
     def _layout(self) -> str:
