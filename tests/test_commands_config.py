@@ -173,3 +173,13 @@ def test_bad_data_are_refused_before_anything_is_compiled(tmp_path, refused, dam
 
 def save(path, pixels):
     Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.mark.parametrize('name, value', [
+    ('JAX_PLATFORMS', 'foo'), ('JAX_NUM_CPU_DEVICES', 'x'), ('JAX_ENABLE_X64', 'maybe')])
+def test_a_senseless_setting_of_jax_is_refused_in_one_line(tmp_path, name, value):
+    result = runs.finish('train', f'--config={runs.write_config(tmp_path)}',
+                         f'--workdir={tmp_path}/work', **{name: value})
+    assert result.returncode == 2
+    assert f'{name}={value}' in result.stderr and result.stderr.count('\n') == 1, result.stderr
+    assert not (tmp_path / 'work').exists()

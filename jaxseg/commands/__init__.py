@@ -5,15 +5,17 @@ of a signal that stopped it (130 for Ctrl-C, and for a training that was stopped
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from jaxseg.commands.malloc import tune_malloc
 from jaxseg.commands.signals import Interrupted, ignore_signals, signals_handled
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 
 SUBCOMMANDS = {
     'train': 'train the model of a config, or continue a run that was stopped',
@@ -76,11 +78,15 @@ def _run(argv: Sequence[str], name: str) -> int:
         subparser = subparsers.add_parser(subcommand, help=line,
                                           description=f'{line.capitalize()}.', allow_abbrev=False)
         if subcommand == name:  # Only this one is imported: JAX takes seconds to start.
+            with _environment_named():
+                importlib.import_module('jax')
             importlib.import_module(f'jaxseg.commands.{name}').add_arguments(subparser)
             subparser.add_argument('--trust', action='append', default=[], metavar='PACKAGE',
                                    help='package outside of jaxseg whose parts the work directory '
                                         'may use; can be repeated')
     arguments, overrides = parser.parse_known_args(argv)
+    with _environment_named():
+        importlib.import_module('jax').devices()
     unknown = [item for item in overrides if not item.startswith('--config.')]
     if unknown:
         raise InputError(f'unknown argument {unknown[0]!r}; '
@@ -88,8 +94,20 @@ def _run(argv: Sequence[str], name: str) -> int:
     return importlib.import_module(f'jaxseg.commands.{name}').main(arguments, overrides) or 0
 
 
+@contextlib.contextmanager
+def _environment_named() -> Iterator[None]:
+    """Raises InputError if JAX does not start, as with a platform that does not exist."""
+    try:
+        yield
+    except Exception as error:  # RuntimeError, ValueError, and what plugins of devices raise
+        reason = (str(error).splitlines() or [''])[0]
+        given = ' '.join(f'{name}={value}' for name, value in os.environ.items()
+                         if name.startswith(('JAX_', 'XLA_')))
+        raise InputError(f'JAX does not start ({type(error).__name__}: {reason}); check the '
+                         f'variables of the environment: {given or "no JAX_ or XLA_ is set"}'
+                         ) from error
+
+
 def _fail(name: str, message: str, status: int) -> int:
-    # Names of files and keys may hold line breaks and control characters.
-    line = ''.join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
-    print(f'{" ".join(("jaxseg", name)).strip()}: {line}', file=sys.stderr)
+    print(f'{" ".join(("jaxseg", name)).strip()}: {printable(message)}', file=sys.stderr)
     return status
