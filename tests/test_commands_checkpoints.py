@@ -226,6 +226,11 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with(tmp_path, capfd)
             ['splits.json', "'val'", '1 new, 1 missing'], capfd)
     shutil.move(moved / 'val/images/new.jpg', moved / 'val/images/0.jpg')
     shutil.move(moved / 'val/masks/new.png', moved / 'val/masks/0.png')
+    mask = (moved / 'val/masks/1.png').read_bytes()
+    shutil.copy(moved / 'val/masks/0.png', moved / 'val/masks/1.png')
+    refused(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}'],
+            ['splits.json', "'val'", '1 samples', "'1'"], capfd)
+    (moved / 'val/masks/1.png').write_bytes(mask)
     assert main(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}',
                  '--config.steps=6']) == 0
 

@@ -56,14 +56,26 @@ def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[st
     check_same_meaning(workdir, trained, spec, DATA_FIELDS)
     for split, identity in splits.items():
         before = known.get(split)
-        if isinstance(before, Mapping) and before.get('sha256') != identity['sha256']:
-            names, earlier = set(identity['names']), set(before.get('names', ()))
-            example = next(iter(sorted(names ^ earlier)), '')
-            raise InputError(f'{workdir / "splits.json"}: split {split!r} had '
-                             f'{before.get("count")} samples when the run began, '
-                             f'and has {identity["count"]} now ({len(names - earlier)} new, '
-                             f'{len(earlier - names)} missing, such as {example!r}); '
+        if isinstance(before, Mapping) and before != identity:
+            raise InputError(f'{workdir / "splits.json"}: split {split!r} '
+                             f'{_difference(before, identity)}; '
                              f'give the data of the run, or train on these in another --workdir')
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is different between two identities of a split."""
+    names, earlier = set(now['names']), set(before.get('names', ()))
+    if names != earlier:
+        return (f'had {before.get("count")} samples when the run began, and has {now["count"]} now '
+                f'({len(names - earlier)} new, {len(earlier - names)} missing, such as '
+                f'{min(names ^ earlier)!r})')
+    sizes = zip(now['names'], before.get('bytes', ()), now.get('bytes', ()), strict=False)
+    changed = [(name, old, new) for name, old, new in sizes if old != new]
+    if not changed:
+        return 'was read from another kind of source when the run began'
+    name, old, new = changed[0]
+    return (f'has {len(changed)} samples whose files were replaced since the run began, such as '
+            f'{name!r} with {new} bytes instead of {old}')
 
 
 def check_same_meaning(workdir: pathlib.Path, trained: DatasetSpec, spec: DatasetSpec,

@@ -1,6 +1,7 @@
 """Access to the image and mask files of one split."""
 
 import concurrent.futures
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -59,6 +60,11 @@ class FolderSource:
         """Every (height, width) that occurs, read from the headers."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
             return set(pool.map(lambda pair: file_info(pair.image).size, self.pairs))
+
+    def file_sizes(self) -> list[int]:
+        """Bytes of the image and the masks of each sample, in order."""
+        return [sum(os.stat(path).st_size for path in (pair.image, *pair.masks) if path is not None)
+                for pair in self.pairs]
 
     def check(self, index: int) -> list[str]:
         """All that is wrong with one pair."""

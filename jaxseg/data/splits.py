@@ -53,10 +53,19 @@ def sample_names(source: Source) -> tuple[str, ...]:
 
 
 def split_identity(source: Source) -> dict[str, Any]:
-    """What identifies a split: `count`, the sorted `names`, and the `sha256` of their lines."""
-    names = sorted(unicodedata.normalize('NFC', name) for name in sample_names(source))
+    """What identifies a split.
+
+    Returns:
+      `count`, the sorted `names`, the `sha256` of their lines and, of a source of files, `bytes`:
+      the sizes of the files of each name, which show that one was replaced.
+    """
+    names = [unicodedata.normalize('NFC', name) for name in sample_names(source)]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    sizes = source.file_sizes() if hasattr(source, 'file_sizes') else None
+    names = [names[index] for index in order]
     digest = hashlib.sha256(_bytes('\n'.join(names))).hexdigest()
-    return {'count': len(names), 'sha256': digest, 'names': names}
+    identity = {'count': len(names), 'sha256': digest, 'names': names}
+    return identity if sizes is None else {**identity, 'bytes': [sizes[i] for i in order]}
 
 
 def check_source(dataset: Any, split: str) -> Source:
