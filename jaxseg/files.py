@@ -22,7 +22,9 @@ def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[pathlib.P
             with partial.open('rb') as file:
                 os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+        if isinstance(error, OSError) and error.filename is None:  # as of a write to a full disk
+            error.filename = str(path)

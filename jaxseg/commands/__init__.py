@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jaxseg.commands.malloc import tune_malloc
 from jaxseg.commands.signals import Interrupted, ignore_signals, signals_handled
@@ -27,11 +27,18 @@ SUBCOMMANDS = {
 
 def program() -> int:
     """The console script: `main`, with signals handled until everything is closed."""
+    sys.unraisablehook = _print_unraisable
     with signals_handled(exits=True):
         try:
             return main()
         finally:
             ignore_signals()
+
+
+def _print_unraisable(unraisable: Any):
+    """Leaves out what Tensorstore prints for every array once Orbax has given up a checkpoint."""
+    if str(unraisable.exc_value) != 'Event loop is closed':
+        sys.__unraisablehook__(unraisable)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,8 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str], name: str) -> int:
     tune_malloc()
-    # Orbax warns of what is missing; the error that follows names it.
-    logging.getLogger('absl').setLevel(logging.ERROR)
+    # Orbax warns of what is missing, and its threads log tracebacks of errors that it raises too.
+    for logger in ('absl', 'asyncio'):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     parser = _Parser(prog='jaxseg', description='Image segmentation in JAX.')
     subparsers = parser.add_subparsers(dest='subcommand', required=True, metavar='SUBCOMMAND')
     for subcommand, line in SUBCOMMANDS.items():

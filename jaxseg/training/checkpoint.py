@@ -1,10 +1,12 @@
 """Checkpoints of a run: the two latest, and the best by mIoU, written by Orbax."""
 
+import contextlib
 import math
 import os
 import pathlib
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -55,16 +57,35 @@ class Checkpoints:
         training = _without_shared(state, shared_leaves(variables, state))
         items = {'model': variables(state), 'training': training}
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-        self._manager.save(step, force=True, metrics=make_record(score, items),
-                           args=ocp.args.Composite(**args))
+        with self._disk_named():
+            self._manager.save(step, force=True, metrics=make_record(score, items),
+                               args=ocp.args.Composite(**args))
 
     def wait(self):
         """Returns when everything is written."""
-        self._manager.wait_until_finished()
+        with self._disk_named():
+            self._manager.wait_until_finished()
 
     def close(self):
         """Waits until everything is written, then closes the directory."""
-        self._manager.close()
+        with self._disk_named():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _disk_named(self) -> Iterator[None]:
+        """Turns errors of the disk, also those of an earlier writing, into OSError with the folder.
+
+        Tensorstore, which Orbax uses, raises ValueError and has the number in its message.
+        """
+        try:
+            yield
+        except Exception as error:
+            found = re.search(r"os_error_code='(\d+)'", str(error))
+            number = int(found[1]) if found else getattr(error, 'errno', None)
+            if number is None:
+                raise
+            place = getattr(error, 'filename', None) or self._manager.directory
+            raise OSError(number, os.strerror(number), str(place)) from error
 
 
 def restore_state(directory: pathlib.Path, like: Any, variables: Callable[[Any], Any]

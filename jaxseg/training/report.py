@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import jax
 
 from jaxseg.files import replacing
+from jaxseg.training.events import open_events
 
 # Metrics that end a run when they are NaN or infinite; the names of all others are free.
 FINITE = ('loss', 'gradient_norm')
@@ -32,7 +33,7 @@ class Report:
         self._rows = _earlier_rows(directory / 'metrics.csv', first_step)
         self._columns: list[str] = []  # none yet: the first row rewrites the whole table
         self._terminal = sys.stdout.isatty()
-        self._board = _tensorboard(directory, first_step)
+        self._events = open_events(directory / 'events', first_step + 1)
 
     def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *,
              write: bool):
@@ -75,8 +76,8 @@ class Report:
         """Ends the progress line and the events; writes curves.png if matplotlib is installed."""
         if self._terminal:
             print(flush=True)
-        if self._board is not None:
-            self._board.close()
+        if self._events is not None:
+            self._events.close()
         if importlib.util.find_spec('matplotlib') is not None and self._rows:
             draw_curves(self._rows, self._directory / 'curves.png')
 
@@ -90,11 +91,8 @@ class Report:
         else:
             with path.open('a', newline='') as file:
                 csv.DictWriter(file, self._columns, restval='').writerow(row)
-        if self._board is not None:
-            for name, value in values.items():
-                # The score of no pixel is NaN, a gap in the curve; tensorboardX would warn of it.
-                if math.isfinite(value):
-                    self._board.add_scalar(name, value, step)
+        if self._events is not None:
+            self._events.add(step, values)
 
     def _print(self, line: str, stay: bool = False):
         if self._terminal:
@@ -153,14 +151,6 @@ def _write_rows(path: pathlib.Path, rows: Sequence[Mapping], columns: Sequence[s
         writer = csv.DictWriter(file, columns, restval='')
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _tensorboard(directory: pathlib.Path, first_step: int):
-    if importlib.util.find_spec('tensorboardX') is None:
-        return None
-    import tensorboardX
-
-    return tensorboardX.SummaryWriter(str(directory / 'events'), purge_step=first_step + 1)
 
 
 def _not_finite(step: int, values: Mapping[str, float], names: Sequence[str]) -> str:
