@@ -16,6 +16,8 @@ def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[pathlib.P
       durable: waits until the disk has the file, so that it survives a power failure, too.
     """
     partial = path.with_name(f'{path.stem}.partial{path.suffix}')
+    # A link there, in a folder from somebody else, would lead the writing to any other file.
+    partial.unlink(missing_ok=True)
     try:
         yield partial
         if durable:
@@ -25,6 +27,6 @@ def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[pathlib.P
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise
         if isinstance(error, OSError) and error.filename is None:  # as of a write to a full disk
             error.filename = str(path)
+        raise

@@ -50,6 +50,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: the file is missing, no JSON, or no object.
     """
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise InputError(f'{path}: no regular file; restore the file')
     try:
         values = json.loads(path.read_text(encoding='utf-8-sig'))
     except OSError as error:

@@ -16,7 +16,7 @@ from jaxseg.commands.workdir import merged_config
 from jaxseg.data.inspection import listing_problems, look_through
 from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_image
 from jaxseg.data.pipeline import check_batches, train_batches
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 
 SAMPLES = 8
 
@@ -41,7 +41,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     problems = inspect(data=config.data, transforms=config.transforms, seed=config.seed,
                        folder=folder)
     if problems:
-        print(f'\n{len(problems)} problems:', *problems, sep='\n  ', file=sys.stderr)
+        print(f'\n{len(problems)} problems:', *map(printable, problems), sep='\n  ',
+              file=sys.stderr)
     return 2 if problems else 0
 
 
@@ -79,7 +80,7 @@ def inspect_split(dataset: Any, split: str) -> list[str]:
         return list(dict.fromkeys([*problems, str(error)]))
     found, frequencies = look_through(source, dataset.spec)
     skipped = getattr(source, 'skipped', '')
-    print(f'\n{split}: {len(source)} samples' + (f' ({skipped})' if skipped else ''))
+    print(f'\n{printable(split)}: {len(source)} samples' + (f' ({skipped})' if skipped else ''))
     if frequencies.samples:
         low, high = dataset.spec.value_range
         measured = '{:.6g} to {:.6g}'.format(*frequencies.value_range)

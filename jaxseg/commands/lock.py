@@ -25,12 +25,18 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
       InputError: another process holds it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / 'train.lock').open('a+', encoding='utf-8', errors='replace') as file:
+    with open(workdir / 'train.lock', 'a+', encoding='utf-8', errors='replace',
+              opener=_open_no_link) as file:
         _acquire(file, workdir)
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()
         yield
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """A link, in a folder from somebody else, would lead the writing to any other file."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _acquire(file: TextIO, workdir: pathlib.Path):

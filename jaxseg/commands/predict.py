@@ -16,7 +16,7 @@ from jaxseg.data.decode import IMAGE_SUFFIXES, read_image
 from jaxseg.data.listing import describe_skipped, list_images
 from jaxseg.data.pictures import overlay, save_image, save_index_png
 from jaxseg.data.spec import DatasetSpec
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
             written += 1
             if len(run.parts.inference.windowed) > windowed:
                 windowed += 1
-                print(f'{job.target}: {windowed_note([job.image.shape[:2]])}')
+                print(f'{printable(str(job.target))}: {windowed_note([job.image.shape[:2]])}')
         except OSError as error:
             problems.append(f'{output / job.target}: cannot be written ({error.strerror})')
     left_out = f' ({describe_skipped(skipped)})' if skipped else ''

@@ -29,13 +29,15 @@ class _Handler:
 
     def __init__(self, *, exits: bool):
         self.received: int | None = None
-        self.deferred, self._exits = False, exits
+        self.deferred, self.ending, self.exits = False, False, exits
 
     def __call__(self, number: int, frame: object):
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        if not self.deferred and self._exits:
+        if self.ending:
+            return
+        if not self.deferred and self.exits:
             with contextlib.suppress(RuntimeError):  # the signal may have interrupted a print
                 sys.stdout.flush()
             os.write(2, f'jaxseg: interrupted by {signal.Signals(number).name}\n'.encode())
@@ -83,7 +85,8 @@ def stop_deferred() -> Iterator[Callable[[], bool]]:
         try:
             yield lambda: handler.received is not None
         finally:
-            handler.deferred = False
+            # The console script has only to print how the run ended, with the status of that.
+            handler.deferred, handler.ending = False, handler.exits
 
 
 def ignore_signals():

@@ -4,8 +4,10 @@ Pillow decodes what it reads without changing a value; OpenCV 16-bit PNG with se
 which Pillow drops the low byte; tifffile all other TIFF; NumPy .npy files.
 """
 
+import contextlib
 import io
 import pathlib
+import threading
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ from PIL import (
 )
 
 from jaxseg.data.bmp import read_indices
-from jaxseg.data.damage import damaged
+from jaxseg.data.damage import damaged, truncated
 from jaxseg.data.file_info import FileInfo, file_info
 from jaxseg.data.tiff import read_with_tifffile
 from jaxseg.errors import InputError
@@ -37,6 +39,9 @@ _IN_PILLOW = ('none', 'deflate', 'LZW', 'PackBits', 'JPEG', 'CCITT RLE', 'CCITT 
 # Steps along rows and columns that show a stored picture, which 5 to 8 have transposed before.
 _ORIENTATIONS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1),
                  5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
+# Decoding takes some GB for each: threads wait for each other.
+_LARGE_PIXELS, _LARGE_LOCK = 2 ** 25, threading.Lock()
+_DEFLATE_RATIO = 1032  # bytes for each compressed one, at most: RFC 1951 copies 258 for 2 bits
 # ITU-R BT.601 luminance in 16-bit fixed point, as Pillow computes it.
 _LUMINANCE = (19595, 38470, 7471)
 
@@ -98,7 +103,10 @@ def read_samples(file: pathlib.Path | bytes, info: FileInfo, name: str, *, expan
     """
     try:
         data = file if isinstance(file, bytes) else file.read_bytes()
-        array = _decode(data, info, expand=expand)
+        _check_length(data, info)
+        large = info.height * info.width > _LARGE_PIXELS
+        with _LARGE_LOCK if large else contextlib.nullcontext():
+            array = _decode(data, info, expand=expand)
     except InputError as error:
         raise InputError(f'{name}: {error}') from None
     except MemoryError:
@@ -173,6 +181,13 @@ def _exact_in_pillow(info: FileInfo) -> bool:
         ('uint', 16), ('int', 16), ('int', 32), ('float', 32)}
 
 
+def _check_length(data: bytes, info: FileInfo):
+    """Raises InputError before memory is reserved for pixels that so few bytes cannot hold."""
+    stated = info.height * info.width * info.samples * info.bits // 8
+    if info.codec == 'deflate' and stated > _DEFLATE_RATIO * len(data):
+        raise truncated(f'{len(data)} bytes for {info.width}x{info.height} pixels')
+
+
 def _decode(data: bytes, info: FileInfo, *, expand: bool) -> np.ndarray:
     """The samples of a file as it stores them, (H, W, samples), not turned."""
     if info.format == 'NPY':
@@ -193,8 +208,9 @@ def _decode(data: bytes, info: FileInfo, *, expand: bool) -> np.ndarray:
 
 def _with_pillow(data: bytes, info: FileInfo, *, expand: bool) -> np.ndarray:
     image = _PILLOW[info.format](io.BytesIO(data))
-    if expand and info.bits <= 8:
-        image = image.convert({1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}[info.bands + info.alpha])
+    mode = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}.get(info.bands + info.alpha)
+    if expand and info.bits <= 8 and image.mode != mode:  # a copy otherwise
+        image = image.convert(mode)
     array = np.array(image)
     if array.dtype == bool:
         array = array.astype(np.uint8)

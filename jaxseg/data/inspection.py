@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.data.spec import DatasetSpec, Source, nothing_labelled
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +50,11 @@ class Frequencies:
 
     def table(self) -> str:
         """As text: share of the labelled pixels, share of the images, weight of each class."""
-        width = max(map(len, ('class', *self.spec.classes)))
+        names = [printable(name) for name in self.spec.classes]
+        width = max(map(len, ('class', *names)))
         labelled = max(self.labelled // (len(self.spec.classes) if self.spec.overlapping else 1), 1)
         lines = [f'{"class":{width}} {"pixels %":>9} {"images %":>9} {"weight":>8}']
-        rows = zip(self.spec.classes, self.pixels, self.images, self.weights(), strict=True)
+        rows = zip(names, self.pixels, self.images, self.weights(), strict=True)
         for name, pixels, images, weight in rows:
             lines.append(f'{name:{width}} {100 * pixels / labelled:9.2f} '
                          f'{100 * images / max(self.samples, 1):9.1f} {weight:8.3f}')

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 from jaxseg.data.decode import IMAGE_SUFFIXES
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 
 # Of Synology, macOS, Windows and Linux; names that begin with a dot are hidden in any case.
 _SYSTEM = {'@eadir', '#recycle', '__macosx', '$recycle.bin', 'system volume information',
@@ -56,7 +56,7 @@ def describe_skipped(skipped: Mapping[str, int]) -> str:
     """What was left out as text, empty if nothing was: `3 left out: 2 .txt, 1 hidden`."""
     counts = sorted(((count, kind) for kind, count in skipped.items() if count),
                     key=lambda each: (-each[0], each[1]))
-    shown = ', '.join(f'{count} {kind}' for count, kind in counts)
+    shown = ', '.join(f'{count} {printable(kind)}' for count, kind in counts)
     return f'{sum(skipped.values())} left out: {shown}' if counts else ''
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import json
 import pathlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxseg.data.damage import first_line
@@ -15,6 +17,11 @@ from jaxseg.data.masks import RawMask, read_mask
 from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, Color, DatasetSpec, VoidLabel
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, check_fields, nearest
+from jaxseg.records import read_json
+
+FEATURES = 'tensorflow_datasets.core.features.'
+# Keys of features.json whose values TFDS imports.
+CLASS_KEYS = ('pythonClassName', 'python_class_name', 'type')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,8 +206,41 @@ def open_builder(directory: str) -> Any:
         raise InputError(f'data.directory: {directory} holds no prepared data set '
                          f'(dataset_info.json is missing); give the folder of its version, such as '
                          f'.../camvid/1.0.0')
+    for file in ('dataset_info.json', 'features.json'):
+        _check_features(folder / file)
     try:
         return tfds.builder_from_directory(folder)
     except Exception as error:  # Three libraries parse the file, each with errors of its own.
         raise InputError(f'{folder}/dataset_info.json: {first_line(error)}; the file is damaged, '
                          f'prepare the data set again') from error
+
+
+def _check_features(path: pathlib.Path):
+    """Raises InputError if a feature is of a module that TFDS would import, and so run.
+
+    A data set may come from anybody. What is imported already does no harm: features of your own
+    are read once your experiment file has imported them.
+    """
+    try:
+        values = read_json(path) if path.exists() else {}
+    except InputError as error:
+        raise InputError(f'{error}; or prepare the data set again, as it is damaged') from None
+    for name in _class_names(values):
+        module = name.rpartition('.')[0]
+        if module and not name.startswith(FEATURES) and module not in sys.modules:
+            raise InputError(f'{path}: a feature is {name!r}, and to use it would run code from '
+                             f'outside of tensorflow_datasets; if you trust it, import {module} in '
+                             f'your experiment file')
+
+
+def _class_names(value: Any) -> Iterator[str]:
+    """Every class that features.json names, in its present and its earlier form."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in items:
+        if key in CLASS_KEYS and isinstance(item, str):
+            yield item
+        if key == 'json' and isinstance(item, str):  # JSON within JSON, of custom features
+            with contextlib.suppress(ValueError):
+                item = json.loads(item)
+        if isinstance(item, (Mapping, list)):
+            yield from _class_names(item)

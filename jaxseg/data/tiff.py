@@ -22,6 +22,8 @@ _SAMPLES, _COLOR_MAP, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _ORIENTATION = 277, 320, 3
 _SUBFILE, _DESCRIPTION, _DEPTH = 254, 270, 32997
 # Offsets and lengths of strips, and of tiles.
 _SEGMENTS = ((273, 279), (324, 325))
+_READ = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _COLOR_MAP, _EXTRA_SAMPLES,
+         _SAMPLE_FORMAT, _ORIENTATION, _SUBFILE, _DESCRIPTION, _DEPTH, *sum(_SEGMENTS, ())}
 # Letter in `struct` of each field type: ASCII, SHORT, LONG, ..., and the 64-bit types of BigTIFF.
 _TYPES = {1: 'B', 2: 'B', 3: 'H', 4: 'I', 6: 'b', 7: 'B', 8: 'h', 9: 'i', 11: 'f', 12: 'd',
           13: 'I', 16: 'Q', 17: 'q', 18: 'Q'}
@@ -89,7 +91,13 @@ def read_with_tifffile(data: bytes) -> np.ndarray:
 
 
 def _directories(stream: BinaryIO) -> list[dict[int, tuple]]:
-    """The tags of every page of a file: {tag: values}."""
+    """The tags of every page of a file: {tag: values}.
+
+    Tags can lie over each other, so that a small file states values without end; they may not take
+    more bytes than the file has.
+    """
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
     order = '<' if stream.read(2) == b'II' else '>'
     big = struct.unpack(f'{order}H', stream.read(2))[0] == 43
     count_of, entry_of, offset_of = ('Q', 'HHQ8s', 'Q') if big else ('H', 'HHI4s', 'I')
@@ -99,14 +107,18 @@ def _directories(stream: BinaryIO) -> list[dict[int, tuple]]:
         return struct.unpack(order + layout, stream.read(struct.calcsize(order + layout)))
 
     offset, = read(offset_of)
-    directories, seen = [], set()
+    directories, seen, stated = [], set(), 0
     while offset and offset not in seen:
         seen.add(offset)
         stream.seek(offset)
         entries = [read(entry_of) for _ in range(read(count_of)[0])]
         offset, = read(offset_of)
-        directories.append({tag: _values(stream, order, entry, offset_of) for tag, *entry in entries
-                            if entry[0] in _TYPES})
+        known = {tag: entry for tag, *entry in entries if tag in _READ and entry[0] in _TYPES}
+        stated += sum(count * struct.calcsize(_TYPES[kind]) for kind, count, _ in known.values())
+        if stated > end:
+            raise truncated(f'its tags state {stated} bytes of values')
+        directories.append({tag: _values(stream, order, entry, offset_of)
+                            for tag, entry in known.items()})
     if not directories:
         raise struct.error('no directory')
     return directories

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxseg.errors import printable
+
 
 def mean_of_known(values: np.ndarray) -> float:
     """The mean of what is not NaN; NaN where there is nothing else."""
@@ -27,6 +29,7 @@ def json_values(classes: Sequence[str], per_class: Mapping[str, np.ndarray],
 def text_table(classes: Sequence[str], per_class: Mapping[str, np.ndarray],
                summary: Mapping[str, float]) -> str:
     """One line per class with its scores in per cent, then the summary."""
+    classes = [printable(name) for name in classes]
     width = max(map(len, ('class', *classes)))
     lines = [' '.join([f'{"class":{width}}', *(f'{score:>9}' for score in per_class)])]
     for i, name in enumerate(classes):

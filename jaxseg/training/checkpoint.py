@@ -13,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from jaxseg.errors import printable
 from jaxseg.training.restore import list_checkpoints, make_record, restore
 
 ITEMS = ('model', 'training')
@@ -114,7 +115,8 @@ def restore_state(directory: pathlib.Path, like: Any, variables: Callable[[Any],
         'model': jax.eval_shape(variables, like), 'training': _without_shared(like, shared)})
     for number, error in damaged.items():
         place = _set_aside(directory / str(number))
-        print(f'{error}; moved to {place}, continuing from checkpoint {step}', file=sys.stderr)
+        print(printable(f'{error}; moved to {place}, continuing from checkpoint {step}'),
+              file=sys.stderr)
     model, (leaves, structure) = jax.tree.leaves(restored['model']), _named_leaves(like)
     return step, jax.tree.unflatten(structure, [
         model[shared[index]] if index in shared else restored['training'][name]

@@ -126,6 +126,8 @@ def _earlier_rows(path: pathlib.Path, last_step: int) -> list[dict]:
     A row that cannot be read is dropped, such as one cut by a power failure: a damaged log must not
     stop a run.
     """
+    if not path.is_file():  # a pipe would never end
+        return []
     try:
         text = path.read_text(errors='replace').replace('\0', '')
     except OSError:

@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 from jaxseg.records import read_record, sealed
 
 # How often a checkpoint is searched again if a running training has just replaced it.
@@ -132,7 +132,7 @@ def restore_variables(directory: pathlib.Path, which: str, like: Any) -> tuple[i
     """
     step, items, bad = restore(directory, which, {'model': like})
     for error in bad.values():
-        print(f'{error}; checkpoint {step} is used', file=sys.stderr)
+        print(printable(f'{error}; checkpoint {step} is used'), file=sys.stderr)
     return step, items['model']
 
 
