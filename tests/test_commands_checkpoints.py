@@ -107,6 +107,7 @@ def flip(path: pathlib.Path, *places: float):
 
 DAMAGE = {
     'manifest': lambda path: truncate(*path.glob('model/manifest.ocdbt')),
+    'no manifest': lambda path: (path / 'model/manifest.ocdbt').unlink(),
     'tree': lambda path: truncate(*path.glob('model/d/*')),
     'values': lambda path: truncate(*path.glob('model/ocdbt.process_0/d/*')),
     'no values': lambda path: [file.unlink() for file in path.glob('model/ocdbt.process_0/d/*')],

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -175,7 +176,7 @@ def _damage_named(path: pathlib.Path) -> Iterator[None]:
         raise
     except Exception as error:  # a dozen kinds at a damaged checkpoint, plain Exception among them
         # Tensorstore appends a whole specification to its messages.
-        reason = (str(error).splitlines() or [''])[0].partition(' See full ')[0]
+        reason = re.split(r'\n| See full | \[tensorstore_spec=', str(error))[0]
         raise Damaged(f'checkpoint {path} is damaged ({type(error).__name__}: {reason})'
                       ) from error
 
@@ -188,6 +189,7 @@ def _check_readable(path: pathlib.Path):
     for name in ('_METADATA', '_sharding', 'array_metadatas/*'):
         for file in path.glob(name):
             json.loads(file.read_text())
+    (path / 'manifest.ocdbt').stat()  # without it Tensorstore finds an empty store, not an error
     base = {'driver': 'file', 'path': f'{path}/'}
     store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
     for key in map(bytes.decode, store.list().result()):
