@@ -2,6 +2,8 @@
 
 import itertools
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -49,6 +51,17 @@ def test_a_link_beside_a_file_does_not_lead_the_writing_elsewhere(tmp_path):
         partial.write_text('new')
     assert (tmp_path / 'other').read_text() == 'kept'
     assert (tmp_path / 'a.json').read_text() == 'new' and not (tmp_path / 'a.json').is_symlink()
+
+
+def test_signals_while_a_finished_process_clears_up_change_nothing():
+    code = ('import atexit, os, signal, sys\n'
+            'from jaxseg import commands\n'
+            'for number in (signal.SIGINT, signal.SIGTERM):\n'
+            '    atexit.register(os.kill, os.getpid(), number)\n'
+            'commands.main = lambda: 0\n'
+            'sys.exit(commands.program())\n')
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, '')
 
 
 def test_text_is_shown_without_control_characters():

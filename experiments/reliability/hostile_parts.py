@@ -142,7 +142,7 @@ class Parts:
         (folder / 'features.json').write_text(json.dumps(
             {'pythonClassName': 'tensorflow_datasets.core.features.features_dict.FeaturesDict',
              'featuresDict': {'features': {'image': {
-                 'pythonClassName': f'{MODULE}.Part', 'json': {'json': '{}'}}}}}))
+                 'pythonClassName': f'{MODULE}.Part', 'jsonFeature': {'json': '{}'}}}}}))
         self._write('data', 'tfds.Tfds', directory=str(folder), classes=['a', 'b'])
         path = os.pathsep.join([self._modules, str(pathlib.Path(__file__).parents[2])])
         status, _, error = finish(COMMANDS['inspect'], self._folder,

@@ -128,11 +128,12 @@ MOMENTS = (
     Moment('evaluate', 'after 1 s', _after(1.0), ('signal', 0), (1,)),
     Moment('evaluate', 'the scores are written', _appears('work/evaluation_val.json'),
            ('signal', 0)),
-    Moment('evaluate', 'the scores are printed', _printed('class '), (0,), (1,)),
+    Moment('evaluate', 'the scores are printed', _printed('class '),
+           ('signal', 0), (1,)),
     Moment('predict', 'after 0.3 s (imports)', _after(0.3), ('signal',), (1,)),
     Moment('predict', 'after 1 s', _after(1.0), ('signal', 0), (1,)),
     Moment('predict', 'the first mask', _appears('new/a.png'), ('signal', 0)),
-    Moment('predict', 'the end is printed', _printed('images: '), (0,), (1,)))
+    Moment('predict', 'the end is printed', _printed('images: '), ('signal', 0), (1,)))
 
 
 def _short() -> list[Moment]:

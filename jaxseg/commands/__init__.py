@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from jaxseg.commands.malloc import tune_malloc
-from jaxseg.commands.signals import Interrupted, ignore_signals, signals_handled
+from jaxseg.commands.signals import Interrupted, signals_handled
 from jaxseg.errors import InputError, printable
 
 SUBCOMMANDS = {
@@ -29,10 +29,7 @@ def program() -> int:
     """The console script: `main`, with signals handled until everything is closed."""
     sys.unraisablehook = _print_unraisable
     with signals_handled(exits=True):
-        try:
-            return main()
-        finally:
-            ignore_signals()
+        return main()
 
 
 def _print_unraisable(unraisable: Any):

@@ -55,7 +55,8 @@ _handler: _Handler | None = None
 def signals_handled(*, exits: bool = False) -> Iterator[_Handler | None]:
     """Installs the handler in the main thread; yields None in others, which get no signals.
 
-    With `exits` a signal that is not deferred ends the process instead of raising `Interrupted`.
+    With `exits` a signal that is not deferred ends the process instead of raising `Interrupted`,
+    and at the end signals are ignored: the process has only to clear up, which they would disturb.
     """
     global _handler
     if threading.current_thread() is not threading.main_thread():
@@ -70,7 +71,7 @@ def signals_handled(*, exits: bool = False) -> Iterator[_Handler | None]:
         yield _handler
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if exits else handler)
         _handler = None
 
 
@@ -87,9 +88,3 @@ def stop_deferred() -> Iterator[Callable[[], bool]]:
         finally:
             # The console script has only to print how the run ended, with the status of that.
             handler.deferred, handler.ending = False, handler.exits
-
-
-def ignore_signals():
-    """For the end of a process, when everything is closed."""
-    for number in NUMBERS:
-        signal.signal(number, signal.SIG_IGN)
