@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+# An image that can be read, of half a megabyte.
+VALID = '0.5 GB of 8 bits, grey with alpha'
+
 
 def _encoded(kind: str, array: np.ndarray | None = None, **options) -> bytes:
     file = io.BytesIO()
@@ -96,7 +99,7 @@ def contents(marker: pathlib.Path) -> dict[str, tuple[str, bytes]]:
         'a header of 60000x60000': ('.png', _png(60000, 60000, zlib.compress(b''))),
         'a header of 2^31-1': ('.png', _png(2 ** 31 - 1, 1, zlib.compress(b''))),
         'a header of 16000x16000 only': ('.png', _png(16000, 16000, zlib.compress(b''))),
-        '0.8 GB of 8 bits, grey with alpha': ('.png', _png(
+        VALID: ('.png', _png(
             16384, 16384, _zeros(16384 * (1 + 2 * 16384)), color=4)),
         '1.6 GB of 16 bits': ('.png', _png(
             16384, 16384, _zeros(16384 * (1 + 6 * 16384)), bits=16)),

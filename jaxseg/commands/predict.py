@@ -55,6 +55,9 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
                 print(f'{printable(str(job.target))}: {windowed_note([job.image.shape[:2]])}')
         except OSError as error:
             problems.append(f'{output / job.target}: cannot be written ({error.strerror})')
+        except MemoryError as error:
+            problems.append(f'{output / job.target}: out of memory ({error}); cut the image into '
+                            f'tiles')
     left_out = f' ({describe_skipped(skipped)})' if skipped else ''
     print(f'{written} of {len(images)} images: masks and overlays in {output}{left_out}')
     if problems:

@@ -116,9 +116,13 @@ def _kind(entry: os.DirEntry) -> str:
     """`image`, `folder`, or the kind under which an entry is counted as left out."""
     if is_system(entry.name):
         return 'hidden or system'
-    if entry.is_dir():
+    try:
+        is_folder, is_file = entry.is_dir(), entry.is_file()
+    except OSError:  # a link to itself, or to a place that may not be read
+        return 'broken link'
+    if is_folder:
         return 'folder'
-    if not entry.is_file():
+    if not is_file:
         return 'broken link' if entry.is_symlink() else 'special file'
     suffix = pathlib.PurePath(entry.name).suffix.lower()
     return 'image' if suffix in IMAGE_SUFFIXES else suffix or 'without suffix'

@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.files import replacing
 
+STRIP = 2 ** 20  # pixels
+
 
 def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5
             ) -> np.ndarray:
@@ -18,14 +20,20 @@ def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float
     left as it is. Masks are (H, W) indices, or (H, W, classes) 0/1 masks, of which the last one of
     a pixel is shown.
     """
-    rgb, mask = as_rgb(image, spec.value_range).astype(np.float32), class_indices(mask, spec)
-    known = mask < len(spec.classes)
-    colors = np.array(spec.colors, np.float32)[np.where(known, mask, 0)]
+    mask = class_indices(mask, spec)
     border = np.zeros(mask.shape, bool)
     border[1:] |= mask[1:] != mask[:-1]
     border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    weight = np.where(known, np.where(border, 1.0, alpha), 0.0)[..., None]
-    return np.rint(rgb * (1 - weight) + colors * weight).astype(np.uint8)
+    result = np.empty((*mask.shape, 3), np.uint8)
+    # By strips: a pixel takes fifty bytes meanwhile.
+    rows = max(1, STRIP // mask.shape[1])
+    for strip in (slice(top, top + rows) for top in range(0, len(mask), rows)):
+        rgb = as_rgb(image[strip], spec.value_range).astype(np.float32)
+        known = mask[strip] < len(spec.classes)
+        colors = np.array(spec.colors, np.float32)[np.where(known, mask[strip], 0)]
+        weight = np.where(known, np.where(border[strip], 1.0, alpha), 0.0)[..., None]
+        result[strip] = np.rint(rgb * (1 - weight) + colors * weight)
+    return result
 
 
 def class_indices(mask: np.ndarray, spec: DatasetSpec) -> np.ndarray:
