@@ -1,5 +1,6 @@
 """The memory that a program needs, and that there is."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +39,18 @@ def test_a_program_needs_its_results_and_what_it_keeps_meanwhile():
     assert devices * 80_000 <= needed < devices * 200_000
 
 
+def test_the_maps_between_convolutions_are_counted():
+    def network(images):
+        return nn.Conv(8, (3, 3)).apply(
+            narrow, nn.relu(nn.Conv(32, (3, 3)).apply(wide, images))).argmax(-1)
+
+    images = jnp.zeros((1, 200, 300, 3))
+    wide = nn.Conv(32, (3, 3)).init(jax.random.key(0), images)
+    narrow = nn.Conv(8, (3, 3)).init(jax.random.key(0), jnp.zeros((1, 4, 4, 32)))
+    needed = memory.needed_bytes(memory.compile_stated(jax.jit(network).lower(images)))
+    assert needed >= 200 * 300 * 4 * (32 + 8)
+
+
 def test_a_backend_that_does_not_know_is_no_obstacle():
     class Unknown:
         def memory_analysis(self):
@@ -59,9 +72,9 @@ def memory_for(monkeypatch, count):
     """Pretends that there is memory for batches of `count` images of 24x32."""
     forward, variables = network('convolutional')
     stacked = jnp.zeros((count, 24, 32, 3), jnp.uint8)
-    needed = memory.needed_bytes(jax.jit(
+    needed = memory.needed_bytes(memory.compile_stated(jax.jit(
         lambda variables, pixels: TASK.predictions(forward(variables, pixels))
-    ).lower(variables, stacked).compile())
+    ).lower(variables, stacked)))
     assert needed > count * 24 * 32  # at least the masks
     monkeypatch.setattr('jaxseg.inference.whole.available_bytes', lambda: needed / SHARE)
 

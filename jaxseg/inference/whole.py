@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxseg.inference.sliding import SlidingWindow
-from jaxseg.memory import available_bytes, needed_bytes
+from jaxseg.memory import available_bytes, compile_stated, needed_bytes
 
 # Batches of images that wait for others of their size: bounds the memory with many sizes.
 WAITING = 4
@@ -103,8 +103,9 @@ class Whole:
             if len(self._programs) >= PROGRAMS:
                 self._programs.clear()
             of_task = getattr(self.task, what)
-            compiled = jax.jit(lambda variables, images: of_task(self.forward(variables, images))
-                               ).lower(variables, batch).compile()
+            compiled = compile_stated(jax.jit(
+                lambda variables, images: of_task(self.forward(variables, images))
+            ).lower(variables, batch))
             self._programs[key] = compiled, needed_bytes(compiled)
         compiled, needed = self._programs[key]
         return compiled if needed <= SHARE * available_bytes() else None
