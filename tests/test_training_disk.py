@@ -1,15 +1,17 @@
-"""Events of TensorBoard, and errors of the disk while checkpoints are written."""
+"""Events of TensorBoard, and checkpoints: errors of the disk, and kills while one is deleted."""
 
 import errno
 import struct
 import sys
 import types
 
+import jax.numpy as jnp
 import pytest
 
 from jaxseg import commands
 from jaxseg.training.checkpoint import Checkpoints
 from jaxseg.training.events import open_events
+from jaxseg.training.restore import list_checkpoints
 
 FULL = ('RESOURCE_EXHAUSTED: Error writing local file "a": Failed to write 181 bytes to file 21: '
         "No space left on device [tensorstore_spec='{}'] [os_error_code='28']")
@@ -69,6 +71,38 @@ def test_an_error_that_is_not_the_disks_stays_as_it_is(tmp_path, monkeypatch):
         with pytest.raises(KeyError, match='none'):
             checkpoints.wait()
     checkpoints.close()
+
+
+def test_a_checkpoint_is_moved_before_it_is_deleted_so_that_a_kill_leaves_no_half(tmp_path,
+                                                                                 monkeypatch):
+    def save(checkpoints, *steps):
+        for step in steps:
+            checkpoints.save(step, {'a': jnp.ones(2), 'count': jnp.ones(1)},
+                             lambda state: {'params': state['a']}, step)
+
+    checkpoints = Checkpoints(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr('shutil.rmtree', lambda *_, **__: None)  # killed before anything is deleted
+        save(checkpoints, 1, 2, 3)
+        checkpoints.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['2', '3', 'deleted']
+    found, damaged = list_checkpoints(tmp_path / 'deleted')
+    assert list(found) == [1] and not damaged
+    checkpoints = Checkpoints(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['2', '3']
+    save(checkpoints, 4)
+    checkpoints.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['3', '4']
+
+
+def test_a_link_to_another_folder_is_not_followed_when_checkpoints_are_deleted(tmp_path):
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'file').touch()
+    (tmp_path / 'checkpoints').mkdir()
+    (tmp_path / 'checkpoints' / 'deleted').symlink_to(tmp_path / 'other')
+    Checkpoints(tmp_path / 'checkpoints').close()
+    assert (tmp_path / 'other' / 'file').exists()
+    assert not list((tmp_path / 'checkpoints').iterdir())
 
 
 @pytest.mark.parametrize('message, shown', [('Event loop is closed', 0), ('another', 1)])

@@ -3,11 +3,12 @@
     python -m experiments.reliability.kills [--short] [--table=experiments/results/kills.md]
 
 A tiny training that saves after every step is killed by SIGKILL: at a random moment from its lock
-file on, as a folder appears among the checkpoints, or as a checkpoint that is no longer kept begins
-to disappear. The same command then runs again without interruption. It must end with status 0 and
-nothing on stderr; its last checkpoint must hold the arrays of an undisturbed run, bit for bit; the
-library must be able to read every checkpoint; and nothing half written may be left. The outcome of
-a trial is what was found after the kill. Exits 1 with failures.
+file on, as a folder appears among the checkpoints, or as a checkpoint that is no longer kept
+disappears. The library must be able to read every checkpoint that is left. The same command then
+runs again without interruption. It must end with status 0 and nothing on stderr, its last
+checkpoint must hold the arrays of an undisturbed run, bit for bit, every checkpoint must be
+readable, and nothing half written or half deleted may be left. The outcome of a trial is what was
+found after the kill. Exits 1 with failures.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from experiments.reliability.cases import changed, write_config
 from experiments.reliability.saved import arrays, leftovers, steps, unreadable, wrong_end
 from experiments.reliability.tiny_runs import quick
 from experiments.reliability.trials import Trial, finish, program, start, unexpected_text
+from jaxseg.training.checkpoint import DELETED
 
 STEPS = 12
 CONFIG = changed({'steps': STEPS, 'save_every': 1, 'evaluate_every': 4, 'report_every': 1})
@@ -92,8 +94,9 @@ def killed(folder: pathlib.Path, kind: str, index: int, truth: Truth, environmen
     process.kill()
     process.communicate()
     found, before = state(folder / 'work', process.returncode), steps(folder / 'work')
+    failures = [f'after the kill: {error}' for error in unreadable(folder / 'work')]
     status, out, error = finish(COMMAND, folder, **environment)
-    failures = [f'status {status}'] if status else []
+    failures += [f'status {status}'] if status else []
     failures += unexpected_text(error) or ([f'on stderr: {error}'] if error else [])
     if before and 'steps 0 to' in out:
         failures.append(f'begins again, with checkpoints {before}')
@@ -113,28 +116,16 @@ def wait_for_change(folder: pathlib.Path, process: subprocess.Popen, number: int
     """Waits for a change of this number, or for the end of the process.
 
     A folder appears when a checkpoint begins to be written, and again under its own name when it is
-    complete. A checkpoint disappears file by file; only its first loss is a change.
+    complete. A checkpoint disappears when it is moved to those that will be deleted.
     """
-    seen, gone = entries(folder), set()
+    seen = set(listed(folder))
     for turn in itertools.count():
-        now = entries(folder)
-        lost = {name.partition('/')[0] for name in seen - now} - gone
-        lost = {name for name in lost if name.isdecimal()}
-        fresh = {name for name in now - seen if '/' not in name}
-        number -= len(fresh if appears else lost)
-        gone |= lost
+        now = set(listed(folder))
+        number -= len(now - seen if appears else set(filter(str.isdecimal, seen - now)))
         if number <= 0 or turn % 100 == 99 and process.poll() is not None:
             return
         seen = now
         time.sleep(PAUSE)
-
-
-def entries(folder: pathlib.Path) -> set[str]:
-    """The names in a folder and in the folders in it."""
-    found = set()
-    for name in listed(folder):
-        found |= {name, *(f'{name}/{inner}' for inner in listed(folder / name))}
-    return found
 
 
 def listed(folder: pathlib.Path) -> list[str]:
@@ -148,12 +139,10 @@ def state(workdir: pathlib.Path, status: int) -> str:
     """What a kill left."""
     if status >= 0:
         return 'had ended'
-    half = [word for word, found in (
-        ('half written', any('tmp' in name for name in listed(workdir / 'checkpoints'))),
-        ('half deleted', bool(unreadable(workdir)))) if found]
-    if not half and not steps(workdir):
-        return 'before the first checkpoint'
-    return ' and '.join(half) or 'between'
+    names = listed(workdir / 'checkpoints')
+    found = [word for word, there in (('a half written checkpoint', any('tmp' in n for n in names)),
+                                      ('one to delete', DELETED in names)) if there]
+    return ' and '.join(found) or ('complete ones' if names else 'no checkpoint')
 
 
 if __name__ == '__main__':

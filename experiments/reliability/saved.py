@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
-from jaxseg.training.checkpoint import ITEMS
+from jaxseg.training.checkpoint import DELETED, ITEMS
 
 
 def steps(workdir: pathlib.Path) -> list[int]:
@@ -52,7 +52,7 @@ def unreadable(workdir: pathlib.Path) -> list[str]:
 
 
 def leftovers(workdir: pathlib.Path) -> list[str]:
-    """Files and folders of a writing that was not finished."""
-    names = [str(path.relative_to(workdir)) for pattern in ('*tmp*', '*.partial*')
+    """Files and folders of a writing or deleting that was not finished."""
+    names = [str(path.relative_to(workdir)) for pattern in ('*tmp*', '*.partial*', DELETED)
              for path in workdir.rglob(pattern)]
     return [f'left over: {", ".join(names[:5])}'] if names else []

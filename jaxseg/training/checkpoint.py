@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,6 +20,9 @@ from jaxseg.training.restore import list_checkpoints, make_record, restore
 ITEMS = ('model', 'training')
 # Beside the checkpoints: what restoring found damaged, for whoever wants to repair it.
 DAMAGED = 'damaged_checkpoints'
+# Among the checkpoints: those that are no longer kept. Moving one there is atomic, deleting it is
+# not: a kill would leave half of it.
+DELETED = 'deleted'
 
 
 class Checkpoints:
@@ -26,9 +30,9 @@ class Checkpoints:
 
     A checkpoint has two items: `model`, the variables of the model, which is all that evaluation
     and prediction read, and `training`, the rest of the algorithm's state. Its number is the number
-    of steps done. Beside its score stands a digest of the leaves of each. Writing is asynchronous
-    and atomic: a killed run leaves no half checkpoint, and what is left of its unfinished writing
-    is removed here.
+    of steps done. Beside its score stands a digest of the leaves of each. Writing is asynchronous.
+    Writing and deleting are atomic: a killed run leaves no half checkpoint, and what is left of an
+    unfinished writing or deleting is removed here.
     """
 
     def __init__(self, directory: pathlib.Path):
@@ -37,12 +41,15 @@ class Checkpoints:
             preservation_policy.LatestN(2),
             preservation_policy.BestN(get_metric_fn=lambda metrics: metrics['miou'],
                                       reverse=False, n=1)])
+        self._deleted = pathlib.Path(directory).absolute() / DELETED
+        self._delete()  # what a killed run left
         self._manager = ocp.CheckpointManager(
-            pathlib.Path(directory).absolute(),
+            self._deleted.parent,
             item_handlers={item: ocp.StandardCheckpointHandler() for item in ITEMS},
             options=ocp.CheckpointManagerOptions(
                 best_fn=lambda metrics: metrics['miou'], best_mode='max',
-                preservation_policy=keep, create=True, cleanup_tmp_directories=True))
+                preservation_policy=keep, create=True, cleanup_tmp_directories=True,
+                todelete_subdir=DELETED))
 
     def save(self, step: int, state: Any, variables: Callable[[Any], Any], miou: float | None):
         """Saves unless this step is saved already. `miou` None or NaN never counts as best.
@@ -58,19 +65,30 @@ class Checkpoints:
         training = _without_shared(state, shared_leaves(variables, state))
         items = {'model': variables(state), 'training': training}
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        record = make_record(score, items)
+        self.wait()
         with self._disk_named():
-            self._manager.save(step, force=True, metrics=make_record(score, items),
+            self._manager.save(step, force=True, metrics=record,
                                args=ocp.args.Composite(**args))
 
     def wait(self):
         """Returns when everything is written."""
         with self._disk_named():
             self._manager.wait_until_finished()
+        self._delete()
 
     def close(self):
         """Waits until everything is written, then closes the directory."""
-        with self._disk_named():
-            self._manager.close()
+        try:
+            self.wait()
+        finally:
+            with self._disk_named():
+                self._manager.close()
+
+    def _delete(self):
+        if self._deleted.is_symlink() or self._deleted.is_file():  # in a folder from somebody else
+            self._deleted.unlink()
+        shutil.rmtree(self._deleted, ignore_errors=True)
 
     @contextlib.contextmanager
     def _disk_named(self) -> Iterator[None]:
