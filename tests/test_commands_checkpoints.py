@@ -113,6 +113,7 @@ DAMAGE = {
     'no values': lambda path: [file.unlink() for file in path.glob('model/ocdbt.process_0/d/*')],
     'shapes': lambda path: truncate(path / 'model/_METADATA'),
     'no shapes': lambda path: (path / 'model/_METADATA').unlink(),
+    'a name': lambda path: rename_array(path / 'model/_METADATA'),
     'places': lambda path: truncate(path / 'model/_sharding'),
     'layout': lambda path: truncate(*path.glob('model/array_metadatas/*')),
     'record': lambda path: truncate(path / 'metrics/metrics'),
@@ -125,6 +126,10 @@ DAMAGE = {
 def largest(folder: pathlib.Path) -> pathlib.Path:
     files = [path for path in folder.rglob('*') if path.is_file()]
     return max(files, key=lambda path: path.stat().st_size)
+
+
+def rename_array(path: pathlib.Path):
+    path.write_text(path.read_text().replace('"key": "kernel"', '"key": "kdrnel"', 1))
 
 
 def change_score(path: pathlib.Path):

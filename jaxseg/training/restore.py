@@ -186,13 +186,19 @@ def _check_readable(path: pathlib.Path):
 
     Orbax reads in threads and coroutines: if one fails, the others print tracebacks.
     """
-    for name in ('_METADATA', '_sharding', 'array_metadatas/*'):
+    for name in ('_sharding', 'array_metadatas/*'):
         for file in path.glob(name):
             json.loads(file.read_text())
     (path / 'manifest.ocdbt').stat()  # without it Tensorstore finds an empty store, not an error
     base = {'driver': 'file', 'path': f'{path}/'}
     store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
-    for key in map(bytes.decode, store.list().result()):
+    keys = [key.decode() for key in store.list().result()]
+    arrays = json.loads((path / '_METADATA').read_text())['tree_metadata'].values()
+    for name in ('.'.join(str(key['key']) for key in array['key_metadata']) for array in arrays
+                 if array['value_metadata']['value_type'] == 'jax.Array'):
+        if f'{name}/.zarray' not in keys:
+            raise FileNotFoundError(f'no array {name}')
+    for key in keys:
         # The last byte shows whether all of it is there; Tensorstore reads a missing file as empty.
         if not store.read(key, byte_range=slice(-1, None)).result().value:
             raise FileNotFoundError(f'nothing is left of {key}')
