@@ -1,6 +1,8 @@
 """How much memory a compiled program needs, and how much there is."""
 
+import math
 import pathlib
+import re
 import resource
 from collections.abc import Iterator
 from typing import Any
@@ -53,6 +55,37 @@ def needed_bytes(compiled: Any) -> int:
     return found * shared
 
 
+def reserved_bytes(compiled: Any) -> int:
+    """Address space that a program takes on CPU besides, and hardly touches; 0 elsewhere.
+
+    XLA reserves for a convolution the matrix of all patches of its input, in float32.
+
+    Args:
+      compiled: of `jax.jit(...).lower(...).compile()`.
+    """
+    if jax.default_backend() != 'cpu':
+        return 0
+    text = compiled.as_text()
+    shapes = {name: [int(side) for side in sides.split(',') if side]
+              for name, sides in re.findall(r'(%[\w.-]+) = \w+\[([\d,]*)\]', text)}
+    most = 0
+    for name, kernel, kernel_axes, axes, options in re.findall(
+            r'(%[\w.-]+) = \S+ convolution\([^)]*(%[\w.-]+)\).*dim_labels=\w+_(\w+)->(\w+)(.*)',
+            text):
+        groups = re.search(r'feature_group_count=(\d+)', options)
+        positions = math.prod(shapes[name]) // shapes[name][axes.index('f')]
+        patch = math.prod(shapes[kernel]) // shapes[kernel][kernel_axes.index('o')]
+        most = max(most, 4 * positions * patch * (int(groups[1]) if groups else 1))
+    return most
+
+
+def address_space() -> float:
+    """What can still be reserved at once: Linux refuses more than all of the memory."""
+    totals = [int(line.split()[1]) * 1024 for line in _read('/proc/meminfo').splitlines()
+              if line.startswith(('MemTotal:', 'SwapTotal:'))]
+    return min(sum(totals) or float('inf'), *_address_space_limits(), float('inf'))
+
+
 def available_bytes() -> float:
     """What can still be allocated on a device, on CPU on this machine; infinite if unknown."""
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -84,6 +117,10 @@ def _host_limits() -> Iterator[int]:
         found = dict(line.split() for line in _read(statistics).splitlines())
         if most.isdecimal() and now.isdecimal():
             yield int(most) - int(now) + int(found.get(cache, 0))
+    yield from _address_space_limits()
+
+
+def _address_space_limits() -> Iterator[int]:
     most, pages = resource.getrlimit(resource.RLIMIT_AS)[0], _read('/proc/self/statm').split()
     if most != resource.RLIM_INFINITY and pages:
         yield most - int(pages[0]) * resource.getpagesize()

@@ -39,16 +39,40 @@ def test_a_program_needs_its_results_and_what_it_keeps_meanwhile():
     assert devices * 80_000 <= needed < devices * 200_000
 
 
-def test_the_maps_between_convolutions_are_counted():
-    def network(images):
-        return nn.Conv(8, (3, 3)).apply(
-            narrow, nn.relu(nn.Conv(32, (3, 3)).apply(wide, images))).argmax(-1)
+def lowered_convolution(features, **options):
+    """A convolution 3x3 with ReLU and pooling of an image of 200x300, lowered."""
+    images = jnp.zeros((1, 200, 300, 4))
+    layer = nn.Conv(features, (3, 3), **options)
+    variables = layer.init(jax.random.key(0), images)
+    return jax.jit(lambda images: nn.max_pool(
+        nn.relu(layer.apply(variables, images)), (2, 2), (2, 2)).mean(-1)).lower(images)
 
-    images = jnp.zeros((1, 200, 300, 3))
-    wide = nn.Conv(32, (3, 3)).init(jax.random.key(0), images)
-    narrow = nn.Conv(8, (3, 3)).init(jax.random.key(0), jnp.zeros((1, 4, 4, 32)))
-    needed = memory.needed_bytes(memory.compile_stated(jax.jit(network).lower(images)))
-    assert needed >= 200 * 300 * 4 * (32 + 8)
+
+def test_the_map_after_a_convolution_is_counted():
+    needed = memory.needed_bytes(memory.compile_stated(lowered_convolution(32)))
+    assert needed >= 200 * 300 * 4 * 32 * jax.local_device_count()
+
+
+@pytest.mark.parametrize('options, positions', [
+    ({}, 200 * 300), ({'strides': 2}, 100 * 150), ({'feature_group_count': 4}, 200 * 300)])
+def test_the_patches_of_a_convolution_are_reserved(options, positions):
+    compiled = memory.compile_stated(lowered_convolution(32, **options))
+    assert memory.reserved_bytes(compiled) == positions * 9 * 4 * 4
+
+
+def test_address_space_is_all_of_the_memory_at_most(monkeypatch):
+    files = {'/proc/meminfo': 'MemTotal: 900 kB\nMemAvailable: 8 kB\nSwapTotal: 100 kB\n'}
+    monkeypatch.setattr(memory, '_read', lambda path: files.get(path, ''))
+    assert memory.address_space() == 1000 * 1024
+
+
+def test_an_image_whose_convolutions_reserve_too_much_goes_through_windows(monkeypatch):
+    forward, variables = network('convolutional')
+    pairs = list(enumerate(images((24, 32))))
+    inference = Whole(forward, TASK, 1)
+    monkeypatch.setattr('jaxseg.inference.whole.address_space', lambda: 1000)
+    list(inference.predictions(variables, pairs))
+    assert inference.windowed == [(24, 32)]
 
 
 def test_a_backend_that_does_not_know_is_no_obstacle():

@@ -157,7 +157,7 @@ class _Setting:
         image = jax.ShapeDtypeStruct((1, *size, 3), jnp.uint8)
         with mock.patch('jaxseg.inference.whole.available_bytes', lambda: available):
             found = run.parts.inference._program('predictions', shapes, image)
-        (_, needed), = run.parts.inference._programs.values()
+        (_, needed, _), = run.parts.inference._programs.values()
         feature_map = WIDTH * 4 * size[0] * size[1]  # float32, as wide as the encoder
         failures = [] if found is None else ['it would run in one piece']
         if not feature_map <= needed <= 8 * feature_map:

@@ -63,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(name, str(error), 1)
     except MemoryError as error:
         return _fail(name, f'out of memory ({error}); use smaller images, batches or models', 2)
+    except RuntimeError as error:  # of JAX, which only subcommands import
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        return _fail(name, f'out of memory ({str(error).splitlines()[0]}); use smaller images, '
+                           f'batches or models', 2)
     except OSError as error:
         place = f': {error.filename}' if error.filename else ''
         return _fail(name, f'{error.strerror or error}{place}', 2)

@@ -1,9 +1,9 @@
 """Ctrl-C and SIGTERM: one handler from the start of a command until everything is closed.
 
 The first signal ends a command at once, except while a training run is open: it then finishes its
-step, saves and closes. A second signal always ends the process at once. The console script ends
-without an exception, which could be lost: Python ignores those raised in callbacks, such as JAX's
-of the garbage collector.
+step, saves and closes. A second signal ends the process at once. The console script ends without an
+exception, which could be lost: Python ignores those raised in callbacks, such as JAX's of the
+garbage collector. Where all is done and the process has only to clear up, signals change nothing.
 """
 
 import contextlib

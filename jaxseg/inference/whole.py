@@ -9,7 +9,13 @@ import jax
 import numpy as np
 
 from jaxseg.inference.sliding import SlidingWindow
-from jaxseg.memory import available_bytes, compile_stated, needed_bytes
+from jaxseg.memory import (
+    address_space,
+    available_bytes,
+    compile_stated,
+    needed_bytes,
+    reserved_bytes,
+)
 
 # Batches of images that wait for others of their size: bounds the memory with many sizes.
 WAITING = 4
@@ -84,17 +90,28 @@ class Whole:
     def _predict(self, variables: Any, group: list[tuple[Any, np.ndarray]], multiple: int
                  ) -> Iterator[tuple[Any, np.ndarray]]:
         copies = -len(group) % max(multiple, self.devices)
-        batch = self.place(np.stack([image for _, image in group] + [group[-1][1]] * copies))
-        program = self._program('predictions', variables, batch)
+        batch = self._placed([image for _, image in group] + [group[-1][1]] * copies)
+        program = None if batch is None else self._program('predictions', variables, batch)
         if program is not None:
             masks = np.asarray(program(variables, batch))
             yield from ((key, mask) for (key, _), mask in zip(group, masks, strict=False))
-        elif len(batch) > self.devices:
+        elif len(group) + copies > self.devices:
             for pair in group:
                 yield from self._predict(variables, [pair], 1)
         else:
             self.windowed.extend(image.shape[:2] for _, image in group)
             yield from self._in_windows.predictions(variables, group)
+
+    def _placed(self, images: list[np.ndarray]) -> jax.Array | None:
+        """A batch on the devices, None if the pixels alone need too much memory."""
+        try:
+            return self.place(np.stack(images))
+        except MemoryError:
+            return None
+        except jax.errors.JaxRuntimeError as error:
+            if 'RESOURCE_EXHAUSTED' not in str(error):
+                raise
+            return None
 
     def _program(self, what: str, variables: Any, batch: jax.Array) -> Any | None:
         """The compiled program for batches of this shape, None if it needs too much memory."""
@@ -106,12 +123,13 @@ class Whole:
             compiled = compile_stated(jax.jit(
                 lambda variables, images: of_task(self.forward(variables, images))
             ).lower(variables, batch))
-            self._programs[key] = compiled, needed_bytes(compiled)
-        compiled, needed = self._programs[key]
-        return compiled if needed <= SHARE * available_bytes() else None
+            self._programs[key] = compiled, needed_bytes(compiled), reserved_bytes(compiled)
+        compiled, needed, reserved = self._programs[key]
+        fits = needed <= SHARE * available_bytes() and needed + reserved <= address_space()
+        return compiled if fits else None
 
     @functools.cached_property
-    def _programs(self) -> dict[tuple, tuple[Any, int]]:
+    def _programs(self) -> dict[tuple, tuple[Any, int, int]]:
         return {}
 
     @functools.cached_property
