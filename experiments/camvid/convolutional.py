@@ -9,8 +9,8 @@ Data: Brostow et al. 2009, the split of SegNet (arXiv:1511.00561): 367/101/233 p
 classes. Encoder: He et al. 2016 with half the width. The network runs at half the resolution; loss
 and score are computed at full size. The weights of the classes are the cube roots of the
 median-frequency weights (Eigen & Fergus 2015) of the training split, which `jaxseg inspect` prints.
-Test mIoU 0.437, Seq05VD 0.419 (2026-11-28, seed 0); 11 minutes on two cores of an AMD EPYC, alone
-on the machine.
+Test mIoU 0.437, Seq05VD 0.419 (2026-11-28, seed 0) after 47 minutes on two
+cores of an AMD EPYC, beside other work.
 """
 
 from ml_collections import ConfigDict

@@ -7,8 +7,8 @@
 
 Visin et al. 2015 and 2016; here from scratch. The encoder stays at stride 16 by dilation, so that
 the GRUs have a larger map: 12 rows of 15 positions for an image of 480x360 at half resolution. Test
-mIoU 0.429, Seq05VD 0.409 (2026-11-28, seed 0); 12 minutes on two cores of an AMD EPYC, alone on the
-machine.
+mIoU 0.429, Seq05VD 0.409 (2026-11-28, seed 0) after 50 minutes on two cores of an AMD EPYC, beside
+other work.
 """
 
 from ml_collections import ConfigDict
