@@ -13,7 +13,9 @@ from experiments.reliability.hostile_contents import VALID, contents
 from experiments.reliability.trials import Trial, start, unexpected_text, wrong_refusal
 from jaxseg.records import read_record, write_record
 
-LIMIT, MEMORY = 120, 3 * 2 ** 30
+# Seconds that no refusal takes; where the memory is enough for the one valid image, of 16384x16384,
+# it is predicted, which takes two minutes.
+LIMIT, MEMORY = 300, 3 * 2 ** 30
 ESCAPES = '\x1b[31m\x1b]0;title\x07'
 # What may stand in a name of a file; the longest of 255 bytes.
 NAMES: tuple[bytes, ...] = (

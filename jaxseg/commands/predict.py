@@ -46,18 +46,17 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     problems: list[str] = []
     written = windowed = 0
     inputs = _read(run, images, problems)
-    for job, mask in run.parts.inference.predictions(run.place(variables), inputs):
-        try:
-            write_results(output / job.target, job.image, mask, run.spec)
-            written += 1
+    try:
+        for job, mask in run.parts.inference.predictions(run.place(variables), inputs):
+            problem = _write(output / job.target, job.image, mask, run.spec)
+            problems += [problem] if problem else []
+            written += not problem
             if len(run.parts.inference.windowed) > windowed:
                 windowed += 1
                 print(f'{printable(str(job.target))}: {windowed_note([job.image.shape[:2]])}')
-        except OSError as error:
-            problems.append(f'{output / job.target}: cannot be written ({error.strerror})')
-        except MemoryError as error:
-            problems.append(f'{output / job.target}: out of memory ({error}); cut the image into '
-                            f'tiles')
+    except MemoryError as error:
+        problems.append(f'{source}: out of memory ({error}) after {written} of {len(images)} '
+                        f'images; cut large images into tiles')
     left_out = f' ({describe_skipped(skipped)})' if skipped else ''
     print(f'{written} of {len(images)} images: masks and overlays in {output}{left_out}')
     if problems:
@@ -81,6 +80,17 @@ def _read(run: Workdir, images: Mapping[pathlib.Path, pathlib.Path], problems: l
             problems.append(str(error))
             continue
         yield _Job(target, image), image
+
+
+def _write(place: pathlib.Path, image: np.ndarray, mask: np.ndarray, spec: DatasetSpec) -> str:
+    """Writes the results of an image; the problem, or an empty text."""
+    try:
+        write_results(place, image, mask, spec)
+    except OSError as error:
+        return f'{place}: cannot be written ({error.strerror})'
+    except MemoryError as error:
+        return f'{place}: out of memory ({error}); cut the image into tiles'
+    return ''
 
 
 def find_images(path: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], Mapping[str, int]]:

@@ -120,9 +120,12 @@ class Whole:
             if len(self._programs) >= PROGRAMS:
                 self._programs.clear()
             of_task = getattr(self.task, what)
-            compiled = compile_stated(jax.jit(
-                lambda variables, images: of_task(self.forward(variables, images))
-            ).lower(variables, batch))
+            try:
+                compiled = compile_stated(jax.jit(
+                    lambda variables, images: of_task(self.forward(variables, images))
+                ).lower(variables, batch))
+            except MemoryError:  # tracing makes constants that grow with the size
+                return None
             self._programs[key] = compiled, needed_bytes(compiled), reserved_bytes(compiled)
         compiled, needed, reserved = self._programs[key]
         fits = needed <= SHARE * available_bytes() and needed + reserved <= address_space()
