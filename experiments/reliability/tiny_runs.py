@@ -1,6 +1,7 @@
 """Tiny runs in folders of their own: quick starts, and their parameters."""
 
 import hashlib
+import os
 import pathlib
 from typing import Any
 
@@ -12,8 +13,12 @@ from jaxseg.commands.workdir import open_workdir
 
 
 def quick(cache: pathlib.Path) -> dict[str, str]:
-    """The environment in which compiled programs are kept for the next process."""
-    return {'JAX_COMPILATION_CACHE_DIR': str(cache),
+    """The environment in which compiled programs are kept for the next process.
+
+    Args:
+      cache: the folder, unless the environment names one already, as that of the tests does.
+    """
+    return {'JAX_COMPILATION_CACHE_DIR': os.environ.get('JAX_COMPILATION_CACHE_DIR', str(cache)),
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
             'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
 
