@@ -189,6 +189,25 @@ def test_any_state_is_saved_and_restored_and_nothing_twice(tmp_path, variables, 
     assert largest_difference(model, variables(state)) == 0
 
 
+@pytest.mark.parametrize('model', [{'weight': jnp.ones(2)}, {}], ids=['all', 'nothing'])
+def test_a_state_of_which_all_or_nothing_is_the_model_is_saved_and_restored(tmp_path, model):
+    def variables(state):
+        return {'params': state['model']}
+
+    state = {'model': model} if model else {'model': {}, 'count': jnp.int32(3)}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state, variables, 0.5)
+    checkpoints.close()
+    step, restored = restore_state(tmp_path, jax.eval_shape(lambda: state), variables)
+    assert step == 1 and jax.tree.structure(restored) == jax.tree.structure(state)
+    assert largest_difference(restored, state) == 0
+    _, found = restore_variables(tmp_path, 'best', {'params': model})
+    assert str(found) == str({'params': model})
+    more = {**state, 'moments': jnp.ones(1)}
+    with pytest.raises(InputError, match='moments is missing in the checkpoint'):
+        restore_state(tmp_path, more, variables)
+
+
 def test_a_checkpoint_that_does_not_fit_names_the_parameter_and_both_shapes(tmp_path):
     algorithm = supervised()
     state, checkpoints = start(algorithm), Checkpoints(tmp_path)

@@ -63,7 +63,8 @@ class Checkpoints:
             return
         score = -math.inf if miou is None or math.isnan(miou) else float(miou)
         training = _without_shared(state, shared_leaves(variables, state))
-        items = {'model': variables(state), 'training': training}
+        items = {name: tree for name, tree in (('model', variables(state)), ('training', training))
+                 if jax.tree.leaves(tree)}
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
         record = make_record(score, items)
         self.wait()

@@ -38,7 +38,13 @@ class Checkpoint(NamedTuple):
 
 
 def make_record(miou: float, items: Mapping[str, Any]) -> dict[str, Any]:
-    """What is saved beside the items of a checkpoint, sealed."""
+    """What is saved beside the items of a checkpoint, sealed.
+
+    Args:
+      miou: the score, by which the best checkpoint is found.
+      items: those that have leaves: Orbax saves no empty ones, so that an item which is not in the
+        record is empty.
+    """
     return sealed({'miou': miou,
                    'shapes': {name: _shapes_digest(_shapes(tree)) for name, tree in items.items()},
                    'values': {name: _values_digest(tree) for name, tree in items.items()}})
@@ -146,22 +152,22 @@ def _read(checkpoint: Checkpoint, items: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = checkpoint.path
     with _damage_named(path):
-        for name in items:
+        for name in checkpoint.shapes.keys() & items.keys():
             _check_readable(path / name)
         saved = {name: _shapes(ocp.StandardCheckpointHandler().metadata(path / name))
-                 for name in items}
+                 for name in checkpoint.shapes if name in items}
     for name, like in items.items():
-        if _shapes_digest(saved[name]) != checkpoint.shapes.get(name):
+        if name in saved and _shapes_digest(saved[name]) != checkpoint.shapes[name]:
             raise Damaged(f'checkpoint {path} is damaged (the shapes in {name} '
                           f'are not those that were saved)')
-        _check_fit(path, saved[name], _shapes(like))
-    restored = {}
-    for name, like in items.items():
+        _check_fit(path, saved.get(name, {}), _shapes(like))
+    restored = {name: like for name, like in items.items() if name not in saved}
+    for name, like in ((name, items[name]) for name in saved):
         with (_damage_named(path),
               ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer):
             restored[name] = checkpointer.restore(
                 path / name, args=ocp.args.StandardRestore(_abstract(like)))
-        if _values_digest(restored[name]) != checkpoint.values.get(name):
+        if _values_digest(restored[name]) != checkpoint.values[name]:
             raise Damaged(f'checkpoint {path} is damaged (the values in {name} '
                           f'are not those that were saved)')
     return restored
