@@ -63,7 +63,7 @@ class Moment(NamedTuple):
 
 
 def trials(short: bool) -> Iterator[Trial]:
-    """Every moment, signal and number of signals; with `short` one of each command."""
+    """Every moment, signal and number of signals; with `short` a few."""
     # In the background of a script SIGINT is ignored, which processes that are started inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as place:
@@ -138,7 +138,7 @@ MOMENTS = (
 
 
 def _short() -> list[Moment]:
-    chosen = (('train', 'a save'), ('predict', 'the first mask'))
+    chosen = (('train', 'a save'), ('train', 'the last validation'), ('predict', 'the first mask'))
     return [moment for moment in MOMENTS if (moment.command, moment.name) in chosen]
 
 
@@ -203,7 +203,9 @@ class _Setting:
         if saved:
             stated = int(out.split('stopped and saved step ')[1].split(';')[0])
             step, _ = parameters(folder / 'work')
-            return [] if step == stated else [f'saved step {step}, stated {stated}']
+            found = [] if step == stated else [f'saved step {step}, stated {stated}']
+            remedy = f'continue with: jaxseg {" ".join(COMMANDS["train"][::2])}'
+            return found + ([] if remedy in out else [f'no {remedy!r} in the output'])
         return []
 
     def _wrong_rerun(self, moment: Moment, folder: pathlib.Path) -> list[str]:
