@@ -8,7 +8,7 @@ demo: .venv/demo
 	$(BIN)/jaxseg train --config=experiments/shapes/recurrent.py --workdir=runs/demo
 	$(BIN)/jaxseg evaluate --workdir=runs/demo --split=test
 	@echo "curves: runs/demo/curves.png"
-	@echo "pictures (image, truth, prediction): runs/demo/predictions/"
+	@echo "images (input, truth, prediction): runs/demo/predictions/"
 
 test: .venv/test
 	$(BIN)/ruff check .

@@ -9,8 +9,8 @@ from PIL import Image
 from jaxseg.data import folder_source
 from jaxseg.data.labels import Labels
 from jaxseg.data.masks import RawMask, read_mask
-from jaxseg.data.pictures import save_index_png
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.data.visualize import save_index_png
 from jaxseg.errors import InputError
 from tests.encodings import palette_image, pillow, png
 from tests.test_data_folder import BLUE, GREEN, MASK, RED, folder, picture, write

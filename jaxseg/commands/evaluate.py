@@ -13,8 +13,8 @@ from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.resume import check_same_meaning
 from jaxseg.commands.workdir import Workdir, open_workdir
-from jaxseg.data.pictures import contact_sheet, overlay, save_image
 from jaxseg.data.splits import FilteredSource, check_source
+from jaxseg.data.visualize import contact_sheet, overlay, save_image
 from jaxseg.errors import InputError
 from jaxseg.records import write_json
 

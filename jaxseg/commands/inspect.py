@@ -14,8 +14,8 @@ from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.workdir import merged_config
 from jaxseg.data.inspection import listing_problems, look_through
-from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_image
 from jaxseg.data.pipeline import check_batches, train_batches
+from jaxseg.data.visualize import as_rgb, contact_sheet, overlay, save_image
 from jaxseg.errors import InputError, printable
 
 SAMPLES = 8

@@ -14,8 +14,8 @@ from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.decode import IMAGE_SUFFIXES, read_image
 from jaxseg.data.listing import describe_skipped, list_images
-from jaxseg.data.pictures import overlay, save_image, save_index_png
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.data.visualize import overlay, save_image, save_index_png
 from jaxseg.errors import InputError, printable
 
 

@@ -9,7 +9,7 @@ from jaxseg.data.damage import truncated
 from jaxseg.errors import InputError
 
 _COMPRESSIONS = {0: 'none', 1: 'RLE', 2: 'RLE', 3: 'none', 4: 'JPEG', 5: 'PNG', 6: 'none'}
-# File header, largest picture header, palette of 256 colors.
+# File header, largest image header, palette of 256 colors.
 _LONGEST_HEADER = 14 + 124 + 4 * 256
 
 

@@ -36,7 +36,7 @@ _GREY = ('grey', 'white-is-zero grey')
 # Compression in TIFF that every build of Pillow decodes; the rest needs imagecodecs.
 _IN_PILLOW = ('none', 'deflate', 'LZW', 'PackBits', 'JPEG', 'CCITT RLE', 'CCITT Group 3',
               'CCITT Group 4')
-# Steps along rows and columns that show a stored picture, which 5 to 8 have transposed before.
+# Steps along rows and columns that show a stored image, which 5 to 8 have transposed before.
 _ORIENTATIONS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1),
                  5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 # Decoding takes some GB for each: threads wait for each other.
@@ -111,7 +111,7 @@ def read_samples(file: pathlib.Path | bytes, info: FileInfo, name: str, *, expan
         raise InputError(f'{name}: {error}') from None
     except MemoryError:
         raise InputError(f'{name}: {info.width}x{info.height} pixels do not fit into memory; cut '
-                         f'the picture into tiles') from None
+                         f'the image into tiles') from None
     except Exception as error:  # Decoders raise dozens of kinds for damaged files.
         raise InputError(f'{name}: {damaged(error)}') from None
     # Pillow turns TIFF while it decodes, and no other format.
@@ -124,16 +124,16 @@ def read_samples(file: pathlib.Path | bytes, info: FileInfo, name: str, *, expan
 
 
 def orient(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns and mirrors a stored picture (H, W, ...) as EXIF orientation 1 to 8 states."""
+    """Turns and mirrors a stored image (H, W, ...) as EXIF orientation 1 to 8 states."""
     rows, columns = _ORIENTATIONS[orientation]
     return (array.swapaxes(0, 1) if orientation >= 5 else array)[::rows, ::columns]
 
 
 def page_problem(info: FileInfo) -> str:
-    """What is wrong where a file holds several pictures, or an empty text."""
+    """What is wrong where a file holds several images, or an empty text."""
     if info.pages == 1:
         return ''
-    return f'{info.pages} pages; a file must hold one picture, save each page as a file'
+    return f'{info.pages} pages; a file must hold one image, save each page as a file'
 
 
 def _unreadable(info: FileInfo) -> str:

@@ -49,9 +49,9 @@ class FileInfo:
       samples: values stored for each pixel, alpha included; 1 for a palette.
       alpha: one of the samples, or a color of the palette, is transparency.
       palette: the RGB colors of the palette, in the order of their indices.
-      pages: pictures in the file; previews and reduced copies do not count.
+      pages: images in the file; previews and reduced copies do not count.
       orientation: EXIF orientation, 1 to 8; 1 where the file states a value that does not exist.
-      height, width: after the picture was turned as `orientation` states.
+      height, width: after the image was turned as `orientation` states.
     """
 
     format: str
@@ -84,7 +84,7 @@ class FileInfo:
 
     @property
     def bands(self) -> int:
-        """Channels of the picture without alpha; 3 for a palette, which stands for RGB."""
+        """Channels of the image without alpha; 3 for a palette, which stands for RGB."""
         if self.color == 'bands':
             return self.samples
         return 1 if self.color in ('grey', 'white-is-zero grey') else 3
@@ -122,11 +122,11 @@ def file_info(file: pathlib.Path | bytes, name: str = '') -> FileInfo:
         values['height'], values['width'] = values['width'], values['height']
     info = FileInfo(**values)
     if info.height <= 0 or info.width <= 0:
-        raise InputError(f'{shown}: {info.width}x{info.height} pixels; the picture is empty, '
+        raise InputError(f'{shown}: {info.width}x{info.height} pixels; the image is empty, '
                          f'remove or replace it')
     if info.height * info.width > MAX_PIXELS:
         raise InputError(f'{shown}: {info.width}x{info.height} pixels, more than the {MAX_PIXELS} '
-                         f'that are decoded at once; cut the picture into tiles')
+                         f'that are decoded at once; cut the image into tiles')
     return info
 
 
@@ -183,7 +183,7 @@ def _png(stream: BinaryIO) -> dict:
 
 
 def _jpeg(stream: BinaryIO) -> dict:
-    """JPEG. The first picture of an MPO is the picture; the rest are previews and gain maps."""
+    """JPEG. The first image of an MPO is shown; the rest are previews and gain maps."""
     image = JpegImagePlugin.JpegImageFile(stream)
     color = {'L': 'grey', 'CMYK': 'CMYK'}.get(image.mode, 'RGB')
     return {'format': 'JPEG', 'codec': 'JPEG', 'color': color, 'bits': 8,
@@ -219,7 +219,7 @@ def _webp(stream: BinaryIO) -> dict:
         lossy |= kind == b'VP8 ' or kind == b'ANMF' and data[16:20] != b'VP8L'
         stream.seek(after)
     if not size:
-        raise truncated('it holds no picture')
+        raise truncated('it holds no image')
     return {'format': 'WebP', 'codec': 'WebP lossy' if lossy else 'WebP lossless', 'color': 'RGB',
             'bits': 8, 'samples': 3 + alpha, 'alpha': alpha, 'pages': frames,
             'orientation': _orientation(exif), 'height': size[0], 'width': size[1]}
@@ -261,7 +261,7 @@ def _orientation(exif: bytes) -> int:
 
 
 def _safely(read: Callable[[], int]) -> int:
-    # Cameras and editors write damaged EXIF blocks of every kind; they must not cost a picture.
+    # Cameras and editors write damaged EXIF blocks of every kind; they must not cost an image.
     try:
         return read()
     except Exception:

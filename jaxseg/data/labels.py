@@ -36,7 +36,7 @@ class Labels:
     `survey`). 'indices' are the stored values of grey and palette files, and the value of grey
     pixels in RGB files. 'colors' are those that a viewer shows, whatever kind of file stores them.
 
-    One picture can be stored in several ways that give different indices: 1-bit white is 1 or 255,
+    One image can be stored in several ways that give different indices: 1-bit white is 1 or 255,
     and programs that make files smaller reorder palettes. Where two of them give different classes,
     a mask is refused; `encoding='indices'` states that the stored values are meant.
 

@@ -25,7 +25,7 @@ CUE_CLASSES = ('background', 'circle with a red cue', 'circle with a blue cue')
 CUE_COLORS = ((40, 40, 40), (230, 25, 40), (30, 60, 230))
 CUE = 6  # pixels, the side of the square
 RADIUS = (4, 6)  # pixels, of the circles
-# The splits draw from different streams of random numbers: they cannot share a picture.
+# The splits draw from different streams of random numbers: they cannot share an image.
 STREAMS = {'train': 0, 'val': 1, 'test': 2}
 Side = Annotated[int, Range(32, 8192)]
 Count = Annotated[int, Range(0, 10_000_000)]
@@ -40,12 +40,12 @@ class Shapes:
     a split depends on (seed, split, i) only.
 
     Attributes:
-      size: (height, width) of a picture.
-      samples: number of pictures by split ('train', 'val', 'test').
+      size: (height, width) of an image.
+      samples: number of images by split ('train', 'val', 'test').
       seed: another seed is another data set.
       overlapping: False: five classes with background, one per pixel, the visible one. True: four
         masks (H, W, 4) of 0 and 1, one per kind of shape without background; a covered part still
-        belongs to its class (amodal masks). The pictures are the same.
+        belongs to its class (amodal masks). The images are the same.
 
     Raises:
       InputError: a field is out of range, or a split has another name.
@@ -89,8 +89,8 @@ class DistantCue:
     """Circles whose class is given by a red or blue square far away, and by nothing nearer.
 
     `kind='corner'`: one square in one of the four corners names the class of all circles of the
-    picture. `kind='line'`: every circle has its own square, on its own row at the left or right
-    border, or, in other pictures, on its own column at the upper or lower border; no other circle
+    image. `kind='line'`: every circle has its own square, on its own row at the left or right
+    border, or, in other images, on its own column at the upper or lower border; no other circle
     lies on those rows (columns).
 
     No pixel of a circle is nearer to its square than `distance`, and the square is drawn at random,
@@ -100,13 +100,13 @@ class DistantCue:
 
     Attributes:
       kind: 'corner' or 'line'.
-      size: (height, width) of a picture.
+      size: (height, width) of an image.
       distance: pixels between a circle and its square.
-      samples: number of pictures by split ('train', 'val', 'test').
+      samples: number of images by split ('train', 'val', 'test').
       seed: another seed is another data set.
 
     Raises:
-      InputError: a field is out of range, a picture is too small for the distance, or a split has
+      InputError: a field is out of range, an image is too small for the distance, or a split has
         another name.
     """
 
@@ -211,7 +211,7 @@ class DistantCue:
 
 @dataclasses.dataclass(frozen=True)
 class DrawnSource:
-    """One split of a data set whose pictures are drawn on access."""
+    """One split of a data set whose images are drawn on access."""
 
     split: str
     samples: int

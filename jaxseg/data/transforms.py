@@ -139,7 +139,7 @@ class ColorJitter:
     The first three are factors within 1 -+ their value; the hue shifts by up to `hue` of the color
     circle. Each image is changed with probability `p`. Values are first mapped from the data set's
     value range to 0-1, and clipped to it at the end. Contrast is changed about the mean of the
-    picture, saturation and hue in HSV. These two are for RGB: with other numbers of channels they
+    image, saturation and hue in HSV. These two are for RGB: with other numbers of channels they
     must be 0.
     """
 

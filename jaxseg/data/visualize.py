@@ -1,4 +1,4 @@
-"""Masks as pictures."""
+"""Masks and predictions as images."""
 
 import pathlib
 from collections.abc import Sequence
@@ -61,9 +61,9 @@ def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
         return
     palette = np.zeros((256, 3), np.uint8)
     palette[:len(spec.colors)] = spec.colors
-    picture = Image.fromarray(mask.astype(np.uint8))
-    picture.putpalette(palette.tobytes())
-    save_image(path, picture)
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette(palette.tobytes())
+    save_image(path, image)
 
 
 def save_image(path: pathlib.Path, image: Image.Image):
@@ -72,21 +72,21 @@ def save_image(path: pathlib.Path, image: Image.Image):
         image.save(partial)
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], spec: DatasetSpec,
+def contact_sheet(images: Sequence[np.ndarray], captions: Sequence[str], spec: DatasetSpec,
                   columns: int = 4) -> Image.Image:
     """Images (H, W, 3) of any sizes in a grid with captions, and the legend of the classes."""
-    width = max(picture.shape[1] for picture in pictures)
-    height = max(picture.shape[0] for picture in pictures) + 14
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
+    width = max(image.shape[1] for image in images)
+    height = max(image.shape[0] for image in images) + 14
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
     names = [(spec.classes[i], spec.colors[i]) for i in range(len(spec.classes))]
     across = max(1, columns * width // 110)
     sheet = Image.new('RGB', (columns * width, rows * height + 16 * -(-len(names) // across) + 6),
                       'white')
     draw = ImageDraw.Draw(sheet)
-    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
         x, y = i % columns * width, i // columns * height
-        sheet.paste(Image.fromarray(picture), (x, y))
+        sheet.paste(Image.fromarray(image), (x, y))
         draw.text((x + 2, y + height - 13), caption[:max(4, width // 6)], fill='black')
     for i, (name, color) in enumerate(names):
         x, y = i % across * 110 + 4, rows * height + 4 + i // across * 16

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data.pictures import as_rgb, contact_sheet, overlay, save_index_png
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.data.visualize import as_rgb, contact_sheet, overlay, save_index_png
 
 SPEC = DatasetSpec('toys', ('a', 'b', 'c'))
 
