@@ -7,6 +7,17 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """Adds the name of a file to errors of the system that have none, as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[pathlib.Path]:
     """Yields a path beside `path` to write to, which replaces it at the end.
 
@@ -19,14 +30,13 @@ def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[pathlib.P
     # A link there, in a folder from somebody else, would lead the writing to any other file.
     partial.unlink(missing_ok=True)
     try:
-        yield partial
-        if durable:
-            with partial.open('rb') as file:
-                os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:
+        with naming(path):
+            yield partial
+            if durable:
+                with partial.open('rb') as file:
+                    os.fsync(file.fileno())
+            os.replace(partial, path)
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
-        if isinstance(error, OSError) and error.filename is None:  # as of a write to a full disk
-            error.filename = str(path)
         raise

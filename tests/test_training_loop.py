@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 
 import jax.numpy as jnp
 import pytest
@@ -117,6 +118,17 @@ def test_metrics_written_after_the_last_checkpoint_are_written_again(tmp_path):
     assert [(row['step'], row['loss']) for row in rows] == [
         ('1', '1.0'), ('2', '2.0'), ('3', '23.0'), ('4', '24.0'), ('4', '')]
     assert rows[-1]['val_miou'] == '0.25'
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no device that is always full')
+def test_a_disk_that_is_full_for_a_row_is_named_with_the_file(tmp_path):
+    report = Report(tmp_path, first_step=0, steps=4, batch_size=2)
+    report.evaluation(1, {'miou': 0.25})
+    (tmp_path / 'metrics.csv').unlink()
+    (tmp_path / 'metrics.csv').symlink_to('/dev/full')
+    with pytest.raises(OSError, match='No space left') as error:
+        report.evaluation(2, {'miou': 0.5})
+    assert error.value.filename == str(tmp_path / 'metrics.csv')
 
 
 def test_scores_of_no_pixel_are_not_written_to_tensorboard(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ import pathlib
 import time
 from collections.abc import Mapping
 
+from jaxseg.files import naming
+
 # Seconds between two writings to the disk, for each of which the training waits.
 INTERVAL = 30
 
@@ -25,6 +27,7 @@ class Events:
         from tensorboardX.proto.event_pb2 import SessionLog
 
         directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
         self._writer = EventsWriter(str(directory / 'events'))
         self._add(first, session_log=SessionLog(status=SessionLog.START))
         self._flushed = -math.inf
@@ -37,12 +40,14 @@ class Events:
             Summary.Value(tag=name, simple_value=value) for name, value in values.items()
             if math.isfinite(value)]))
         if time.monotonic() - self._flushed > INTERVAL:
-            self._writer.flush()
+            with naming(self._directory):
+                self._writer.flush()
             self._flushed = time.monotonic()
 
     def close(self):
         """Writes what is pending and closes the file."""
-        self._writer.close()
+        with naming(self._directory):
+            self._writer.close()
 
     def _add(self, step: int, **content: object):
         from tensorboardX.proto.event_pb2 import Event

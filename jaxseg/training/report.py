@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 
-from jaxseg.files import replacing
+from jaxseg.files import naming, replacing
 from jaxseg.training.events import open_events
 
 # Metrics that end a run when they are NaN or infinite; the names of all others are free.
@@ -89,7 +89,7 @@ class Report:
             self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
             _write_rows(path, self._rows, self._columns)
         else:
-            with path.open('a', newline='') as file:
+            with naming(path), path.open('a', newline='') as file:
                 csv.DictWriter(file, self._columns, restval='').writerow(row)
         if self._events is not None:
             self._events.add(step, values)
