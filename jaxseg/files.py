@@ -33,10 +33,14 @@ def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[pathlib.P
         with naming(path):
             yield partial
             if durable:
-                with partial.open('rb') as file:
-                    os.fsync(file.fileno())
+                _wait_for_disk(partial)
             os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def _wait_for_disk(path: pathlib.Path):
+    with path.open('rb') as file:
+        os.fsync(file.fileno())
