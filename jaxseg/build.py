@@ -25,7 +25,7 @@ PACKAGES = {
     'decoder': 'decoders', 'auxiliary': 'decoders', 'head': 'layers',
     'task': 'tasks', 'losses': 'losses',
     'algorithm': 'training', 'optimizer': 'training', 'schedule': 'training',
-    'inference': 'inference',
+    'inference': 'inference', 'pretrained': 'pretrained',
 }
 
 
@@ -285,4 +285,6 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'schedule': (_is_schedule, 'a function (*, steps, options) that returns step -> factor'),
     'inference': (_has('predictions', 'probabilities', 'compilations', 'windowed'),
                   'a class with predictions, probabilities, compilations and windowed'),
+    'pretrained': (_has('part', 'mean', 'std', 'load'),
+                   'a class with part, mean, std and load(wanted)'),
 }

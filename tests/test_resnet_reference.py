@@ -1,39 +1,15 @@
-"""ResNet equals a slow reference at every stage; weights are named as torchvision's."""
-
-import re
+"""ResNet equals a slow reference at every stage, with weights from a file of torchvision."""
 
 import jax
 import numpy as np
 import pytest
 
 from jaxseg.encoders.resnet import ResNet
+from jaxseg.pretrained import torchvision
 from tests.references import resnet as reference
+from tests.torch_files import encode
 
-NORM = {'weight': ('params', 'scale'), 'bias': ('params', 'bias'),
-        'running_mean': ('batch_stats', 'mean'), 'running_var': ('batch_stats', 'var')}
 IMAGES = np.random.default_rng(1).normal(size=(1, 64, 96, 3)).astype(np.float32)
-
-
-def our_name(name: str) -> tuple[str, ...]:
-    """`layer1.0.downsample.1.running_var` -> `batch_stats, layer1_0, downsample_bn, batch, var`."""
-    name = re.sub(r'(layer\d)\.(\d+)', r'\1_\2', name)
-    name = name.replace('downsample.0', 'downsample_conv').replace('downsample.1', 'downsample_bn')
-    *path, part = name.split('.')
-    if 'conv' in path[-1]:
-        return ('params', *path, 'kernel')
-    collection, leaf = NORM[part]
-    return (collection, *path, 'batch', leaf)
-
-
-def our_variables(weights: dict[str, np.ndarray]) -> dict:
-    variables: dict = {}
-    for name, value in weights.items():
-        *path, leaf = our_name(name)
-        place = variables
-        for key in path:
-            place = place.setdefault(key, {})
-        place[leaf] = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
-    return variables
 
 
 def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -41,11 +17,11 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize('depth, output_stride', [(18, 32), (18, 8), (50, 32), (50, 8)])
-def test_every_stage_equals_the_reference(depth, output_stride):
+def test_every_stage_equals_the_reference(tmp_path, depth, output_stride):
     encoder, weights = ResNet(depth, 4, output_stride), reference.random_weights(depth, 4)
-    variables = our_variables(weights)
+    (tmp_path / 'resnet.pth').write_bytes(encode(weights))
     expected = jax.eval_shape(lambda: encoder.init(jax.random.key(0), IMAGES, train=False))
-    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, expected)
+    variables = torchvision.ResNet(f'{tmp_path}/resnet.pth').load(expected)
     apply = jax.jit(lambda variables: encoder.apply(variables, IMAGES, train=False))
     stages = apply(variables)
     truth = reference.resnet(weights, IMAGES.transpose(0, 3, 1, 2), depth, output_stride)

@@ -8,9 +8,9 @@ from experiments.reliability.cases import OVERLAPPING, Case, bad_config, shorten
 # Keys of the config that hold one part.
 ENTRIES = ('data', 'model', 'model.encoder', 'model.decoder', 'model.head', 'model.auxiliary',
            'model.context.0', 'transforms.0', 'losses.a', 'optimizer', 'schedule', 'task',
-           'inference', 'algorithm', 'preprocess')
-# The head and the auxiliary decoders may be left out.
-OPTIONAL = ('model.head', 'model.auxiliary')
+           'inference', 'algorithm', 'preprocess', 'pretrained')
+# These may be left out.
+OPTIONAL = ('model.head', 'model.auxiliary', 'pretrained')
 NO_ENTRIES = (None, 'none', 'resnet.ResNet', 3, 0, True, 1.5, {}, [], [3], [[]], {'type': 3},
               {'type': None}, {'type': ['a.B']}, {'type': {}}, {'typ': 'resnet.ResNet'},
               {'depth': 18})
@@ -47,7 +47,8 @@ NEAR = {
     'task': ('semantic.semantic', 'semantics.Semantic', 'multilabel.MultiLabel'),
     'inference': ('whole.whole', 'sliding.SlidingWindows', 'slide.SlidingWindow'),
     'algorithm': ('supervised.Supervise', 'supervized.Supervised'),
-    'preprocess': ('device_transforms.Normalise', 'device_transform.Normalize')}
+    'preprocess': ('device_transforms.Normalise', 'device_transform.Normalize'),
+    'pretrained': ('torchvision.Resnet', 'torchvison.ResNet', 'resnet.ResNet')}
 # Symbols of the right package that are another kind of thing.
 OTHERS = {
     'data': ('decode.read_image', 'spec.DatasetSpec', 'folder_source.FolderSource', 'spec.Color',
@@ -73,7 +74,9 @@ OTHERS = {
     'inference': ('predictor.Predictor', 'images.check_image', 'sliding.starts', 'whole.WAITING'),
     'algorithm': ('supervised.TrainState', 'supervised.SOWN', 'supervised.Batch',
                   'checkpoint.Checkpoints', 'loop.train'),
-    'preprocess': ('transforms.RandomFlip', 'device_transforms.jnp', 'spec.Fill')}
+    'preprocess': ('transforms.RandomFlip', 'device_transforms.jnp', 'spec.Fill'),
+    'pretrained': ('convert.convert', 'tensors.read_tensors', 'torchvision.MEAN',
+                   'torch_file.read_torch', 'torchvision.convert')}
 # Keys that the run sets itself.
 GIVEN = {
     'model.classes': 3, 'model.head.classes': 3, 'task.classes': ['a'], 'task.terms': {},

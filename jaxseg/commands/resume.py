@@ -13,10 +13,10 @@ from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 from jaxseg.records import read_record
 
-# What may differ when a stopped run continues: where its data are now, how its work is distributed,
-# reported and evaluated. `steps` may grow, too.
-RESUMABLE_KEYS = ('data.root', 'data.directory', 'parallel', 'workers', 'report_every',
-                  'eval_batch_size', 'inference')
+# What may differ when a stopped run continues: where its data are now, and the weights that it
+# began with; how its work is distributed, reported and evaluated. `steps` may grow, too.
+RESUMABLE_KEYS = ('data.root', 'data.directory', 'pretrained.path', 'parallel', 'workers',
+                  'report_every', 'eval_batch_size', 'inference')
 # Fields of a data set's description that the parameters depend on.
 DATA_FIELDS = ('classes', 'ignore_index', 'mean', 'std', 'value_range', 'overlapping')
 

@@ -23,6 +23,7 @@ class RunConfig:
       task: what the outputs of the model mean.
       preprocess: what happens to a batch on the device before the model.
       algorithm: what a training step does.
+      pretrained: weights of another library that a part of the model begins with.
       inference: how images of any size go through the model, in validation, `evaluate`, `predict`
         and `jaxseg.load`.
       evaluate_every: steps between evaluations of the split 'val', each saved as a checkpoint.
@@ -46,6 +47,7 @@ class RunConfig:
     algorithm: Entry = dataclasses.field(default_factory=lambda: {'type': 'supervised.Supervised'})
     preprocess: Entry = dataclasses.field(
         default_factory=lambda: {'type': 'device_transforms.Normalize'})
+    pretrained: Entry | None = None
     inference: Entry = dataclasses.field(default_factory=lambda: {'type': 'whole.Whole'})
     eval_batch_size: PositiveInt | None = None
     save_every: PositiveInt | None = None

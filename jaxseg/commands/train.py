@@ -29,12 +29,15 @@ from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
 from jaxseg.memory import check_memory, tree_bytes
 from jaxseg.training.checkpoint import Checkpoints, restore_state
+from jaxseg.training.initialized import Initialized
 from jaxseg.training.layout import check_batch, init_key, step_key
 from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
 
 # Columns of metrics.csv that no algorithm may use.
 RESERVED = ('step', 'images_per_second')
+# Fields of parts that are paths.
+PATHS = {'data': ('root', 'directory'), 'pretrained': ('path',)}
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -102,13 +105,16 @@ class _Plan(NamedTuple):
     record: ModelRecord
     batch: dict[str, np.ndarray]
     state: Any  # its shapes
+    initial_state: Callable  # of the batch
 
 
 def _plan(config: RunConfig) -> _Plan:
     dataset = build('data', config.data)
     spec = dataset.spec
-    parts = assemble(config, spec,
-                     {'mean': spec.mean, 'std': spec.std, 'value_range': spec.value_range})
+    weights = build('pretrained', config.pretrained) if config.pretrained is not None else None
+    known = weights if weights and spec.channels == len(weights.mean) else spec
+    normalization = {'mean': known.mean, 'std': known.std, 'value_range': spec.value_range}
+    parts = assemble(config, spec, normalization)
     schedule = build('schedule', config.schedule, steps=config.steps)
     optimizer = build('optimizer', config.optimizer, schedule=schedule)
     make = functools.partial(build, 'algorithm', config.algorithm, model=parts.model,
@@ -124,14 +130,16 @@ def _plan(config: RunConfig) -> _Plan:
                if split in ('train', *spec.splits)}
     check_batches(sources['train'], spec=spec, transforms=transforms)
     batch = _first_batch(config, sources['train'], spec, transforms)
-    record = ModelRecord(spec.mean, spec.std, spec.value_range, batch['image'].shape[1:])
+    record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:])
     splits = {split: split_identity(source) for split, source in sources.items()}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
     check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
                  'make the model smaller')
-    plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state)
     # Outside of `pmap` there is no mapped axis.
-    _trace(plan, make(axis_name=None))
+    make = functools.partial(make, axis_name=None)
+    plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state,
+                 functools.partial(_initial_state, weights, make, parts, record))
+    _trace(plan, make())
     return plan
 
 
@@ -162,6 +170,28 @@ def _trace(plan: _Plan, algorithm: Any):
                          f'another structure than init; return the same pytree')
 
 
+def _initial_state(weights: Any, make: Callable, parts: Parts, record: ModelRecord, batch: Any,
+                   seed: int) -> Any:
+    """The initial state, with the weights of another library where the config names them.
+
+    Raises:
+      InputError: they cannot be read, or are not those of the part.
+    """
+    values = {}
+    if weights is not None:
+        shapes = parts.variables(record.input_shape)
+        loaded = weights.load({collection: tree[weights.part] for collection, tree in shapes.items()
+                               if weights.part in tree})
+        values = {collection: {weights.part: tree} for collection, tree in loaded.items()}
+        print(f'{weights.part}: weights of {weights}', flush=True)
+
+    def init(key: jax.Array, given: tuple[Any, Any]) -> Any:
+        batch, values = given
+        return make(model=Initialized(parts.model, values)).init(key, batch)
+
+    return parts.layout.compile_init(init, seed)((batch, values))
+
+
 def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bool]) -> int:
     """Trains from the last checkpoint on, until a stop is requested; returns the steps done."""
     config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
@@ -175,7 +205,7 @@ def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bo
                             process_index=jax.process_index(), process_count=jax.process_count())
     # In a list, so that the loop holds the only reference.
     state = [restored[1] if restored
-             else layout.compile_init(algorithm.init, config.seed)(plan.batch)]
+             else plan.initial_state(plan.batch, config.seed)]
     del restored
     share = jax.tree.map(lambda x: x[:len(x) // jax.process_count()], plan.batch)
     step = layout.compile_step(algorithm.step, config.seed, plan.state, share)
@@ -221,11 +251,11 @@ def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any
 
 
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with absolute data paths, so that a work directory can be used from anywhere."""
-    data = config.get('data')
-    if not isinstance(data, Mapping):
-        return config
-    data = {key: os.path.abspath(os.path.expanduser(value))
-            if key in ('root', 'directory') and isinstance(value, str) and value else value
-            for key, value in data.items()}
-    return {**config, 'data': data}
+    """The config with absolute paths, so that a work directory can be used from anywhere."""
+    absolute = {}
+    for part, keys in PATHS.items():
+        if isinstance(config.get(part), Mapping):
+            absolute[part] = {key: os.path.abspath(os.path.expanduser(value))
+                              if key in keys and isinstance(value, str) and value else value
+                              for key, value in config[part].items()}
+    return {**config, **absolute}

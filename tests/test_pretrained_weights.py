@@ -1,0 +1,161 @@
+"""Weights of other libraries: every tensor used, every variable filled; a run that starts there."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from jaxseg.commands import main
+from jaxseg.commands.workdir import open_workdir
+from jaxseg.encoders.resnet import ResNet
+from jaxseg.errors import InputError
+from jaxseg.pretrained import torchvision
+from jaxseg.pretrained.convert import convert
+from jaxseg.training.initialized import Initialized
+from tests.references.resnet import random_weights
+from tests.runs import STEPS, refused, write_config
+from tests.torch_files import encode
+
+WIDTH = 4
+# What a checkpoint of torchvision also holds.
+REST = {'fc.weight': np.ones((10, 8), np.float32), 'fc.bias': np.ones(10, np.float32),
+        'bn1.num_batches_tracked': np.array(3)}
+WANTED = {'params': {'conv': {'kernel': jax.ShapeDtypeStruct((3, 5, 2, 7), jnp.float32)},
+                     'dense': {'kernel': jax.ShapeDtypeStruct((4, 6), jnp.float32)}}}
+RULES = [(r'layers\.(\w+)\.weight', r'params/\1/kernel')]
+
+
+def tensors(**changed):
+    rng = np.random.default_rng(0)
+    found = {'layers.conv.weight': rng.normal(size=(7, 2, 3, 5)).astype(np.float32),
+             'layers.dense.weight': rng.normal(size=(6, 4)).astype(np.float32)}
+    return {name: value for name, value in (found | changed).items() if value is not None}
+
+
+def shapes(channels=3, depth=18):
+    images = jnp.zeros((1, 32, 32, channels))
+    return jax.eval_shape(lambda: ResNet(depth, WIDTH).init(jax.random.key(0), images, train=False))
+
+
+def saved(tmp_path, weights, name='resnet18.pth'):
+    (tmp_path / name).write_bytes(encode(weights))
+    return f'{tmp_path}/{name}'
+
+
+def test_axes_are_those_of_our_kernels():
+    found, given = convert('a', tensors(), WANTED, RULES)['params'], tensors()
+    for out, inside, row, column in np.ndindex(7, 2, 3, 5):
+        assert (found['conv']['kernel'][row, column, inside, out]
+                == given['layers.conv.weight'][out, inside, row, column])
+    np.testing.assert_array_equal(found['dense']['kernel'], given['layers.dense.weight'].T)
+
+
+def test_half_precision_is_widened():
+    half = tensors()['layers.dense.weight'].astype(ml_dtypes.bfloat16)
+    found = convert('a', tensors(**{'layers.dense.weight': half}), WANTED, RULES)
+    kernel = found['params']['dense']['kernel']
+    assert kernel.dtype == np.float32
+    np.testing.assert_array_equal(kernel, half.T.astype(np.float32))
+
+
+@pytest.mark.parametrize('changed, words', [
+    ({'layers.dense.weight': None}, ['0 tensors', '1 variables', 'params/dense/kernel']),
+    ({'layers.new.weight': np.ones(3, np.float32)}, ['1 tensors', 'layers.new.weight', '0 var']),
+    ({'bias': np.ones(3, np.float32)}, ['1 tensors', 'bias']),
+    ({'layers.dense.weight': np.ones((6, 5), np.float32)},
+     ['layers.dense.weight', '(5, 6)', 'params/dense/kernel', '(4, 6)']),
+    ({'layers.dense.weight': np.ones(24, np.float32)}, ['layers.dense.weight', '(24,)', '(4, 6)']),
+    ({'layers.dense.weight': np.ones((6, 4), np.int64)}, ['layers.dense.weight', 'int64'])])
+def test_tensors_that_do_not_fit_are_named(changed, words):
+    with pytest.raises(InputError) as error:
+        convert('a.pth', tensors(**changed), WANTED, RULES)
+    assert str(error.value).startswith('a.pth: ')
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_two_tensors_of_one_place_and_unused_ones():
+    doubled = tensors(**{'module.layers.dense.weight': np.ones((6, 4), np.float32)})
+    rules = [*RULES, (r'module\.layers\.(\w+)\.weight', r'params/\1/kernel')]
+    with pytest.raises(InputError, match=r'1 tensors have no place in the model \(module'):
+        convert('a', doubled, WANTED, rules)
+    found = convert('a', doubled, WANTED, RULES, unused=(r'module\..*',))
+    assert found['params'].keys() == {'conv', 'dense'}
+
+
+@pytest.mark.parametrize('channels, kernel', [
+    (1, lambda rgb: rgb.sum(2, keepdims=True)),
+    (2, lambda rgb: rgb[:, :, [0, 1]] * 1.5),
+    (3, lambda rgb: rgb),
+    (4, lambda rgb: rgb[:, :, [0, 1, 2, 0]] * 0.75),
+    (7, lambda rgb: rgb[:, :, [0, 1, 2, 0, 1, 2, 0]] * (3 / 7))])
+def test_the_first_convolution_takes_any_number_of_channels(tmp_path, channels, kernel):
+    weights = random_weights(18, WIDTH)
+    variables = torchvision.ResNet(saved(tmp_path, weights | REST)).load(shapes(channels))
+    np.testing.assert_allclose(variables['params']['conv1']['kernel'],
+                               kernel(weights['conv1.weight'].transpose(2, 3, 1, 0)), rtol=1e-6)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, shapes(channels))
+
+
+def test_another_depth_is_refused_with_the_names(tmp_path):
+    for depth, other, words in (
+            (50, 18, r'165 tensors have no place in the model \(layer1.0.conv3.weight, .*; 0 var'),
+            (18, 50, r'0 tensors .*; 165 variables of the model have no tensor \(.*/layer1_0/bn3')):
+        path = saved(tmp_path, random_weights(depth, WIDTH) | REST)
+        with pytest.raises(InputError, match=words):
+            torchvision.ResNet(path).load(shapes(depth=other))
+
+
+def test_a_model_starts_from_values_where_they_are_given():
+    images = jnp.zeros((1, 32, 32, 3))
+    model, key = ResNet(18, WIDTH), jax.random.key(3)
+    own = model.init(key, images, train=False)
+    values = {'batch_stats': {'bn1': {'batch': {'mean': jnp.full(WIDTH, 7.0)}}}}
+    found = Initialized(model, values).init(key, images, train=False)
+    assert (found['batch_stats']['bn1']['batch']['mean'] == 7).all()
+    found['batch_stats']['bn1']['batch']['mean'] = own['batch_stats']['bn1']['batch']['mean']
+    jax.tree.map(np.testing.assert_array_equal, found, own)
+    assert Initialized(model, values).stride == model.stride
+
+
+def arguments(tmp_path, path, *more, workdir='work'):
+    encoder = json.dumps({'type': 'resnet.ResNet', 'width': WIDTH})
+    return ['train', f'--config={write_config(tmp_path)}', f'--workdir={tmp_path}/{workdir}',
+            f'--config.model.encoder={encoder}', '--config.optimizer.learning_rate=1e-30',
+            '--config.pretrained=' + json.dumps({'type': 'torchvision.ResNet', 'path': path}),
+            *STEPS, *more]
+
+
+@pytest.mark.parametrize('algorithm', ['supervised.Supervised',
+                                       'tests.extension.mean_teacher:MeanTeacher'])
+def test_a_run_starts_from_the_weights_and_keeps_their_normalization(tmp_path, capfd, algorithm):
+    weights = random_weights(18, WIDTH)
+    path = saved(tmp_path, weights | REST)
+    command = arguments(tmp_path, path, f'--config.algorithm.type={algorithm}')
+    assert main(command) == 0
+    assert 'encoder: weights of ResNet(' in capfd.readouterr().out
+    run = open_workdir(tmp_path / 'work', trust=['tests'])
+    assert (run.record.mean, run.record.std) == (torchvision.MEAN, torchvision.STD)
+    assert run.spec.mean != torchvision.MEAN
+    _, variables = run.variables('latest')
+    params = variables['params']
+    encoder = params['encoder']
+    for name, found in (('conv1.weight', encoder['conv1']['kernel']),
+                        ('layer4.1.conv2.weight', encoder['layer4_1']['conv2']['kernel'])):
+        np.testing.assert_allclose(found, weights[name].transpose(2, 3, 1, 0), rtol=1e-6)
+    assert 0 < np.abs(params['head']['kernel']).max() < 0.1
+    # The weights are in the checkpoint: a run continues without their file.
+    (tmp_path / 'resnet18.pth').unlink()
+    assert main([*command, '--config.steps=6']) == 0
+
+
+def test_weights_that_cannot_be_used_stop_a_run_before_anything_is_written(tmp_path, capfd):
+    cases = [(f'{tmp_path}/none.pth', ['none.pth is not a file']),
+             (saved(tmp_path, random_weights(50, WIDTH), 'b.pth'), ['b.pth', 'no place']),
+             (saved(tmp_path, {'a': 3}, 'c.pth'), ['c.pth', "'a' is a int"]),
+             ('', ['is not a file'])]
+    for path, words in cases:
+        refused(arguments(tmp_path, path), words, capfd)
+    assert [file.name for file in (tmp_path / 'work').glob('*')] == ['train.lock']
