@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -112,10 +113,11 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
 
 
 class Conv(nn.Module):
-    """Convolution with PyTorch's symmetric padding `(kernel - 1) // 2 * dilation`.
+    """Convolution: (B, H, W, C) -> (B, H / stride, W / stride, features), rounded up.
 
-    (B, H, W, C) -> (B, H / stride, W / stride, features), rounded up; C and features divide by
-    `groups`.
+    C and features divide by `groups`. The padding is PyTorch's, `(kernel - 1) // 2 * dilation` on
+    both sides, or with `padding='same'` TensorFlow's, which at stride 2 and an even size has one
+    row and column less before than after.
     """
 
     features: PositiveInt
@@ -124,6 +126,7 @@ class Conv(nn.Module):
     dilation: PositiveInt = 1
     groups: PositiveInt = 1
     bias: bool = False
+    padding: Literal['symmetric', 'same'] = 'symmetric'
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -131,7 +134,8 @@ class Conv(nn.Module):
         kernel = self.param('kernel', KERNEL_INIT, shape)
         # Symmetric even at stride 2: 'SAME' would pad one side only and shift the image by a pixel.
         margin = (self.kernel - 1) // 2 * self.dilation
-        x = convolve(x, kernel, padding=((margin, margin), (margin, margin)),
+        symmetric = ((margin, margin), (margin, margin))
+        x = convolve(x, kernel, padding='SAME' if self.padding == 'same' else symmetric,
                      strides=(self.stride, self.stride), dilation=(self.dilation, self.dilation),
                      groups=self.groups)
         if self.bias:

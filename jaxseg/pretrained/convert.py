@@ -13,6 +13,14 @@ from jaxseg.errors import InputError
 
 SHOWN = 4  # names in a message
 RGB = 3
+# What PyTorch calls the values of a batch norm, and where they are here.
+NORM = {'weight': 'params/{}/batch/scale', 'bias': 'params/{}/batch/bias',
+        'running_mean': 'batch_stats/{}/batch/mean', 'running_var': 'batch_stats/{}/batch/var'}
+
+
+def norm_rules(pattern: str, place: str) -> list[tuple[str, str]]:
+    """The rules of a batch norm for `convert`."""
+    return [(rf'{pattern}\.{name}', ours.format(place)) for name, ours in NORM.items()]
 
 
 def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any,

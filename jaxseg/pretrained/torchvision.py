@@ -7,14 +7,11 @@ values between 0 and 1 that it was trained with; and `load(wanted)`, the variabl
 import dataclasses
 from typing import Any, ClassVar
 
-from jaxseg.pretrained.convert import convert
+from jaxseg.pretrained.convert import convert, norm_rules
 from jaxseg.pretrained.tensors import read_tensors
 
 # Of ImageNet, for every model of torchvision.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Names of a norm, and of what its place is called here.
-NORM = {'weight': 'params/{}/batch/scale', 'bias': 'params/{}/batch/bias',
-        'running_mean': 'batch_stats/{}/batch/mean', 'running_var': 'batch_stats/{}/batch/var'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +35,13 @@ class ResNet:
         Raises:
           InputError: the file cannot be read, or its tensors are not those of this encoder.
         """
-        norms = [(rf'{pattern}\.{name}', place.format(ours))
-                 for pattern, ours in ((r'bn1', r'bn1'), (r'(layer\d)\.(\d+)\.(bn\d)', r'\1_\2/\3'),
-                                       (r'(layer\d)\.(\d+)\.downsample\.1', r'\1_\2/downsample_bn'))
-                 for name, place in NORM.items()]
         rules = [(r'conv1\.weight', r'params/conv1/kernel'),
                  (r'(layer\d)\.(\d+)\.(conv\d)\.weight', r'params/\1_\2/\3/kernel'),
                  (r'(layer\d)\.(\d+)\.downsample\.0\.weight',
-                  r'params/\1_\2/downsample_conv/kernel'), *norms]
+                  r'params/\1_\2/downsample_conv/kernel'),
+                 *norm_rules(r'bn1', r'bn1'),
+                 *norm_rules(r'(layer\d)\.(\d+)\.(bn\d)', r'\1_\2/\3'),
+                 *norm_rules(r'(layer\d)\.(\d+)\.downsample\.1', r'\1_\2/downsample_bn')]
         return convert(self.path, read_tensors(self.path), wanted, rules,
                        unused=(r'fc\.(weight|bias)', r'.*\.num_batches_tracked'),
                        first='params/conv1/kernel')

@@ -1,0 +1,137 @@
+"""EfficientNet and EfficientNet-Lite."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import field
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+
+from jaxseg.fields import DropRate
+from jaxseg.layers.conv import Conv
+from jaxseg.layers.dropout import DropPath
+from jaxseg.layers.norm import NormSpec, make_norm
+from jaxseg.layers.squeeze_excite import SqueezeExcite
+from jaxseg.layers.stages import Stage, Stages
+
+# Factors of the numbers of channels and of blocks.
+SCALES = {
+    'b0': (1.0, 1.0), 'b1': (1.0, 1.1), 'b2': (1.1, 1.2), 'b3': (1.2, 1.4), 'b4': (1.4, 1.8),
+    'b5': (1.6, 2.2), 'b6': (1.8, 2.6), 'b7': (2.0, 3.1), 'lite0': (1.0, 1.0), 'lite1': (1.0, 1.1),
+    'lite2': (1.1, 1.2), 'lite3': (1.2, 1.4), 'lite4': (1.4, 1.8)}
+# Of b0, by group: blocks, kernel, stride, expansion, channels.
+GROUPS = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
+          (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+STEM = 32
+NORM = {'kind': 'batch', 'momentum': 0.99, 'epsilon': 1e-3}  # as TensorFlow's
+
+
+class _Block(NamedTuple):
+    """What differs between blocks."""
+
+    features: int
+    kernel: int
+    stride: int
+    expansion: int
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck (Sandler et al. 2018, arXiv:1801.04381) with a depthwise convolution.
+
+    Args:
+      squeeze: with squeeze and excitation to a quarter of the channels of the input.
+    """
+
+    block: _Block
+    stride: int
+    dilation: int
+    squeeze: bool
+    drop_path: float
+    norm: Callable
+    activation: Callable
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        inputs, block, y = x.shape[-1], self.block, x
+        if block.expansion > 1:
+            y = Conv(inputs * block.expansion, 1, name='expand_conv')(y)
+            y = self.activation(self.norm(name='expand_bn')(y))
+        y = Conv(y.shape[-1], block.kernel, self.stride, self.dilation, groups=y.shape[-1],
+                 padding='same', name='depthwise_conv')(y)
+        y = self.activation(self.norm(name='depthwise_bn')(y))
+        if self.squeeze:
+            y = SqueezeExcite(max(1, inputs // 4), self.activation, name='squeeze_excite')(y)
+        y = self.norm(name='project_bn')(Conv(block.features, 1, name='project_conv')(y))
+        if block.stride == 1 and block.features == inputs:
+            y = x + DropPath(self.drop_path)(y, train=train)
+        return y
+
+
+class EfficientNet(nn.Module):
+    """EfficientNet b0 to b7 (Tan & Le 2019, arXiv:1905.11946) and Lite 0 to 4.
+
+    Lite has no squeeze and excitation, ReLU6 in place of swish, and a stem, first and last group
+    that do not grow. Padding and norm are TensorFlow's, from where its weights come. (B, H, W, C)
+    -> five stages, at strides 2, 4, 8, 16 and 32, each before the next halving of the size. H and W
+    must be multiples of `output_stride`. With `output_stride` 8 or 16 the later blocks dilate
+    instead of striding. The convolution to 1,280 channels before the classifier is left out.
+
+    Args:
+      variant: 'b0' to 'b7', 'lite0' to 'lite4'.
+      output_stride: stride of the last stage.
+      drop_path: rate of stochastic depth of the last block; it grows linearly from 0 (0.2 in the
+        paper).
+      norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+    """
+
+    variant: Literal['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'b7',
+                     'lite0', 'lite1', 'lite2', 'lite3', 'lite4'] = 'b0'
+    output_stride: Literal[8, 16, 32] = 32
+    drop_path: DropRate = 0.0
+    norm: NormSpec = field(default_factory=lambda: dict(NORM))
+
+    @property
+    def stride(self) -> int:
+        """The stride of the deepest stage."""
+        return self.output_stride
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Stages:
+        lite, width = self.variant.startswith('lite'), SCALES[self.variant][0]
+        activation = nn.relu6 if lite else nn.silu
+        norm = functools.partial(_norm, self.norm, train)
+        x = Conv(STEM if lite else _scaled(STEM, width), 3, 2, padding='same', name='stem_conv')(x)
+        x = activation(norm(name='stem_bn')(x))
+        blocks = list(_blocks(self.variant))
+        stages, reached, dilation = [], 2, 1
+        for index, block in enumerate(blocks):
+            stride, own_dilation = block.stride, dilation
+            if stride == 2:
+                stages.append(Stage(reached, x))
+                if reached == self.output_stride:
+                    stride, dilation = 1, dilation * 2
+                reached *= stride
+            x = MBConv(block, stride, own_dilation, not lite,
+                       self.drop_path * index / len(blocks), norm, activation,
+                       name=f'block{index}')(x, train=train)
+        return (*stages, Stage(reached, x))
+
+
+def _blocks(variant: str) -> Iterator[_Block]:
+    (width, depth), lite = SCALES[variant], variant.startswith('lite')
+    for place, (count, kernel, stride, expansion, features) in enumerate(GROUPS):
+        fixed = lite and place in (0, len(GROUPS) - 1)
+        for index in range(count if fixed else math.ceil(count * depth)):
+            yield _Block(_scaled(features, width), kernel, stride if index == 0 else 1, expansion)
+
+
+def _scaled(features: int, factor: float) -> int:
+    """The nearest multiple of 8 that is at least 90 % of the product."""
+    scaled = max(8, int(features * factor + 4) // 8 * 8)
+    return scaled + 8 if scaled < 0.9 * features * factor else scaled
+
+
+def _norm(spec: NormSpec, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
+    return functools.partial(make_norm(spec, name), train=train)

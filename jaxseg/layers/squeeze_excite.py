@@ -1,0 +1,31 @@
+"""Squeeze and excitation: channels weighted by what the whole map holds."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.fields import PositiveInt
+from jaxseg.layers.conv import Conv
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze and excitation (Hu et al. 2018, arXiv:1709.01507): (B, H, W, C) -> the same.
+
+    Every channel is multiplied by a number between 0 and 1 that two 1x1 convolutions compute from
+    the means of all channels.
+
+    Args:
+      features: channels between the two.
+      activation: between them.
+    """
+
+    features: PositiveInt
+    activation: Callable = nn.relu
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        means = x.mean((1, 2), keepdims=True, dtype=jnp.float32).astype(x.dtype)
+        squeezed = self.activation(Conv(self.features, 1, bias=True, name='reduce')(means))
+        return x * nn.sigmoid(Conv(x.shape[-1], 1, bias=True, name='expand')(squeezed))
