@@ -162,6 +162,8 @@ def test_checkpoints_keep_the_two_latest_and_the_best_and_never_a_nan(tmp_path):
     for which in ('3', '²', '-1', ''):
         with pytest.raises(InputError, match="is not in .* one of 2, 4, 5"):
             find(tmp_path, found, which)
+    with pytest.raises(InputError, match='is not in'):  # more digits than Python makes a number of
+        restore_variables(tmp_path, '1' * 5000, jax.eval_shape(lambda: state.params))
     step, restored = restore_state(tmp_path, jax.eval_shape(lambda: state), algorithm.variables)
     assert step == 5 and largest_difference(restored, state) == 0
 

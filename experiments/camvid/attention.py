@@ -6,8 +6,8 @@
     jaxseg evaluate --workdir=runs/camvid_attention --split=test --match=Seq05VD
 
 Vaswani et al. 2017. Two pre-norm blocks on the map at stride 16, then attention pooling. Test mIoU
-0.414, Seq05VD 0.394 (2026-11-29, seed 0) after 31 minutes on two cores of an AMD EPYC, beside other
-work.
+0.414, Seq05VD 0.394 (2026-11-29, seed 0) after 31 minutes on two cores of an Intel Xeon, beside
+other work.
 """
 
 from ml_collections import ConfigDict

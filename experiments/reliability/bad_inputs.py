@@ -147,11 +147,14 @@ def captured(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def contents(folder: pathlib.Path) -> dict[str, str]:
-    """Every file and folder, and a hash of what a file holds."""
+    """Every file and folder, and a hash of what a file holds.
+
+    Without the lock, which names the process that trained last.
+    """
     found = {}
     for place, names, files in os.walk(folder):
         found |= {os.path.join(place, name): 'folder' for name in names}
-        for name in files:
+        for name in set(files) - {'train.lock'}:
             path = os.path.join(place, name)
             with contextlib.suppress(OSError), open(path, 'rb') as file:
                 found[path] = hashlib.sha256(file.read()).hexdigest()

@@ -116,8 +116,9 @@ def restore(directory: pathlib.Path, which: str, items: Mapping[str, Any]
         checkpoints, damaged = list_checkpoints(directory)
         bad = {step: error for step, error in (damaged | bad).items()
                if (directory / str(step)).is_dir()}
-        if which.isdecimal() and int(which) in bad:
-            raise bad[int(which)]
+        named = [error for step, error in bad.items() if str(step) == which]
+        if named:
+            raise named[0]
         intact = {step: found for step, found in checkpoints.items() if step not in bad}
         if bad and not intact:
             raise InputError(f'{bad[max(bad)]}; no intact checkpoint is left in {directory}: '
