@@ -87,6 +87,9 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'resnet.ResNet', {}, {
         'depth': choices(19, 0, -18, '18', 18.0), 'width': POSITIVE,
         'output_stride': choices(4, 0, -8, 12, 64), 'norm': NORM}),
+    ('model.encoder', 'efficientnet.EfficientNet', {}, {
+        'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
+        'drop_path': BELOW_ONE, 'norm': NORM}),
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
         'norm': NORM}),

@@ -69,8 +69,12 @@ def trials(short: bool) -> Iterator[Trial]:
     with tempfile.TemporaryDirectory() as place:
         root = pathlib.Path(place)
         setting = _Setting(root)
-        for moment, number in itertools.product(_short() if short else MOMENTS, NUMBERS):
-            for times in moment.times[:1] if short else moment.times:
+        if short:
+            yield from (setting.trial(moment, number, 1)
+                        for moment, number in zip(_short(), itertools.cycle(NUMBERS)))
+            return
+        for moment, number in itertools.product(MOMENTS, NUMBERS):
+            for times in moment.times:
                 yield setting.trial(moment, number, times)
 
 

@@ -37,7 +37,7 @@ class _Block(NamedTuple):
     expansion: int
 
 
-class MBConv(nn.Module):
+class _MBConv(nn.Module):
     """Inverted bottleneck (Sandler et al. 2018, arXiv:1801.04381) with a depthwise convolution.
 
     Args:
@@ -113,7 +113,7 @@ class EfficientNet(nn.Module):
                 if reached == self.output_stride:
                     stride, dilation = 1, dilation * 2
                 reached *= stride
-            x = MBConv(block, stride, own_dilation, not lite,
+            x = _MBConv(block, stride, own_dilation, not lite,
                        self.drop_path * index / len(blocks), norm, activation,
                        name=f'block{index}')(x, train=train)
         return (*stages, Stage(reached, x))
