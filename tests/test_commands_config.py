@@ -70,6 +70,7 @@ def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
      ['model.encoder', "'vgg_like.VGGLike'", 'resnet.ResNet']),
     ('model.encoder.depth=three', ['--config.model.encoder.depth=three']),
     ('model.encoder.norm=layer', ['norm', "'layer'", 'batch, group']),
+    ('pretrained.path=a.pth', ["no group 'pretrained'; it is None", "pretrained='{...}'"]),
     ('model.encoder=none', ['model.encoder']),
     ('model.auxiliary=3', ['model.auxiliary']),
     ('model.context={}', ['model.context']),

@@ -103,6 +103,9 @@ def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, A
                 groups = [group for group, value in items.items()
                           if isinstance(value, (dict, list))]
                 known = nearest(parent, groups) if groups else 'it has no groups'
+                if items.get(parent, 0) is None:  # a group that may be left out
+                    known = ('it is None; give it as a whole: '
+                             f"--config.{'.'.join(parents[:depth + 1])}='{{...}}'")
                 raise InputError(f'--config.{name}: {where} has no group {parent!r}; {known}')
             place = items[parent]
         _assign(place, key, text, f'--config.{name}')
