@@ -99,17 +99,20 @@ def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, A
         for depth, parent in enumerate(parents):
             items = _items(place)
             if not isinstance(items.get(parent), (dict, list)):
-                where = '.'.join(['config', *parents[:depth]])
-                groups = [group for group, value in items.items()
-                          if isinstance(value, (dict, list))]
-                known = nearest(parent, groups) if groups else 'it has no groups'
-                if items.get(parent, 0) is None:  # a group that may be left out
-                    known = ('it is None; give it as a whole: '
-                             f"--config.{'.'.join(parents[:depth + 1])}='{{...}}'")
-                raise InputError(f'--config.{name}: {where} has no group {parent!r}; {known}')
+                raise InputError(f'--config.{name}: {_no_group(items, parents[:depth], parent)}')
             place = items[parent]
         _assign(place, key, text, f'--config.{name}')
     return result
+
+
+def _no_group(items: Mapping[str, Any], parents: Sequence[str], name: str) -> str:
+    """Why a key below `name` cannot be set among these items, which are those of `parents`."""
+    problem = f'{".".join(["config", *parents])} has no group {name!r}'
+    if items.get(name, 0) is None:  # one that may be left out
+        whole = '.'.join([*parents, name])
+        return f"{problem}; it is None; give it as a whole: --config.{whole}='{{...}}'"
+    groups = [group for group, value in items.items() if isinstance(value, (dict, list))]
+    return f'{problem}; {nearest(name, groups) if groups else "it has no groups"}'
 
 
 def difference(old: Mapping, new: Mapping, prefix: str = '') -> dict[str, tuple[Any, Any]]:
