@@ -137,8 +137,8 @@ def test_a_run_starts_from_the_weights_and_keeps_their_normalization(tmp_path, c
     assert main(command) == 0
     assert 'encoder: weights of ResNet(' in capfd.readouterr().out
     run = open_workdir(tmp_path / 'work', trust=['tests'])
-    assert (run.record.mean, run.record.std) == (torchvision.MEAN, torchvision.STD)
-    assert run.spec.mean != torchvision.MEAN
+    assert (run.record.mean, run.record.std) == (torchvision.ResNet.mean, torchvision.ResNet.std)
+    assert run.spec.mean != torchvision.ResNet.mean
     _, variables = run.variables('latest')
     params = variables['params']
     encoder = params['encoder']

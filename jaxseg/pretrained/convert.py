@@ -1,5 +1,6 @@
 """From another library's tensors to our variables: every tensor is used, every variable filled."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +11,38 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
+from jaxseg.pretrained.tensors import read_tensors
 
 SHOWN = 4  # names in a message
 RGB = 3
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # What PyTorch calls the values of a batch norm, and where they are here.
 NORM = {'weight': 'params/{}/batch/scale', 'bias': 'params/{}/batch/bias',
         'running_mean': 'batch_stats/{}/batch/mean', 'running_var': 'batch_stats/{}/batch/var'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A checkpoint of another library, for a part of the model; a subclass names its tensors.
+
+    A subclass has `part`, the part of the model that it fills; `mean` and `std` of the RGB values
+    between 0 and 1 that the weights were trained with; and `rules`, `unused` and `first` as
+    `convert` takes them.
+
+    Args:
+      path: the file, in one of the formats of `jaxseg.pretrained.tensors`.
+    """
+
+    path: str
+
+    def load(self, wanted: Any) -> dict[str, Any]:
+        """The variables of the part, for shapes as they are `wanted`.
+
+        Raises:
+          InputError: the file cannot be read, or its tensors are not those of this part.
+        """
+        return convert(self.path, read_tensors(self.path), wanted, self.rules, unused=self.unused,
+                       first=self.first)
 
 
 def norm_rules(pattern: str, place: str) -> list[tuple[str, str]]:
