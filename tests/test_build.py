@@ -69,7 +69,7 @@ def test_what_is_wrong_in_an_entry_is_named(key, entry, words):
 
 @pytest.mark.parametrize('key, name', [
     ('encoder', 'os:system'), ('encoder', 'fractions:Fraction'), ('encoder', 'resnet.BasicBlock'),
-    ('encoder', 'resnet.Conv'), ('encoder', 'resnet._norm'), ('encoder', 'resnet.Stages'),
+    ('encoder', 'resnet.Conv'), ('encoder', 'resnet._shortcut'), ('encoder', 'resnet.Stages'),
     ('decoder', 'unet.Conv'), ('decoder', 'os:system'), ('context', 'ocr.region_features'),
     ('context', 'subprocess:Popen'), ('losses.a', 'weighted.WeightedSum'),
     ('losses.a', 'os:system'), ('optimizer', 'optimizer.is_kernel'),

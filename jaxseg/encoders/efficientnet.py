@@ -12,7 +12,7 @@ import jax
 from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
-from jaxseg.layers.norm import NormSpec, make_norm
+from jaxseg.layers.norm import NormSpec, norm_layer
 from jaxseg.layers.squeeze_excite import SqueezeExcite
 from jaxseg.layers.stages import Stage, Stages
 
@@ -101,7 +101,7 @@ class EfficientNet(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         lite, width = self.variant.startswith('lite'), SCALES[self.variant][0]
         activation = nn.relu6 if lite else nn.silu
-        norm = functools.partial(_norm, self.norm, train)
+        norm = functools.partial(norm_layer, self.norm, train)
         x = Conv(STEM if lite else _scaled(STEM, width), 3, 2, padding='same', name='stem_conv')(x)
         x = activation(norm(name='stem_bn')(x))
         blocks = list(_blocks(self.variant))
@@ -131,7 +131,3 @@ def _scaled(features: int, factor: float) -> int:
     """The nearest multiple of 8 that is at least 90 % of the product."""
     scaled = max(8, int(features * factor + 4) // 8 * 8)
     return scaled + 8 if scaled < 0.9 * features * factor else scaled
-
-
-def _norm(spec: NormSpec, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
-    return functools.partial(make_norm(spec, name), train=train)

@@ -9,7 +9,7 @@ import jax
 
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import NormSpec, make_norm
+from jaxseg.layers.norm import NormSpec, norm_layer
 from jaxseg.layers.stages import Stage, Stages
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
@@ -79,7 +79,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
-        norm = functools.partial(_norm, self.norm, train)
+        norm = functools.partial(norm_layer, self.norm, train)
         block = BasicBlock if self.depth < 50 else Bottleneck
         x = nn.relu(norm(name='bn1')(Conv(self.width, 7, 2, name='conv1')(x)))
         stages = [Stage(2, x)]
@@ -97,10 +97,6 @@ class ResNet(nn.Module):
                           norm=norm, name=f'layer{index + 1}_{place}')(x)
             stages.append(Stage(reached, x))
         return tuple(stages)
-
-
-def _norm(spec: NormSpec, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
-    return functools.partial(make_norm(spec, name), train=train)
 
 
 def _shortcut(block: nn.Module, x: jax.Array) -> jax.Array:

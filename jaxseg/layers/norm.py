@@ -1,6 +1,7 @@
 """Batch norm and group norm, chosen by name, with float32 statistics."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import flax.linen as nn
@@ -85,3 +86,8 @@ def make_norm(spec: NormSpec, name: str) -> Norm:
     if unknown:
         raise InputError(f'norm.{unknown[0]}: no such field; {nearest(unknown[0], known)}')
     return Norm(**fields, name=name)
+
+
+def norm_layer(spec: NormSpec, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
+    """The same norm as a function of its input alone, for blocks to which it is passed."""
+    return functools.partial(make_norm(spec, name), train=train)
