@@ -1,4 +1,4 @@
-"""Checks of the paths that a command line names."""
+"""The paths that a config or a command line names."""
 
 import os
 import pathlib
@@ -11,6 +11,8 @@ from jaxseg.errors import InputError
 PATTERN_CHARACTERS = '[]*?'
 # An administrator may write here, but cannot make files.
 SYSTEM_FOLDERS = ('/proc', '/sys')
+# Fields of parts that are paths, by key of the config.
+PATH_KEYS = {'data': ('root', 'directory'), 'pretrained': ('path',)}
 
 
 def path_argument(text: str, argument: str) -> pathlib.Path:

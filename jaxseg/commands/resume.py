@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxseg.commands import config as configs
-from jaxseg.commands.paths import command
+from jaxseg.commands.paths import PATH_KEYS, command
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import read_config
@@ -15,8 +15,8 @@ from jaxseg.records import read_record
 
 # What may differ when a stopped run continues: where its data are now, and the weights that it
 # began with; how its work is distributed, reported and evaluated. `steps` may grow, too.
-RESUMABLE_KEYS = ('data.root', 'data.directory', 'pretrained.path', 'parallel', 'workers',
-                  'report_every', 'eval_batch_size', 'inference')
+RESUMABLE_KEYS = (*(f'{part}.{key}' for part, keys in PATH_KEYS.items() for key in keys),
+                  'parallel', 'workers', 'report_every', 'eval_batch_size', 'inference')
 # Fields of a data set's description that the parameters depend on.
 DATA_FIELDS = ('classes', 'ignore_index', 'mean', 'std', 'value_range', 'overlapping')
 

@@ -17,7 +17,7 @@ from jaxseg.build import build
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble, windowed_note
 from jaxseg.commands.lock import locked
-from jaxseg.commands.paths import check_workdir, command, path_argument
+from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, path_argument
 from jaxseg.commands.resume import check_same_data, check_same_run
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
@@ -36,8 +36,6 @@ from jaxseg.training.report import Report
 
 # Columns of metrics.csv that no algorithm may use.
 RESERVED = ('step', 'images_per_second')
-# Fields of parts that are paths.
-PATHS = {'data': ('root', 'directory'), 'pretrained': ('path',)}
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -105,7 +103,8 @@ class _Plan(NamedTuple):
     record: ModelRecord
     batch: dict[str, np.ndarray]
     state: Any  # its shapes
-    initial_state: Callable  # of the batch
+    weights: Any  # of another library, or None
+    make_algorithm: Callable  # outside of `pmap`, possibly of another model
 
 
 def _plan(config: RunConfig) -> _Plan:
@@ -135,11 +134,9 @@ def _plan(config: RunConfig) -> _Plan:
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
     check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
                  'make the model smaller')
-    # Outside of `pmap` there is no mapped axis.
-    make = functools.partial(make, axis_name=None)
     plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state,
-                 functools.partial(_initial_state, weights, make, parts, record))
-    _trace(plan, make())
+                 weights, functools.partial(make, axis_name=None))
+    _trace(plan)
     return plan
 
 
@@ -156,8 +153,9 @@ def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transform
     return batch
 
 
-def _trace(plan: _Plan, algorithm: Any):
+def _trace(plan: _Plan):
     """Traces the whole step without compiling it, which finds parts that do not fit together."""
+    algorithm = plan.make_algorithm()
     after, metrics = jax.eval_shape(
         lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), plan.state, plan.batch)
     reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
@@ -170,16 +168,15 @@ def _trace(plan: _Plan, algorithm: Any):
                          f'another structure than init; return the same pytree')
 
 
-def _initial_state(weights: Any, make: Callable, parts: Parts, record: ModelRecord, batch: Any,
-                   seed: int) -> Any:
+def _initial_state(plan: _Plan) -> Any:
     """The initial state, with the weights of another library where the config names them.
 
     Raises:
       InputError: they cannot be read, or are not those of the part.
     """
-    values = {}
+    weights, parts, values = plan.weights, plan.parts, {}
     if weights is not None:
-        shapes = parts.variables(record.input_shape)
+        shapes = parts.variables(plan.record.input_shape)
         loaded = weights.load({collection: tree[weights.part] for collection, tree in shapes.items()
                                if weights.part in tree})
         values = {collection: {weights.part: tree} for collection, tree in loaded.items()}
@@ -187,9 +184,9 @@ def _initial_state(weights: Any, make: Callable, parts: Parts, record: ModelReco
 
     def init(key: jax.Array, given: tuple[Any, Any]) -> Any:
         batch, values = given
-        return make(model=Initialized(parts.model, values)).init(key, batch)
+        return plan.make_algorithm(model=Initialized(parts.model, values)).init(key, batch)
 
-    return parts.layout.compile_init(init, seed)((batch, values))
+    return parts.layout.compile_init(init, plan.config.seed)((plan.batch, values))
 
 
 def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bool]) -> int:
@@ -204,8 +201,7 @@ def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bo
                             start_step=first, workers=config.workers,
                             process_index=jax.process_index(), process_count=jax.process_count())
     # In a list, so that the loop holds the only reference.
-    state = [restored[1] if restored
-             else plan.initial_state(plan.batch, config.seed)]
+    state = [restored[1] if restored else _initial_state(plan)]
     del restored
     share = jax.tree.map(lambda x: x[:len(x) // jax.process_count()], plan.batch)
     step = layout.compile_step(algorithm.step, config.seed, plan.state, share)
@@ -253,7 +249,7 @@ def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The config with absolute paths, so that a work directory can be used from anywhere."""
     absolute = {}
-    for part, keys in PATHS.items():
+    for part, keys in PATH_KEYS.items():
         if isinstance(config.get(part), Mapping):
             absolute[part] = {key: os.path.abspath(os.path.expanduser(value))
                               if key in keys and isinstance(value, str) and value else value
