@@ -152,18 +152,19 @@ def _read(checkpoint: Checkpoint, items: Mapping[str, Any]) -> dict[str, Any]:
       InputError: the items have other leaves.
     """
     path = checkpoint.path
+    present = {name: like for name, like in items.items() if name in checkpoint.shapes}
     with _damage_named(path):
-        for name in checkpoint.shapes.keys() & items.keys():
+        for name in present:
             _check_readable(path / name)
         saved = {name: _shapes(ocp.StandardCheckpointHandler().metadata(path / name))
-                 for name in checkpoint.shapes if name in items}
+                 for name in present}
     for name, like in items.items():
-        if name in saved and _shapes_digest(saved[name]) != checkpoint.shapes[name]:
+        if name in present and _shapes_digest(saved[name]) != checkpoint.shapes[name]:
             raise Damaged(f'checkpoint {path} is damaged (the shapes in {name} '
                           f'are not those that were saved)')
         _check_fit(path, saved.get(name, {}), _shapes(like))
-    restored = {name: like for name, like in items.items() if name not in saved}
-    for name, like in ((name, items[name]) for name in saved):
+    restored = dict(items)  # those that are not present have no leaf to read
+    for name, like in present.items():
         with (_damage_named(path),
               ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer):
             restored[name] = checkpointer.restore(
