@@ -22,6 +22,7 @@ def test_every_stage_equals_the_reference(tmp_path, depth, output_stride):
     (tmp_path / 'resnet.pth').write_bytes(encode(weights))
     expected = jax.eval_shape(lambda: encoder.init(jax.random.key(0), IMAGES, train=False))
     variables = torchvision.ResNet(f'{tmp_path}/resnet.pth').load(expected)
+    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, expected)
     apply = jax.jit(lambda variables: encoder.apply(variables, IMAGES, train=False))
     stages = apply(variables)
     truth = reference.resnet(weights, IMAGES.transpose(0, 3, 1, 2), depth, output_stride)

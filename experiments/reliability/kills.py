@@ -52,7 +52,6 @@ def trials(short: bool) -> Iterator[Trial]:
     with tempfile.TemporaryDirectory() as place:
         root = pathlib.Path(place)
         environment = quick(root / 'cache')
-        environment |= {name: os.environ[name] for name in environment if name in os.environ}
         for _ in range(1 if short else 2):  # the time is that of a run whose programs are compiled
             truth = undisturbed(new_folder(root / 'undisturbed'), environment)
         for kind, number in list(MOMENTS.items())[2 if short else 0:]:

@@ -17,6 +17,7 @@ there only what is left behind is judged.
 import contextlib
 import itertools
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -179,7 +180,7 @@ class _Setting:
             process.kill()
             failures = [str(error), process.communicate()[1][-400:]]
         failures += self._wrong_files(moment, folder, status, out)
-        failures += self._wrong_rerun(moment, folder)
+        failures += self._wrong_rerun(moment, folder, out)
         shutil.rmtree(folder)
         name = f'{signal.Signals(number).name} {("once", "twice")[times - 1]}: {moment.name}'
         return Trial(moment.command, name, f'status {status}', failures)
@@ -200,26 +201,29 @@ class _Setting:
         """What is wrong with the files that a stopped command left."""
         if moment.command != 'train':
             return self._differences(moment, folder, whole=status == 0)
-        saved = status == 130 and 'stopped and saved step ' in out
         if status == 0:
             step, digest = parameters(folder / 'work')
             return [] if (step, digest) == self._parameters else [f'status 0 at step {step}']
-        if saved:
-            stated = int(out.split('stopped and saved step ')[1].split(';')[0])
+        stated = _saved_step(out)
+        if stated is not None and status == 130:
             step, _ = parameters(folder / 'work')
             found = [] if step == stated else [f'saved step {step}, stated {stated}']
             remedy = f'continue with: jaxseg {" ".join(COMMANDS["train"][::2])}'
             return found + ([] if remedy in out else [f'no {remedy!r} in the output'])
         return []
 
-    def _wrong_rerun(self, moment: Moment, folder: pathlib.Path) -> list[str]:
-        status, _, error = finish(COMMANDS[moment.command], folder, **self._environment)
+    def _wrong_rerun(self, moment: Moment, folder: pathlib.Path, before: str) -> list[str]:
+        """What is wrong with the same command again, after one that printed `before`."""
+        status, out, error = finish(COMMANDS[moment.command], folder, **self._environment)
         if status or error:
             return [f'the command again: status {status}', error[-400:]]
         if moment.command != 'train':
             return self._differences(moment, folder, whole=True)
-        same = parameters(folder / 'work') == self._parameters
-        return [] if same else ['other parameters than undisturbed']
+        stated, same = _saved_step(before), parameters(folder / 'work') == self._parameters
+        found = [] if same else ['other parameters than undisturbed']
+        if stated is not None and f'steps {stated} to {STEPS}' not in out:
+            found.append(f'does not continue from step {stated}')
+        return found
 
     def _differences(self, moment: Moment, folder: pathlib.Path, *, whole: bool) -> list[str]:
         """Results that are not those of the undisturbed command; with `whole` missing ones, too."""
@@ -230,6 +234,12 @@ class _Setting:
         assert places, patterns
         return [f'{place} differs' for place in places
                 if (whole or (folder / place).exists()) and not _same(self._whole, folder, place)]
+
+
+def _saved_step(out: str) -> int | None:
+    """The step that a stopped training states to have saved."""
+    found = re.search(r'stopped and saved step (\d+);', out)
+    return int(found[1]) if found else None
 
 
 def _same(a: pathlib.Path, b: pathlib.Path, place: pathlib.Path) -> bool:
