@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.layers.conv import Conv, convolve
-from tests.variables import random
+from jaxseg.layers.conv import Conv, ConvTranspose, convolve
+from tests.variables import random, random_variables
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 
@@ -130,3 +130,19 @@ def test_a_depthwise_convolution_on_cpu_is_a_sum_of_shifted_maps_in_float32():
     # 256 + 1 + ... + 1 would stay 256 in the 8 bits of bfloat16.
     out = convolution(x, kernel.at[0, 0].set(256))
     np.testing.assert_array_equal(np.asarray(out, np.float32), 286)
+
+
+@pytest.mark.parametrize('kernel, stride, padding', [(4, 2, 1), (2, 2, 0), (3, 1, 1)])
+def test_a_transposed_convolution_adds_the_kernel_at_every_position(kernel, stride, padding):
+    """y[i * stride + a - padding] += x[i] kernel[a], with the kernel as it is."""
+    layer, x = ConvTranspose(3, kernel, stride, padding, bias=True), random(2, 4, 5, 2)
+    variables = random_variables(layer, x)
+    found = layer.apply(variables, x)
+    params = variables['params']
+    height, width = ((side - 1) * stride + kernel for side in x.shape[1:3])
+    wanted = np.zeros((2, height, width, 3))
+    for i, j in np.ndindex(4, 5):
+        patch = np.einsum('bc,hwco->bhwo', x[:, i, j], params['transposed_kernel'])
+        wanted[:, i * stride:i * stride + kernel, j * stride:j * stride + kernel] += patch
+    wanted = wanted[:, padding:height - padding, padding:width - padding] + params['bias']
+    np.testing.assert_allclose(found, wanted, atol=1e-5)

@@ -13,6 +13,7 @@ from jaxseg.layers.resize import (
     downsample,
     pad_to_multiple,
     resize_bilinear,
+    upsample_bilinear,
     upsample_nearest,
 )
 from tests.references import convolutional
@@ -33,6 +34,15 @@ def test_bilinear_resizing_has_half_pixel_centres_and_repeats_the_border():
     cropped = resize_bilinear(x, (4, 1), (2, 1))[0, :, 0, 0]
     np.testing.assert_allclose(cropped, out[:4], atol=1e-6)
     assert resize_bilinear(x, (3, 1), (1, 1)) is x
+
+
+def test_bilinear_resizing_with_aligned_corners_keeps_the_outermost_values():
+    x = np.array([0.0, 4.0, 8.0], np.float32)[None, :, None, None]
+    out = resize_bilinear(x, (6, 1), (2, 1), align_corners=True)[0, :, 0, 0]
+    np.testing.assert_allclose(out, [0, 1.6, 3.2, 4.8, 6.4, 8], atol=1e-6)
+    cropped = resize_bilinear(x, (4, 1), (2, 1), align_corners=True)[0, :, 0, 0]
+    np.testing.assert_allclose(cropped, out[:4], atol=1e-6)
+    np.testing.assert_allclose(upsample_bilinear(x, 2)[0, :, 0, 0], [0, 1, 3, 5, 7, 8], atol=1e-6)
 
 
 @pytest.mark.parametrize('height, width, size, scale', [

@@ -25,7 +25,7 @@ REST = {'fc.weight': np.ones((10, 8), np.float32), 'fc.bias': np.ones(10, np.flo
         'bn1.num_batches_tracked': np.array(3)}
 WANTED = {'params': {'conv': {'kernel': jax.ShapeDtypeStruct((3, 5, 2, 7), jnp.float32)},
                      'dense': {'kernel': jax.ShapeDtypeStruct((4, 6), jnp.float32)}}}
-RULES = [(r'layers\.(\w+)\.weight', r'params/\1/kernel')]
+RULES = [('layers.{k:conv|dense}.weight', 'params/{k}/kernel')]
 
 
 def tensors(**changed):
@@ -78,10 +78,10 @@ def test_tensors_that_do_not_fit_are_named(changed, words):
 
 def test_two_tensors_of_one_place_and_unused_ones():
     doubled = tensors(**{'module.layers.dense.weight': np.ones((6, 4), np.float32)})
-    rules = [*RULES, (r'module\.layers\.(\w+)\.weight', r'params/\1/kernel')]
+    rules = [*RULES, ('module.layers.{k:conv|dense}.weight', 'params/{k}/kernel')]
     with pytest.raises(InputError, match=r'1 tensors have no place in the model \(module'):
         convert('a', doubled, WANTED, rules)
-    found = convert('a', doubled, WANTED, RULES, unused=(r'module\..*',))
+    found = convert('a', doubled, WANTED, RULES, unused=('module.*',))
     assert found['params'].keys() == {'conv', 'dense'}
 
 

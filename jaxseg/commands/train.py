@@ -177,16 +177,24 @@ def _initial_state(plan: _Plan) -> Any:
     weights, parts, values = plan.weights, plan.parts, {}
     if weights is not None:
         shapes = parts.variables(plan.record.input_shape)
-        loaded = weights.load({collection: tree[weights.part] for collection, tree in shapes.items()
-                               if weights.part in tree})
-        values = {collection: {weights.part: tree} for collection, tree in loaded.items()}
-        print(f'{weights.part}: weights of {weights}', flush=True)
+        values = _weights_of(weights, shapes)
+        print(f'{weights.part or "model"}: weights of {weights}', flush=True)
 
     def init(key: jax.Array, given: tuple[Any, Any]) -> Any:
         batch, values = given
         return plan.make_algorithm(model=Initialized(parts.model, values)).init(key, batch)
 
     return parts.layout.compile_init(init, plan.config.seed)((plan.batch, values))
+
+
+def _weights_of(weights: Any, shapes: Any) -> dict[str, Any]:
+    """The variables that another library's weights fill, of the model with these shapes."""
+    part = weights.part
+    if part is None:
+        return weights.load(shapes)
+    loaded = weights.load({collection: tree[part] for collection, tree in shapes.items()
+                           if part in tree})
+    return {collection: {part: tree} for collection, tree in loaded.items()}
 
 
 def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bool]) -> int:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 from jax import lax
 
-from jaxseg.fields import PositiveInt
+from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.dense import weight_gradient
 from jaxseg.layers.depthwise import depthwise
 
@@ -138,6 +138,33 @@ class Conv(nn.Module):
         x = convolve(x, kernel, padding='SAME' if self.padding == 'same' else symmetric,
                      strides=(self.stride, self.stride), dilation=(self.dilation, self.dilation),
                      groups=self.groups)
+        if self.bias:
+            bias = self.param('bias', nn.initializers.zeros, (self.features,))
+            x = x + bias.astype(x.dtype)[None, None, None]
+        return x
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution, PyTorch's: (B, H, W, C) -> (B, H', W', features).
+
+    H' is `(H - 1) * stride - 2 * padding + kernel`: with kernel 4, stride 2 and padding 1 twice H.
+    The kernel (h, w, C, features) stands in the order of PyTorch, mirrored against that of
+    `jax.lax.conv_transpose`.
+    """
+
+    features: PositiveInt
+    kernel: PositiveInt = 4
+    stride: PositiveInt = 2
+    padding: NonNegativeInt = 1
+    bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        kernel = self.param('transposed_kernel', KERNEL_INIT, shape).astype(x.dtype)
+        margin = self.kernel - 1 - self.padding
+        x = lax.conv_transpose(x, kernel[::-1, ::-1], (self.stride, self.stride),
+                               ((margin, margin), (margin, margin)), dimension_numbers=LAYOUT)
         if self.bias:
             bias = self.param('bias', nn.initializers.zeros, (self.features,))
             x = x + bias.astype(x.dtype)[None, None, None]

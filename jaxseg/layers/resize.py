@@ -15,15 +15,23 @@ from jaxseg.errors import InputError
 UNROLLED_TAPS = 16
 
 
-def resize_bilinear(x: jax.Array, size: tuple[int, int], scale: Sequence[float]) -> jax.Array:
+def resize_bilinear(x: jax.Array, size: tuple[int, int], scale: Sequence[float], *,
+                    align_corners: bool = False) -> jax.Array:
     """The upper left `size` of `x` resized by `scale`: (B, H, W, C) -> (B, *size, C).
 
-    Bilinear with half-pixel centres, as torch's `align_corners=False`, with a scale for the height
-    and one for the width. Two taps an axis forward, about two times the scale backward.
+    Bilinear, with a scale for the height and one for the width. Two taps an axis forward, about two
+    times the scale backward. With half-pixel centres, or as torch's `align_corners=True`: the
+    middles of the outermost pixels stay the outermost ones of the whole resized map.
     """
     if x.shape[1:3] == tuple(size) and tuple(scale) == (1, 1):
         return x
-    return _resize(x, size, scale, antialias=False)
+    return _resize(x, size, scale, align_corners=align_corners)
+
+
+def upsample_bilinear(x: jax.Array, factor: int, *, align_corners: bool = False) -> jax.Array:
+    """The whole of `x` resized by `factor`: (B, H, W, C) -> (B, H * factor, W * factor, C)."""
+    size = x.shape[1] * factor, x.shape[2] * factor
+    return resize_bilinear(x, size, (factor, factor), align_corners=align_corners)
 
 
 def downsample(x: jax.Array, factor: float) -> jax.Array:
@@ -41,20 +49,26 @@ def downsample(x: jax.Array, factor: float) -> jax.Array:
     return _resize(x, size, scale, antialias=True)
 
 
-def resize_axis(x: jax.Array, size: int, scale: float, *, antialias: bool = False) -> jax.Array:
+def resize_axis(x: jax.Array, size: int, scale: float, *, antialias: bool = False,
+                align_corners: bool = False) -> jax.Array:
     """The first `size` positions of `x` resized by `scale`: (B, L, C) -> (B, size, C)."""
-    return _interpolate((x.shape[1], size, float(scale), antialias), x)
+    old = x.shape[1]
+    step, start = 1 / scale, 0.5 / scale - 0.5
+    if align_corners:
+        step, start = (old - 1) / max(1, round(old * scale) - 1), 0.0
+    return _interpolate((old, size, float(step), float(start), antialias), x)
 
 
-def _resize(x: jax.Array, size, scale, antialias: bool) -> jax.Array:
+def _resize(x: jax.Array, size, scale, **options: bool) -> jax.Array:
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width * channels)
-    x = resize_axis(x, size[0], scale[0], antialias=antialias)
+    x = resize_axis(x, size[0], scale[0], **options)
     x = x.reshape(batch * size[0], width, channels)
-    return resize_axis(x, size[1], scale[1], antialias=antialias).reshape(batch, *size, channels)
+    return resize_axis(x, size[1], scale[1], **options).reshape(batch, *size, channels)
 
 
-Interpolation = tuple[int, int, float, bool]  # old length, new length, scale, antialias
+# Old and new length, the distance of new positions in old ones, the first of them, antialias.
+Interpolation = tuple[int, int, float, float, bool]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -107,14 +121,15 @@ def _taps(interpolation: Interpolation, transpose: bool = False) -> tuple[np.nda
     return indices.T, np.take_along_axis(matrix, indices, 1).T
 
 
-def _interpolation_matrix(old: int, new: int, scale: float, antialias: bool) -> np.ndarray:
+def _interpolation_matrix(old: int, new: int, step: float, start: float, antialias: bool
+                          ) -> np.ndarray:
     """Row i: the weights of the old positions in the new position i, (new, old) float32.
 
-    A triangle around `(i + 1/2) / scale - 1/2`, two old positions wide, or two new ones where these
-    are wider and it is to prevent aliasing. Beyond the border stands the border.
+    A triangle around `start + step * i`, two old positions wide, or two new ones where these are
+    wider and it is to prevent aliasing. Beyond the border stands the border.
     """
-    width = max(1.0, 1 / scale) if antialias else 1.0
-    center = np.clip((np.arange(new) + 0.5) / scale - 0.5, 0, old - 1)
+    width = max(1.0, step) if antialias else 1.0
+    center = np.clip(start + step * np.arange(new), 0, old - 1)
     weights = np.maximum(0, 1 - np.abs(center[:, None] - np.arange(old)[None]) / width)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 

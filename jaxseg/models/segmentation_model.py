@@ -38,6 +38,8 @@ class SegmentationModel(nn.Module):
         `auxiliary/regions`, are the tuple `outputs['auxiliary']`.
       input_scale: factor by which images are downsampled before the encoder; logits still have the
         size of the images.
+      align_corners: how logits are resized to the size of the images; True for weights of models
+        that were trained so (`jaxseg.layers.resize.resize_bilinear`).
       dtype: the compute dtype.
     """
 
@@ -49,6 +51,7 @@ class SegmentationModel(nn.Module):
     head: nn.Module | None = None
     auxiliary: nn.Module | tuple[nn.Module, ...] | None = ()
     input_scale: Annotated[float, Range(above=0, high=1)] = 1.0
+    align_corners: bool = False
     dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'
 
     def __post_init__(self):
@@ -72,7 +75,8 @@ class SegmentationModel(nn.Module):
 
         def at_image_size(logits: jax.Array) -> jax.Array:
             scale = [factor / side for factor, side in zip(factors, logits.shape[1:3], strict=True)]
-            return resize_bilinear(logits.astype(jnp.float32), images.shape[1:3], scale)
+            return resize_bilinear(logits.astype(jnp.float32), images.shape[1:3], scale,
+                                   align_corners=self.align_corners)
 
         stages = self.encoder(padded, train=train)
         auxiliary = self.auxiliary(stages, train=train) if train or self.is_initializing() else ()

@@ -1,9 +1,8 @@
 """From another library's tensors to our variables: every tensor is used, every variable filled."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,29 +10,33 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
+from jaxseg.pretrained.names import Rule, matches, places_of
 from jaxseg.pretrained.tensors import read_tensors
 
 SHOWN = 4  # names in a message
 RGB = 3
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# What PyTorch calls the values of a batch norm, and where they are here.
-NORM = {'weight': 'params/{}/batch/scale', 'bias': 'params/{}/batch/bias',
-        'running_mean': 'batch_stats/{}/batch/mean', 'running_var': 'batch_stats/{}/batch/var'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
     """A checkpoint of another library, for a part of the model; a subclass names its tensors.
 
-    A subclass has `part`, the part of the model that it fills; `mean` and `std` of the RGB values
-    between 0 and 1 that the weights were trained with; and `rules`, `unused` and `first` as
-    `convert` takes them.
-
     Args:
       path: the file, in one of the formats of `jaxseg.pretrained.tensors`.
     """
 
     path: str
+
+    # The part of the model that it fills; None is the whole model.
+    part: ClassVar[str | None] = 'encoder'
+    # Of the RGB values between 0 and 1 that the weights were trained with.
+    mean: ClassVar[tuple[float, ...]] = IMAGENET_MEAN
+    std: ClassVar[tuple[float, ...]] = IMAGENET_STD
+    # As `convert` takes them.
+    rules: ClassVar[Sequence[Rule]] = ()
+    unused: ClassVar[Sequence[str]] = ()
+    first: ClassVar[str] = ''
 
     def load(self, wanted: Any) -> dict[str, Any]:
         """The variables of the part, for shapes as they are `wanted`.
@@ -45,57 +48,53 @@ class Weights:
                        first=self.first)
 
 
-def norm_rules(pattern: str, place: str) -> list[tuple[str, str]]:
-    """The rules of a batch norm for `convert`."""
-    return [(rf'{pattern}\.{name}', ours.format(place)) for name, ours in NORM.items()]
-
-
-def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any,
-            rules: Sequence[tuple[str, str]], *, unused: Sequence[str] = (), first: str = ''
-            ) -> dict[str, Any]:
+def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Sequence[Rule], *,
+            unused: Sequence[str] = (), first: str = '') -> dict[str, Any]:
     """Variables of the names, shapes and types of `wanted`.
 
     A kernel changes from (out, in, height, width) to (height, width, in, out), or from (out, in) to
-    (in, out). The kernel of the first convolution is adapted to another number of input channels
-    as segmentation_models.pytorch does: one channel gets the sum over red, green and blue, n get
-    these three in turn, times 3 / n.
+    (in, out); a `transposed_kernel`, of `jaxseg.layers.conv.ConvTranspose`, from (in, out, height,
+    width) to (height, width, in, out). A 1x1 convolution may be a linear layer and the reverse. The
+    kernel of the first convolution is adapted to another number of input channels as
+    segmentation_models.pytorch does: one channel gets the sum over red, green and blue, n get these
+    three in turn, times 3 / n.
 
     Args:
       path: the file, for messages.
       tensors: by the names of the other library.
       wanted: shapes of the variables, `{'params': {...}, 'batch_stats': {...}}`.
-      rules: pairs of a pattern that matches a whole name, and its place, such as
-        `params/conv1/kernel`, which may refer to groups of the pattern. The first match counts.
-      unused: patterns of names that have no counterpart.
+      rules: pairs of names and places (`jaxseg.pretrained.names`). The first match counts.
+      unused: templates of names that have no counterpart; `*` is any text.
       first: the place of the kernel of the first convolution.
 
     Raises:
       InputError: tensors without a place, variables without a tensor, another shape or type.
     """
     shapes = flatten_dict(wanted, sep='/')
-    names, surplus = {}, []
-    for name in tensors:
-        place = _place(name, rules)
-        if place in shapes and place not in names:
-            names[place] = name
-        elif not any(re.fullmatch(pattern, name) for pattern in unused):
+    found, surplus = {}, []
+    for name, tensor in tensors.items():
+        places = places_of(name, rules)
+        if places and all(place in shapes and place not in found for place in places):
+            found |= zip(places, _split(path, name, tensor, len(places)), strict=True)
+        elif not matches(name, unused):
             surplus.append(name)
-    missing = [place for place in shapes if place not in names]
+    missing = [place for place in shapes if place not in found]
     if surplus or missing:
         raise InputError(f'{path}: {_listed(surplus, "tensors have no place in the model")}; '
                          f'{_listed(missing, "variables of the model have no tensor")}; give the '
                          f'model the type and depth of the checkpoint')
     return unflatten_dict({
-        place: _value(path, name, tensors[name], place, shapes[place], adapt=place == first)
-        for place, name in names.items()}, sep='/')
+        place: _value(path, name, tensor, place, shapes[place], adapt=place == first)
+        for place, (name, tensor) in found.items()}, sep='/')
 
 
-def _place(name: str, rules: Sequence[tuple[str, str]]) -> str | None:
-    for pattern, place in rules:
-        match = re.fullmatch(pattern, name)
-        if match:
-            return match.expand(place)
-    return None
+def _split(path: str, name: str, tensor: np.ndarray, parts: int) -> list[tuple[str, np.ndarray]]:
+    if parts == 1:
+        return [(name, tensor)]
+    if tensor.ndim == 0 or len(tensor) % parts:
+        raise InputError(f'{path}: {name} of shape {tensor.shape} does not divide into {parts} '
+                         f'parts; give a checkpoint of the model')
+    return [(name, part) for part in np.split(tensor, parts)]
 
 
 def _listed(names: Sequence[str], problem: str) -> str:
@@ -108,16 +107,24 @@ def _value(path: str, name: str, tensor: np.ndarray, place: str, wanted: jax.Sha
     if not jnp.issubdtype(tensor.dtype, jnp.floating):
         raise InputError(f'{path}: {name} has the type {tensor.dtype} and {place} needs '
                          f'{wanted.dtype}; give a checkpoint of floating-point numbers')
-    if place.endswith('/kernel') and tensor.ndim in (2, 4):
-        tensor = tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
-    value = np.ascontiguousarray(tensor, wanted.dtype)
+    value = np.ascontiguousarray(_our_axes(tensor, place), wanted.dtype)
     if adapt and value.shape != wanted.shape and value.shape[2] == RGB:
         value = _adapt(value, wanted.shape[2])
+    if (1, 1, *value.shape) == wanted.shape or value.shape == (1, 1, *wanted.shape):
+        value = value.reshape(wanted.shape)
     if value.shape != wanted.shape:
         raise InputError(f'{path}: {name} has the shape {value.shape} (axes in our order) and '
                          f'{place} needs {wanted.shape}; give the model the sizes of the '
                          f'checkpoint')
     return value
+
+
+def _our_axes(tensor: np.ndarray, place: str) -> np.ndarray:
+    if place.endswith('/transposed_kernel') and tensor.ndim == 4:
+        return tensor.transpose(2, 3, 0, 1)
+    if place.endswith('/kernel') and tensor.ndim in (2, 4):
+        return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
+    return tensor
 
 
 def _adapt(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -1,15 +1,15 @@
 """Names of the package efficientnet-pytorch, which segmentation_models.pytorch uses as well."""
 
-from jaxseg.pretrained.convert import IMAGENET_MEAN, IMAGENET_STD, Weights, norm_rules
+from jaxseg.pretrained.convert import Weights
+from jaxseg.pretrained.names import batch_norm, layer
 
-BLOCK = r'_blocks\.(\d+)'
+BLOCK = '_blocks.{i}'
 RULES = (
-    (r'_conv_stem\.weight', r'params/stem_conv/kernel'), *norm_rules(r'_bn0', r'stem_bn'),
-    (rf'{BLOCK}\._(expand|depthwise|project)_conv\.weight', r'params/block\1/\2_conv/kernel'),
+    *layer('_conv_stem', 'stem_conv'), *batch_norm('_bn0', 'stem_bn'),
+    *layer(BLOCK + '._{k:expand|depthwise|project}_conv', 'block{i}/{k}_conv'),
     *(rule for index, name in enumerate(('expand', 'depthwise', 'project'))
-      for rule in norm_rules(rf'{BLOCK}\._bn{index}', rf'block\1/{name}_bn')),
-    (rf'{BLOCK}\._se_(reduce|expand)\.weight', r'params/block\1/squeeze_excite/\2/kernel'),
-    (rf'{BLOCK}\._se_(reduce|expand)\.bias', r'params/block\1/squeeze_excite/\2/bias'))
+      for rule in batch_norm(f'{BLOCK}._bn{index}', 'block{i}/' + f'{name}_bn')),
+    *layer(BLOCK + '._se_{k:reduce|expand}', 'block{i}/squeeze_excite/{k}'))
 
 
 class EfficientNet(Weights):
@@ -20,10 +20,8 @@ class EfficientNet(Weights):
         classifier are not used.
     """
 
-    part, mean, std = 'encoder', IMAGENET_MEAN, IMAGENET_STD
     rules, first = RULES, 'params/stem_conv/kernel'
-    unused = (r'_conv_head\.weight', r'_bn1\..*', r'_fc\.(weight|bias)',
-              r'.*\.num_batches_tracked')
+    unused = ('_conv_head.weight', '_bn1.*', '_fc.*', '*.num_batches_tracked')
 
 
 class EfficientNetLite(EfficientNet):

@@ -1,0 +1,45 @@
+"""Encoders and models equal other libraries' on the same weights, at every stage."""
+
+import importlib.util
+
+import jax
+import numpy as np
+import pytest
+
+from jaxseg.build import build
+from tests.references import parity
+
+PEERS = ('torch', 'torchvision', 'timm', 'segmentation_models_pytorch', 'transformers')
+
+
+@pytest.mark.parametrize('name', parity.NAMES)
+def test_outputs_equal_those_of_the_other_library(name, tmp_path):
+    record = parity.load(name)
+    np.savez(tmp_path / 'weights.npz', **parity.tensors_of(record))
+    source = build('pretrained', {'type': record['source'], 'path': f'{tmp_path}/weights.npz'})
+    images, given = parity.images(record), {}
+    if record['part'] == 'model':
+        given = {'classes': record['classes']}
+    part = build(record['part'], record['config'], **given)
+    shapes = jax.eval_shape(lambda: part.init(jax.random.key(0), images, train=False))
+    variables = source.load(shapes)
+    found = jax.jit(lambda variables: part.apply(variables, images, train=False))(variables)
+    arrays = ([found['logits']] if record['part'] == 'model'
+              else [stage.features for stage in found])
+    for index, (array, wanted) in enumerate(zip(arrays, record['outputs'], strict=True)):
+        wrong = parity.differences(parity.sample(np.asarray(array)), wanted)
+        assert not wrong, f'output {index}: {wrong}'
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(any(importlib.util.find_spec(name) is None for name in PEERS),
+                    reason=f'needs {", ".join(PEERS)}')
+@pytest.mark.parametrize('name', parity.NAMES)
+def test_a_record_is_what_the_other_library_computes(name):
+    from tests.references.make_parity import ROWS, make
+
+    found, record = make(ROWS[name]), parity.load(name)
+    assert {**found, 'outputs': None, 'library': None} == {
+        **record, 'outputs': None, 'library': None}
+    for ours, wanted in zip(found['outputs'], record['outputs'], strict=True):
+        assert not parity.differences(ours, wanted)
