@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
+from jaxseg.build import build
 from jaxseg.commands import main
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.errors import InputError
 from jaxseg.pretrained import torchvision
-from jaxseg.pretrained.convert import convert
+from jaxseg.pretrained.convert import ModelWeights, convert
+from jaxseg.pretrained.names import batch_norm, layer, name_of
 from jaxseg.training.initialized import Initialized
 from tests.references.resnet import random_weights
 from tests.runs import STEPS, refused, write_config
@@ -159,3 +162,82 @@ def test_weights_that_cannot_be_used_stop_a_run_before_anything_is_written(tmp_p
     for path, words in cases:
         refused(arguments(tmp_path, path), words, capfd)
     assert [file.name for file in (tmp_path / 'work').glob('*')] == ['train.lock']
+
+
+class WholeModel(ModelWeights):
+    """Names of a whole model, as another library could have them."""
+
+    rules = (
+        *layer('backbone.{i}.{j}.conv', 'encoder/stage{i}_conv{j}'),
+        *batch_norm('backbone.{i}.{j}.norm', 'encoder/stage{i}_norm{j}'),
+        *layer('decode.conv', 'decoder/conv0'), *batch_norm('decode.norm', 'decoder/norm0'),
+        *layer('decode.classifier', 'head'), *layer('extra.conv', 'auxiliary/decoders_0/conv0'),
+        *batch_norm('extra.norm', 'auxiliary/decoders_0/norm0'),
+        *layer('extra.classifier', 'auxiliary/heads_0'))
+    unused = ('extra.*',)
+
+
+WHOLE = {'type': 'segmentation_model.SegmentationModel',
+         'encoder': {'type': 'vgg_like.VGGLike', 'widths': [4], 'depth': 1},
+         'decoder': {'type': 'fcn.FCN', 'widths': [8]}, 'auxiliary': {'type': 'fcn.FCN'}}
+
+
+def whole_model(classes, **changed):
+    """Shapes of the variables of a whole model, and a checkpoint of it with other names."""
+    model, images = build('model', WHOLE | changed, classes=classes), jnp.zeros((1, 32, 32, 3))
+    wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    rng, weights = np.random.default_rng(0), {}
+    for place, shape in flatten_dict(wanted, sep='/').items():
+        value = rng.uniform(1, 2, shape.shape).astype(np.float32)
+        name, _ = name_of(place, WholeModel.rules)
+        weights[name] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+    return wanted, weights
+
+
+def test_a_whole_model_is_filled_with_its_auxiliary_decoders_where_it_has_them(tmp_path):
+    wanted, weights = whole_model(5)
+    path = saved(tmp_path, weights)
+    found = WholeModel(path).load(wanted)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, wanted)
+    np.testing.assert_array_equal(found['params']['auxiliary']['heads_0']['kernel'][0, 0],
+                                  weights['extra.classifier.weight'][:, :, 0, 0].T)
+    found = WholeModel(path).load(whole_model(5, auxiliary=[])[0])
+    assert found['params'].keys() == {'encoder', 'decoder', 'head'}
+    with pytest.raises(InputError, match=r'variables of the model have no tensor \(.*auxiliary'):
+        WholeModel(saved(tmp_path, whole_model(5, auxiliary=[])[1])).load(wanted)
+
+
+def test_a_head_of_other_classes_is_refused_or_left_out(tmp_path):
+    (wanted, _), (_, weights) = whole_model(3), whole_model(5)
+    path = saved(tmp_path, weights)
+    with pytest.raises(InputError, match=r"classifier\.\w+ is for 5 classes and the model has 3; "
+                                         r"set pretrained.last_layer='fresh'"):
+        WholeModel(path).load(wanted)
+    found = WholeModel(path, last_layer='fresh').load(wanted)
+    assert found['params'].keys() == {'encoder', 'decoder'} == found['batch_stats'].keys()
+    weights.pop('decode.conv.weight')
+    with pytest.raises(InputError, match='1 variables .*decoder/conv0/kernel'):
+        WholeModel(saved(tmp_path, weights), last_layer='fresh').load(wanted)
+    with pytest.raises(InputError, match='pretrained.last_layer: expected one of load, fresh'):
+        build('pretrained', {'type': f'{__name__}:WholeModel', 'path': path, 'last_layer': 'new'})
+
+
+def test_a_run_starts_from_a_whole_model_of_other_classes(tmp_path, capfd):
+    _, weights = whole_model(9)
+    command = ['train', f'--config={write_config(tmp_path)}', f'--workdir={tmp_path}/work',
+               '--config.model=' + json.dumps(WHOLE), '--config.optimizer.learning_rate=1e-30',
+               *STEPS]
+    source = {'type': f'{__name__}:WholeModel', 'path': saved(tmp_path, weights)}
+    refused([*command, '--config.pretrained=' + json.dumps(source)],
+            ['for 9 classes and the model has 5', "pretrained.last_layer='fresh'"], capfd)
+    source['last_layer'] = 'fresh'
+    assert main([*command, '--config.pretrained=' + json.dumps(source)]) == 0
+    assert 'model: weights of WholeModel(' in capfd.readouterr().out
+    _, variables = open_workdir(tmp_path / 'work', trust=['tests']).variables('latest')
+    params = variables['params']
+    for name, part, found in (('backbone.0.0.conv', 'encoder', 'stage0_conv0'),
+                              ('decode.conv', 'decoder', 'conv0')):
+        np.testing.assert_allclose(params[part][found]['kernel'],
+                                   weights[f'{name}.weight'].transpose(2, 3, 1, 0), rtol=1e-6)
+    for head in (params['head'], params['auxiliary']['heads_0']):
+        assert 0 < np.abs(head['kernel']).max() < 0.1 and np.abs(head['bias']).max() < 1e-20

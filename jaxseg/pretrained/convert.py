@@ -1,8 +1,9 @@
 """From another library's tensors to our variables: every tensor is used, every variable filled."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,9 @@ from jaxseg.pretrained.tensors import read_tensors
 SHOWN = 4  # names in a message
 RGB = 3
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Of a whole model: what depends on the classes, and what only training uses.
+FRESH = ('head', 'auxiliary')
+CLASSIFIER = re.compile(r'params/(head|auxiliary/heads_\d+)/(kernel|bias)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,51 @@ class Weights:
         """
         return convert(self.path, read_tensors(self.path), wanted, self.rules, unused=self.unused,
                        first=self.first)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelWeights(Weights):
+    """A checkpoint of a whole model of another library; a subclass names its tensors.
+
+    Auxiliary decoders are loaded where both the checkpoint and the model have them.
+
+    Args:
+      path: the file, in one of the formats of `jaxseg.pretrained.tensors`.
+      last_layer: 'load', or 'fresh' for other classes than those of the checkpoint: the head and
+        the auxiliary decoders start from random values, and their tensors are ignored.
+    """
+
+    last_layer: Literal['load', 'fresh'] = 'load'
+
+    part = None
+
+    def load(self, wanted: Any) -> dict[str, Any]:
+        """The variables that the checkpoint fills, for shapes as they are `wanted`.
+
+        Raises:
+          InputError: the file cannot be read, or its tensors are not those of this model.
+        """
+        tensors, shapes = read_tensors(self.path), flatten_dict(wanted, sep='/')
+        if self.last_layer == 'fresh':
+            shapes = {place: shape for place, shape in shapes.items() if not _is_fresh(place)}
+            tensors = {name: tensor for name, tensor in tensors.items()
+                       if not any(map(_is_fresh, places_of(name, self.rules)))}
+        for name, tensor in tensors.items():
+            self._check_classes(name, tensor, shapes)
+        return convert(self.path, tensors, unflatten_dict(shapes, sep='/'), self.rules,
+                       unused=self.unused, first=self.first)
+
+    def _check_classes(self, name: str, tensor: np.ndarray, shapes: Mapping[str, Any]):
+        for place in filter(CLASSIFIER.fullmatch, places_of(name, self.rules)):
+            classes = shapes[place].shape[-1] if place in shapes else None
+            if classes is not None and tensor.ndim and len(tensor) != classes:
+                raise InputError(
+                    f"{self.path}: {name} is for {len(tensor)} classes and the model has "
+                    f"{classes}; set pretrained.last_layer='fresh' to start it from random values")
+
+
+def _is_fresh(place: str) -> bool:
+    return place.split('/')[1] in FRESH
 
 
 def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Sequence[Rule], *,
