@@ -38,7 +38,10 @@ def test_outputs_equal_those_of_the_other_library(name, tmp_path):
 def test_a_record_is_what_the_other_library_computes(name):
     from tests.references.make_parity import ROWS, make
 
-    found, record = make(ROWS[name]), parity.load(name)
+    try:
+        found, record = make(ROWS[name]), parity.load(name)
+    except ImportError as error:  # a repository that is no package
+        pytest.skip(str(error))
     assert {**found, 'outputs': None, 'library': None} == {
         **record, 'outputs': None, 'library': None}
     for ours, wanted in zip(found['outputs'], record['outputs'], strict=True):

@@ -29,7 +29,8 @@ def make(row: parity.Row) -> dict[str, Any]:
     tensors = {name: list(tensor.shape) + ([] if tensor.dtype == torch.float32
                                            else [str(tensor.dtype).removeprefix('torch.')])
                for name, tensor in module.state_dict().items()}
-    record = {'library': f'{row.library} {importlib.metadata.version(row.library)}',
+    version = '' if '/' in row.library else f' {importlib.metadata.version(row.library)}'
+    record = {'library': row.library + version,
               'part': row.part, 'config': row.config, 'source': row.source,
               'size': list(row.size), 'channels': row.channels, 'classes': row.classes,
               'tensors': tensors}

@@ -28,7 +28,7 @@ class Row(NamedTuple):
       part: 'encoder', whose stages are compared, or 'model', whose logits are.
       config: our part, as in a config.
       source: the table of names, a type of `pretrained`.
-      library: the package whose version is recorded.
+      library: the package, whose version is recorded, or the repository with its commit.
       build: () -> (module of torch in evaluation mode, function (module, images (B, C, H, W)) ->
         outputs (B, C', H', W') in our order). It imports what it needs.
       size: height and width of the images; no multiple of the stride where the reference allows it.
