@@ -6,65 +6,31 @@ What a field may be is stated here once more, so that an annotation that is lost
 from collections.abc import Iterator
 from typing import Any
 
+from experiments.reliability.bad_model_parts import MODEL_PARTS
+from experiments.reliability.bad_values import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    BETAS,
+    COUNT,
+    FLAG,
+    LABEL,
+    NAMES,
+    NAN,
+    NOT_NEGATIVE,
+    OPTIMIZER,
+    POSITIVE,
+    RANGE,
+    SHARE,
+    SHARE_ABOVE_ZERO,
+    STAGE,
+    choices,
+    floats,
+    integers,
+    items,
+    optional,
+    pairs,
+)
 from experiments.reliability.cases import OVERLAPPING, Case, bad_config, shorten, shown
-
-NAN, INF = float('nan'), float('inf')
-NOT_NUMBERS = (True, '3', [1], {}, NAN, INF, -INF)
-BIG = 10 ** 21
-
-
-def integers(low: int, high: int = 2 ** 31 - 1) -> tuple:
-    """Values that are no integer of this range."""
-    return (*NOT_NUMBERS, None, 2.5, low - 1, low - 10 ** 9, high + 1, BIG, -BIG)
-
-
-def floats(*outside: float) -> tuple:
-    """Values that are no finite float, and some that are out of its range."""
-    return (*NOT_NUMBERS, None, 10 ** 400, 1e39, -1e39, *outside)
-
-
-def optional(values: tuple) -> tuple:
-    """The same where None is allowed."""
-    return tuple(value for value in values if value is not None)
-
-
-def items(values: tuple, good: Any) -> tuple:
-    """Lists of which one item is bad, and what is no list."""
-    return (*([good, value] for value in values), 3, 'x', True, None, {'a': good})
-
-
-def pairs(values: tuple, good: Any) -> tuple:
-    """The same of a pair of numbers."""
-    return (*items(values, good), *([value, good] for value in values), [], [good], [good] * 3)
-
-
-def choices(*near: Any) -> tuple:
-    """Values that are no choice, `near` misses among them."""
-    return (*near, 'x', '', 3.5, True, None, [], {}, NAN, BIG)
-
-
-POSITIVE, COUNT = integers(1), integers(0)
-ABOVE_ZERO, NOT_NEGATIVE = floats(0, 0.0, -1e-9, -1, -BIG), floats(-1e-9, -1, -BIG)
-SHARE = floats(-0.1, 1.0000001, 2, BIG)
-BELOW_ONE = (*SHARE, 1, 1.0)
-SHARE_ABOVE_ZERO = (*SHARE, 0, 0.0)
-FLAG = (0, 1, 'yes', None, [], {}, NAN)
-NAMES = ('x', 3, True, None, [3], [None], {'a': 1})
-RANGE = pairs((True, 'x', None, [1], NAN, INF, 10 ** 400), 0.5)
-NORM = ('batc', 'instance', '', 3, True, None, [], NAN)
-MIX = {'merge': choices('gate'), 'patch': POSITIVE}
-SCAN = {'features': POSITIVE, 'cell': choices('gruu', 'GRU'), 'remat': COUNT, **MIX}
-TRANSFORMER = {
-    'features': POSITIVE, 'heads': POSITIVE, 'layers': POSITIVE, 'mlp_ratio': ABOVE_ZERO,
-    'dropout': BELOW_ONE, 'position': choices('sin', 'rotary'),
-    'size': optional(pairs(POSITIVE, 8))}
-OPTIMIZER = {'learning_rate': ABOVE_ZERO, 'weight_decay': NOT_NEGATIVE,
-             'max_grad_norm': optional(ABOVE_ZERO)}
-BETAS = {**OPTIMIZER, 'b1': BELOW_ONE, 'b2': BELOW_ONE}
-STAGE = integers(-2 ** 31, 2 ** 31 - 1)[:9]  # the range depends on the encoder
-FCN = {'widths': items(POSITIVE, 4), 'stage': STAGE, 'norm': NORM, 'dropout': BELOW_ONE}
-UNET = {'widths': items(POSITIVE, 4), 'norm': NORM}
-LABEL = integers(0, 65535)
 
 # (key of the part, type, fields that it needs, bad values by field).
 PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
@@ -84,43 +50,7 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'brightness': SHARE, 'contrast': SHARE, 'saturation': SHARE, 'hue': floats(-0.1, 0.51),
         'p': SHARE}),
     ('transforms.0', 'transforms.RandomBlur', {}, {'sigma': ABOVE_ZERO, 'p': SHARE}),
-    ('model.encoder', 'resnet.ResNet', {}, {
-        'depth': choices(19, 0, -18, '18', 18.0), 'width': POSITIVE,
-        'output_stride': choices(4, 0, -8, 12, 64), 'norm': NORM}),
-    ('model.encoder', 'efficientnet.EfficientNet', {}, {
-        'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
-        'drop_path': BELOW_ONE, 'norm': NORM}),
-    ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
-        'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
-        'norm': NORM}),
-    ('model.context.0', 'aspp.ASPP', {'features': 4}, {
-        'features': POSITIVE, 'rates': items(POSITIVE, 6), 'norm': NORM}),
-    ('model.context.0', 'attention_pooling.AttentionPooling', {}, {'features': optional(POSITIVE)}),
-    ('model.context.0', 'axial.Axial', {'features': 8}, TRANSFORMER),
-    ('model.context.0', 'criss_cross.CrissCross', {'features': 8}, {
-        'features': POSITIVE, 'reduction': POSITIVE, 'recurrence': POSITIVE}),
-    ('model.context.0', 'flattened_scan.FlattenedScan', {'features': 4}, {
-        **SCAN, 'order': choices('snail'), 'transposed': FLAG, 'combine': choices('mean')}),
-    ('model.context.0', 'four_way_rnn.FourWayRNN', {'features': 4}, {
-        **SCAN, 'combine': choices('mean')}),
-    ('model.context.0', 'large_kernel_attention.LargeKernelAttention', {'features': 4}, {
-        'features': POSITIVE, 'kernel': POSITIVE, 'dilation': POSITIVE, 'norm': NORM}),
-    ('model.context.0', 'linear_attention.LinearAttention', {'features': 8}, {
-        **TRANSFORMER, 'position': choices('relative', 'rope')}),
-    ('model.context.0', 'mdrnn.MDRNN2D', {'features': 4}, {
-        'features': POSITIVE, 'cell': choices('lstm'), 'combine': choices('mean'), **MIX}),
-    ('model.context.0', 'ocr.OCR', {'features': 4}, {'features': POSITIVE, 'norm': NORM}),
-    ('model.context.0', 'pyramid_pooling.PyramidPooling', {'features': 4}, {
-        'features': POSITIVE, 'bins': items(POSITIVE, 2), 'norm': NORM}),
-    ('model.context.0', 'renet.ReNet', {'features': 4}, {**SCAN, 'layers': POSITIVE}),
-    ('model.context.0', 'self_attention.SelfAttention', {'features': 8}, TRANSFORMER),
-    ('model.context.0', 'window_attention.WindowAttention', {'features': 8}, {
-        **TRANSFORMER, 'window': POSITIVE}),
-    ('model.decoder', 'fcn.FCN', {}, FCN),
-    ('model.decoder', 'unet.UNet', {'widths': [4]}, UNET),
-    ('model.auxiliary', 'fcn.FCN', {}, FCN),
-    ('model.auxiliary', 'unet.UNet', {'widths': [4]}, UNET),
-    ('model.head', 'head.Head', {}, {'kernel': POSITIVE, 'dropout': BELOW_ONE}),
+    *MODEL_PARTS,
     ('task', 'semantic.Semantic', {}, {'auxiliary_weight': NOT_NEGATIVE}),
     ('task', 'multilabel.Multilabel', {}, {
         'auxiliary_weight': NOT_NEGATIVE, 'threshold': (*BELOW_ONE, 0, 0.0)}),

@@ -1,0 +1,62 @@
+"""Every field of every part of a model with values of a wrong kind or out of range."""
+
+from experiments.reliability.bad_values import (
+    BELOW_ONE,
+    FCN,
+    FLAG,
+    MIX,
+    NORM,
+    POSITIVE,
+    SCAN,
+    TRANSFORMER,
+    UNET,
+    choices,
+    floats,
+    items,
+    optional,
+)
+
+# (key of the part, type, fields that it needs, bad values by field).
+MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
+    ('model.encoder', 'resnet.ResNet', {}, {
+        'depth': choices(19, 0, -18, '18', 18.0), 'width': POSITIVE,
+        'output_stride': choices(4, 0, -8, 12, 64), 'norm': NORM}),
+    ('model.encoder', 'efficientnet.EfficientNet', {}, {
+        'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
+        'drop_path': BELOW_ONE, 'norm': NORM}),
+    ('model.encoder', 'hardnet.HarDNet', {}, {'variant': choices('69', 68, '39DS'), 'norm': NORM}),
+    ('model.encoder', 'recurrent_pyramid.RecurrentPyramid', {}, {
+        'widths': items(POSITIVE, 4), 'depths': items(POSITIVE, 1), 'cell': choices('gruu'),
+        'expansion': floats(0.9, 0, -1), 'drop_path': BELOW_ONE}),
+    ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
+        'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
+        'norm': NORM}),
+    ('model.context.0', 'aspp.ASPP', {'features': 4}, {
+        'features': POSITIVE, 'rates': items(POSITIVE, 6), 'norm': NORM}),
+    ('model.context.0', 'attention_pooling.AttentionPooling', {}, {'features': optional(POSITIVE)}),
+    ('model.context.0', 'axial.Axial', {'features': 8}, TRANSFORMER),
+    ('model.context.0', 'criss_cross.CrissCross', {'features': 8}, {
+        'features': POSITIVE, 'reduction': POSITIVE, 'recurrence': POSITIVE}),
+    ('model.context.0', 'flattened_scan.FlattenedScan', {'features': 4}, {
+        **SCAN, 'order': choices('snail'), 'transposed': FLAG, 'combine': choices('mean')}),
+    ('model.context.0', 'four_way_rnn.FourWayRNN', {'features': 4}, {
+        **SCAN, 'combine': choices('mean')}),
+    ('model.context.0', 'large_kernel_attention.LargeKernelAttention', {'features': 4}, {
+        'features': POSITIVE, 'kernel': POSITIVE, 'dilation': POSITIVE, 'norm': NORM}),
+    ('model.context.0', 'linear_attention.LinearAttention', {'features': 8}, {
+        **TRANSFORMER, 'position': choices('relative', 'rope')}),
+    ('model.context.0', 'mdrnn.MDRNN2D', {'features': 4}, {
+        'features': POSITIVE, 'cell': choices('lstm'), 'combine': choices('mean'), **MIX}),
+    ('model.context.0', 'ocr.OCR', {'features': 4}, {'features': POSITIVE, 'norm': NORM}),
+    ('model.context.0', 'pyramid_pooling.PyramidPooling', {'features': 4}, {
+        'features': POSITIVE, 'bins': items(POSITIVE, 2), 'norm': NORM}),
+    ('model.context.0', 'renet.ReNet', {'features': 4}, {**SCAN, 'layers': POSITIVE}),
+    ('model.context.0', 'self_attention.SelfAttention', {'features': 8}, TRANSFORMER),
+    ('model.context.0', 'window_attention.WindowAttention', {'features': 8}, {
+        **TRANSFORMER, 'window': POSITIVE}),
+    ('model.decoder', 'fcn.FCN', {}, FCN),
+    ('model.decoder', 'unet.UNet', {'widths': [4]}, UNET),
+    ('model.auxiliary', 'fcn.FCN', {}, FCN),
+    ('model.auxiliary', 'unet.UNet', {'widths': [4]}, UNET),
+    ('model.head', 'head.Head', {}, {'kernel': POSITIVE, 'dropout': BELOW_ONE}),
+]
