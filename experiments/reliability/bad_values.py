@@ -57,5 +57,5 @@ OPTIMIZER = {'learning_rate': ABOVE_ZERO, 'weight_decay': NOT_NEGATIVE,
 BETAS = {**OPTIMIZER, 'b1': BELOW_ONE, 'b2': BELOW_ONE}
 STAGE = integers(-2 ** 31, 2 ** 31 - 1)[:9]  # the range depends on the encoder
 FCN = {'widths': items(POSITIVE, 4), 'stage': STAGE, 'norm': NORM, 'dropout': BELOW_ONE}
-UNET = {'widths': items(POSITIVE, 4), 'norm': NORM}
+UNET = {'widths': items(POSITIVE, 4), 'norm': NORM, 'attention': choices('se')}
 LABEL = integers(0, 65535)

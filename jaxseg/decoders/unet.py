@@ -1,5 +1,7 @@
 """The expanding path of U-Net."""
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.resize import upsample_nearest
+from jaxseg.layers.scse import SCSE
 from jaxseg.layers.stages import Stages, at_stride, deepest
 
 
@@ -20,12 +23,19 @@ class UNet(nn.Module):
     that stride where the encoder has one, and applies two 3x3 convolutions with norm and ReLU; with
     five widths over a ResNet this is the decoder of segmentation_models.pytorch.
 
+    Args:
+      widths: channels of every step.
+      norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      attention: 'scse' weights channels and positions before and after the convolutions of a step
+        (`jaxseg.layers.scse`).
+
     Raises:
       InputError: more widths than steps to stride 1.
     """
 
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16)
     norm: NormSpec = 'batch'
+    attention: Literal['none', 'scse'] = 'none'
 
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
@@ -40,7 +50,13 @@ class UNet(nn.Module):
             skip = at_stride(stages, stride)
             if skip is not None:
                 x = jnp.concatenate([x, skip.features], -1)
+            # segmentation_models.pytorch has skip connections, of 0 channels where the encoder has
+            # no such stage, down to stride 2, and attention after every one of them.
+            if self.attention == 'scse' and (skip is not None or stride > 1):
+                x = SCSE(name=f'up{stride}_attention0')(x)
             for index in (0, 1):
                 x = Conv(width, name=f'up{stride}_conv{index}')(x)
                 x = nn.relu(make_norm(self.norm, f'up{stride}_norm{index}')(x, train=train))
+            if self.attention == 'scse':
+                x = SCSE(name=f'up{stride}_attention1')(x)
         return x

@@ -40,7 +40,7 @@ class Weights:
     # As `convert` takes them.
     rules: ClassVar[Sequence[Rule]] = ()
     unused: ClassVar[Sequence[str]] = ()
-    first: ClassVar[str] = ''
+    first: ClassVar[str | Sequence[str]] = ()
 
     def load(self, wanted: Any) -> dict[str, Any]:
         """The variables of the part, for shapes as they are `wanted`.
@@ -98,7 +98,7 @@ def _is_fresh(place: str) -> bool:
 
 
 def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Sequence[Rule], *,
-            unused: Sequence[str] = (), first: str = '') -> dict[str, Any]:
+            unused: Sequence[str] = (), first: str | Sequence[str] = ()) -> dict[str, Any]:
     """Variables of the names, shapes and types of `wanted`.
 
     A kernel changes from (out, in, height, width) to (height, width, in, out), or from (out, in) to
@@ -114,12 +114,12 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
       wanted: shapes of the variables, `{'params': {...}, 'batch_stats': {...}}`.
       rules: pairs of names and places (`jaxseg.pretrained.names`). The first match counts.
       unused: templates of names that have no counterpart; `*` is any text.
-      first: the place of the kernel of the first convolution.
+      first: the place of the kernel of the first convolution, or several that it may have.
 
     Raises:
       InputError: tensors without a place, variables without a tensor, another shape or type.
     """
-    shapes = flatten_dict(wanted, sep='/')
+    shapes, first = flatten_dict(wanted, sep='/'), (first,) if isinstance(first, str) else first
     found, surplus = {}, []
     for name, tensor in tensors.items():
         places = places_of(name, rules)
@@ -133,7 +133,7 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
                          f'{_listed(missing, "variables of the model have no tensor")}; give the '
                          f'model the type and depth of the checkpoint')
     return unflatten_dict({
-        place: _value(path, name, tensor, place, shapes[place], adapt=place == first)
+        place: _value(path, name, tensor, place, shapes[place], adapt=place in first)
         for place, (name, tensor) in found.items()}, sep='/')
 
 

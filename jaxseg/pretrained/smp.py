@@ -1,0 +1,51 @@
+"""Names of whole models of segmentation_models.pytorch: encoder, decoder and head."""
+
+from jaxseg.pretrained import efficientnet_pytorch, torchvision
+from jaxseg.pretrained.convert import ModelWeights
+from jaxseg.pretrained.names import Rule, batch_norm, layer, prefixed
+
+# Encoders that have the names of a known library there. No two of them share a name with different
+# places, so that all rules stand one after the other.
+ENCODERS = (torchvision.ResNet, efficientnet_pytorch.EfficientNet)
+ENCODER = tuple(rule for source in ENCODERS
+                for rule in prefixed(source.rules, 'encoder.', 'encoder/'))
+HEAD = layer('segmentation_head.0', 'head')
+# Steps of U-Net-like decoders, by the stride that they reach.
+STEPS = tuple(enumerate((16, 8, 4, 2, 1)))
+
+
+def conv_norm(name: str, conv: str, norm: str) -> tuple[Rule, ...]:
+    """The rules of the blocks `Conv2dReLU`."""
+    return (*layer(f'{name}.0', conv), *batch_norm(f'{name}.1', norm))
+
+
+def scse(name: str, place: str) -> tuple[Rule, ...]:
+    """The rules of `SCSEModule`."""
+    return (*layer(f'{name}.cSE.1', f'{place}/channel/reduce'),
+            *layer(f'{name}.cSE.3', f'{place}/channel/expand'),
+            *layer(f'{name}.sSE.0', f'{place}/position'))
+
+
+class _Model(ModelWeights):
+    """Rules of an encoder and a head; a subclass adds those of its decoder.
+
+    Args:
+      path: a checkpoint of a model over one of `ENCODERS`, which has stride 32 or is dilated.
+    """
+
+    first = tuple(f'params/encoder/{source.first.removeprefix("params/")}' for source in ENCODERS)
+    unused = tuple(f'encoder.{name}' for source in ENCODERS for name in source.unused) + (
+        '*.num_batches_tracked', 'classification_head.*')
+
+
+class Unet(_Model):
+    """U-Net, for `unet.UNet` of five widths and a head of kernel 3."""
+
+    rules = (*ENCODER, *HEAD, *(
+        rule for index, stride in STEPS for part in (1, 2) for rule in (
+            *conv_norm(f'decoder.blocks.{index}.conv{part}', f'decoder/up{stride}_conv{part - 1}',
+                       f'decoder/up{stride}_norm{part - 1}'),
+            *scse(f'decoder.blocks.{index}.attention{part}.attention',
+                  f'decoder/up{stride}_attention{part - 1}'))))
+    # The last step has no skip connection, and attention to it is not computed.
+    unused = (*_Model.unused, 'decoder.blocks.4.attention1.*')

@@ -1,0 +1,36 @@
+"""Whole models of segmentation_models.pytorch over small residual networks."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.references.parity import Row
+
+CLASSES = 5
+SMALL = [48, 32, 24, 20, 16]
+
+
+def _smp(name: str, encoder: str = 'resnet18', **options: Any) -> Callable:
+    def build():
+        import segmentation_models_pytorch
+
+        return (getattr(segmentation_models_pytorch, name)(
+            encoder, encoder_weights=None, classes=CLASSES, **options),
+            lambda module, images: [module(images)])
+
+    return build
+
+
+def _row(name: str, decoder: dict[str, Any], options: dict[str, Any], *, kernel: int = 3,
+         size: tuple[int, int] = (64, 96), **encoder: Any) -> Row:
+    config = dict(type='segmentation_model.SegmentationModel', align_corners=True, decoder=decoder,
+                  encoder=dict(type='resnet.ResNet', **encoder),
+                  head=dict(type='head.Head', kernel=kernel))
+    return Row('model', config, f'smp.{name}', 'segmentation_models_pytorch',
+               _smp(name, **options), size, classes=CLASSES)
+
+
+ROWS = {
+    'smp_unet': _row('Unet', dict(type='unet.UNet'), {}),
+    'smp_unet_scse': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
+                          dict(decoder_channels=SMALL, decoder_attention_type='scse')),
+}
