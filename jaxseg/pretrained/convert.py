@@ -1,6 +1,7 @@
 """From another library's tensors to our variables: every tensor is used, every variable filled."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -103,10 +104,10 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
 
     A kernel changes from (out, in, height, width) to (height, width, in, out), or from (out, in) to
     (in, out); a `transposed_kernel`, of `jaxseg.layers.conv.ConvTranspose`, from (in, out, height,
-    width) to (height, width, in, out). A 1x1 convolution may be a linear layer and the reverse. The
-    kernel of the first convolution is adapted to another number of input channels as
-    segmentation_models.pytorch does: one channel gets the sum over red, green and blue, n get these
-    three in turn, times 3 / n.
+    width) to (height, width, in, out). Axes of length 1 in front do not matter: a 1x1 convolution
+    may be a linear layer and the reverse. The kernel of the first convolution is adapted to another
+    number of input channels as segmentation_models.pytorch does: one channel gets the sum over red,
+    green and blue, n get these three in turn, times 3 / n.
 
     Args:
       path: the file, for messages.
@@ -159,7 +160,7 @@ def _value(path: str, name: str, tensor: np.ndarray, place: str, wanted: jax.Sha
     value = np.ascontiguousarray(_our_axes(tensor, place), wanted.dtype)
     if adapt and value.shape != wanted.shape and value.shape[2] == RGB:
         value = _adapt(value, wanted.shape[2])
-    if (1, 1, *value.shape) == wanted.shape or value.shape == (1, 1, *wanted.shape):
+    if _without_leading_ones(value.shape) == _without_leading_ones(wanted.shape):
         value = value.reshape(wanted.shape)
     if value.shape != wanted.shape:
         raise InputError(f'{path}: {name} has the shape {value.shape} (axes in our order) and '
@@ -174,6 +175,10 @@ def _our_axes(tensor: np.ndarray, place: str) -> np.ndarray:
     if place.endswith('/kernel') and tensor.ndim in (2, 4):
         return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
     return tensor
+
+
+def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(itertools.dropwhile(lambda side: side == 1, shape))
 
 
 def _adapt(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -24,7 +24,7 @@ def make(row: parity.Row) -> dict[str, Any]:
     """The record of an architecture."""
     import torch
 
-    torch.library.register_fake = lambda name: lambda function: function  # torchvision without CUDA
+    torch.library.register_fake = lambda *_: lambda function: function  # libraries without CUDA
     module, forward = row.build()
     tensors = {name: list(tensor.shape) + ([] if tensor.dtype == torch.float32
                                            else [str(tensor.dtype).removeprefix('torch.')])
