@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxseg.decoders.fpn import FPN
 from jaxseg.decoders.unet import UNet
+from jaxseg.errors import InputError
 from jaxseg.layers.stages import Stage
 from jaxseg.pretrained import smp
 from jaxseg.pretrained.names import places_of, prefixed
@@ -19,13 +21,19 @@ NO_STRIDE_2 = {4: 96, 8: 192, 16: 384, 32: 768}
 PARAMETERS = {
     'Unet': (UNet(), 3_151_552, 9_012_928),
     'Unet scse': (UNet(attention='scse'), 3_265_543 - 195, 10_307_899 - 195),
+    'FPN': (FPN(), 1_870_592, 2_607_872),
 }
 
 
-def stages(channels: dict[int, int], height: int = 64, width: int = 96) -> tuple[Stage, ...]:
-    """Of an image, one for every stride."""
-    return tuple(Stage(stride, np.zeros((2, -(-height // stride), -(-width // stride), features),
-                                        np.float32)) for stride, features in channels.items())
+def stages(channels: dict[int, int]) -> tuple[Stage, ...]:
+    return tuple(stage for stride, features in channels.items()
+                 for stage in some_stages((stride,), 64, 96, features))
+
+
+def some_stages(strides: tuple[int, ...], height: int = 64, width: int = 96, channels: int = 4
+                ) -> tuple[Stage, ...]:
+    return tuple(Stage(stride, np.zeros((2, height // stride, width // stride, channels),
+                                        np.float32)) for stride in strides)
 
 
 def shapes(decoder, stages, train=False):
@@ -40,6 +48,25 @@ def test_a_decoder_has_the_parameters_of_smps(name):
     for channels, wanted in ((RESNET18, over_resnet18), (RESNET50, over_resnet50)):
         params = shapes(decoder, stages(channels))[1]['params']
         assert sum(leaf.size for leaf in jax.tree.leaves(params)) == wanted
+
+
+# Decoder, strides of the encoder's stages, and the stride and channels of the result.
+@pytest.mark.parametrize('decoder, strides, stride, features', [
+    (FPN(8, 6), (4, 8, 16, 32), 4, 6), (FPN(8, 6, 'concatenate'), (2, 4, 8, 8), 4, 12),
+    (FPN(8, 6), (2, 4), 4, 6)], ids=str)
+def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
+    for height, width in ((64, 32), (96, 160)):
+        out, _ = shapes(decoder, some_stages(strides, height, width), train=True)
+        assert out.shape == (2, height // stride, width // stride, features)
+
+
+@pytest.mark.parametrize('decoder, strides, message', [
+    (FPN(), (16, 16), 'decoder: it needs stages of strides 4, 8, 16 and .* strides 16, 16; use'),
+    (FPN(), (2, 4, 16), 'strides 4, 8, 16 and .* strides 2, 4, 16;'),
+    (FPN(), (2,), 'strides 4 and .* strides 2;')], ids=str)
+def test_a_decoder_names_the_stages_that_it_lacks(decoder, strides, message):
+    with pytest.raises(InputError, match=message):
+        shapes(decoder, some_stages(strides))
 
 
 def test_attention_of_a_unet_stands_where_smps_does():

@@ -59,6 +59,8 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.context.0', 'window_attention.WindowAttention', {'features': 8}, {
         **TRANSFORMER, 'window': POSITIVE}),
     ('model.decoder', 'fcn.FCN', {}, FCN),
+    ('model.decoder', 'fpn.FPN', {}, {
+        'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
     ('model.decoder', 'unet.UNet', {'widths': [4]}, UNET),
     ('model.auxiliary', 'fcn.FCN', {}, FCN),
     ('model.auxiliary', 'unet.UNet', {'widths': [4]}, UNET),

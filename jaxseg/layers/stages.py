@@ -38,6 +38,41 @@ def at_stride(stages: Sequence[Stage], stride: int) -> Stage | None:
     return next((stage for stage in reversed(stages) if stage.stride == stride), None)
 
 
+def pyramid(stages: Sequence[Stage], finest: int, where: str) -> Stages:
+    """The deepest stage of every stride from `finest` on, each twice the last, to the last stage's.
+
+    Raises:
+      InputError: one is missing; `where` begins the message.
+    """
+    wanted, last = [finest], deepest(stages).stride
+    while wanted[-1] < last:
+        wanted.append(2 * wanted[-1])
+    found = tuple(at_stride(stages, stride) for stride in wanted)
+    if None in found or wanted[-1] != last:
+        raise InputError(f'{where}: it needs stages of strides {_listed(wanted)} and the encoder '
+                         f'has stages of strides {_listed(strides(stages))}; use an encoder that '
+                         f'has them or another decoder')
+    return found
+
+
+def required(stages: Sequence[Stage], stride: int, where: str) -> Stage:
+    """The deepest stage at a stride.
+
+    Raises:
+      InputError: there is none; `where` begins the message.
+    """
+    found = at_stride(stages, stride)
+    if found is None:
+        raise InputError(f'{where}: it needs a stage of stride {stride} and the encoder has stages '
+                         f'of strides {_listed(strides(stages))}; use an encoder that has one or '
+                         f'another decoder')
+    return found
+
+
+def _listed(strides: Sequence[int]) -> str:
+    return ', '.join(map(str, strides))
+
+
 def at_index(stages: Sequence[Stage], index: int, where: str) -> Stage:
     """The stage at a place in the order of depth; -1 is the deepest, -2 the one before.
 
@@ -46,6 +81,6 @@ def at_index(stages: Sequence[Stage], index: int, where: str) -> Stage:
     """
     if not -len(stages) <= index < len(stages):
         raise InputError(f'{where}: {index} is not a stage of this encoder, which has '
-                         f'{len(stages)}, of strides {", ".join(map(str, strides(stages)))}; '
+                         f'{len(stages)}, of strides {_listed(strides(stages))}; '
                          f'give {-len(stages)} to {len(stages) - 1}')
     return stages[index]

@@ -2,7 +2,7 @@
 
 from jaxseg.pretrained import efficientnet_pytorch, torchvision
 from jaxseg.pretrained.convert import ModelWeights
-from jaxseg.pretrained.names import Rule, batch_norm, layer, prefixed
+from jaxseg.pretrained.names import Rule, batch_norm, layer, layer_norm, prefixed
 
 # Encoders that have the names of a known library there. No two of them share a name with different
 # places, so that all rules stand one after the other.
@@ -49,3 +49,15 @@ class Unet(_Model):
                   f'decoder/up{stride}_attention{part - 1}'))))
     # The last step has no skip connection, and attention to it is not computed.
     unused = (*_Model.unused, 'decoder.blocks.4.attention1.*')
+
+
+class FPN(_Model):
+    """FPN, for `fpn.FPN` over stages of strides 4 to 32 and a head of kernel 1, aligned corners."""
+
+    rules = (*ENCODER, *HEAD, *layer('decoder.p5', 'decoder/lateral32'), *(
+        rule for index, stride in enumerate((32, 16, 8, 4)) for rule in (
+            *layer(f'decoder.p{5 - index}.skip_conv', f'decoder/lateral{stride}'),
+            *layer(f'decoder.seg_blocks.{index}.block.' + '{i}.block.0',
+                   f'decoder/level{stride}_conv' + '{i}'),
+            *layer_norm(f'decoder.seg_blocks.{index}.block.' + '{i}.block.1',
+                        f'decoder/level{stride}_norm' + '{i}'))))

@@ -31,6 +31,9 @@ def _row(name: str, decoder: dict[str, Any], options: dict[str, Any], *, kernel:
 
 ROWS = {
     'smp_unet': _row('Unet', dict(type='unet.UNet'), {}),
+    'smp_fpn': _row('FPN', dict(type='fpn.FPN', levels=64, features=32, merge='concatenate'),
+                    dict(decoder_pyramid_channels=64, decoder_segmentation_channels=32,
+                         decoder_merge_policy='cat'), kernel=1),
     'smp_unet_scse': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
                           dict(decoder_channels=SMALL, decoder_attention_type='scse')),
 }
