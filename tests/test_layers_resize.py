@@ -12,6 +12,7 @@ from jaxseg.layers.resize import (
     adaptive_average_pool,
     downsample,
     pad_to_multiple,
+    resize_bicubic,
     resize_bilinear,
     upsample_bilinear,
     upsample_nearest,
@@ -135,3 +136,19 @@ def test_adaptive_pooling_rounds_once_after_sums_in_float32():
     out = adaptive_average_pool(x, (2, 3))
     assert out.dtype == jnp.bfloat16
     np.testing.assert_array_equal(np.asarray(out, np.float32), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize('size, antialias, scale, expected', [
+    (8, False, None, [-0.09283, 0.18756, 1.19574, 3.39484, 3.4455, 1.86041, 5.25964, 8.55701]),
+    (8, True, None, [-0.07196, 0.24375, 1.14172, 3.36462, 3.47571, 1.91443, 5.53054, 8.43173]),
+    (8, False, 8.1 / 5, [-0.09385, 0.18254, 1.13365, 3.31473, 3.56426, 1.81663, 4.90057, 8.4419]),
+    (3, False, None, [0.14815, 4, 6]), (3, True, None, [0.38462, 2.76744, 5.53846])])
+def test_bicubic_resizing_has_the_values_of_torch(size, antialias, scale, expected):
+    x = np.array([0, 1, 4, 2, 8], np.float32)[None, :, None, None].repeat(5, 2)
+    scale = scale and (scale, 1)
+    out = resize_bicubic(x, (size, 5), antialias=antialias, scale=scale)
+    np.testing.assert_allclose(out[0, :, 2, 0], expected, atol=2e-5)
+    turned = resize_bicubic(x.swapaxes(1, 2), (5, size), antialias=antialias,
+                            scale=scale and scale[::-1])
+    np.testing.assert_allclose(turned, out.swapaxes(1, 2), atol=1e-6)
+    assert resize_bicubic(x, (5, 5), antialias=antialias) is x

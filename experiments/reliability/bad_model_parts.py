@@ -1,7 +1,9 @@
 """Every field of every part of a model with values of a wrong kind or out of range."""
 
 from experiments.reliability.bad_values import (
+    ABOVE_ZERO,
     BELOW_ONE,
+    COUNT,
     FCN,
     FLAG,
     MIX,
@@ -14,6 +16,7 @@ from experiments.reliability.bad_values import (
     floats,
     items,
     optional,
+    pairs,
 )
 
 # (key of the part, type, fields that it needs, bad values by field).
@@ -35,6 +38,12 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
         'norm': NORM}),
+    ('model.encoder', 'vit.ViT', {}, {
+        'size': (*choices('Tiny', 'vit'), 3, [1, 2], [8, 1, 0], [8, 1, 2.5]), 'patch': POSITIVE,
+        'grid': pairs(POSITIVE, 4), 'taps': optional(items(COUNT, 1)), 'norm_taps': FLAG,
+        'class_features': FLAG, 'registers': COUNT, 'token_positions': choices('registers'),
+        'resampling': choices('bicubic'), 'layer_scale': optional(ABOVE_ZERO),
+        'mlp': choices('gated'), 'drop_path': BELOW_ONE}),
     ('model.context.0', 'aspp.ASPP', {'features': 4}, {
         'features': POSITIVE, 'rates': items(POSITIVE, 6), 'norm': NORM}),
     ('model.context.0', 'attention_pooling.AttentionPooling', {}, {'features': optional(POSITIVE)}),

@@ -134,6 +134,48 @@ def _interpolation_matrix(old: int, new: int, step: float, start: float, antiali
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
+def resize_bicubic(x: jax.Array, size: tuple[int, int], *, antialias: bool,
+                   scale: Sequence[float] | None = None) -> jax.Array:
+    """The whole of `x` resized as torch's bicubic `interpolate`: (B, H, W, C) -> (B, *size, C).
+
+    For small maps, such as tables of positions: a dense matrix an axis. With `antialias` the
+    kernel has the parameter -0.5 of Keys 1981, else -0.75. `scale`, by default `size` / (H, W),
+    is the distance of new positions, as torch's `scale_factor`.
+    """
+    if x.shape[1:3] == tuple(size):
+        return x
+    scale = scale or [new / old for new, old in zip(size, x.shape[1:3], strict=True)]
+    rows, columns = (_bicubic_matrix(old, new, float(factor), antialias)
+                     for old, new, factor in zip(x.shape[1:3], size, scale, strict=True))
+    y = jnp.einsum('ih,bhwc->biwc', rows, x.astype(jnp.float32), precision=lax.Precision.HIGHEST)
+    y = jnp.einsum('jw,biwc->bijc', columns, y, precision=lax.Precision.HIGHEST)
+    return y.astype(x.dtype)
+
+
+def _bicubic_matrix(old: int, new: int, scale: float, antialias: bool) -> np.ndarray:
+    """Row i: the weights of the old positions in the new position i, (new, old) float32."""
+    step = 1 / scale
+    center = (np.arange(new) + 0.5) * step - 0.5
+    width = max(1.0, step) if antialias else 1.0
+    reach = math.ceil(2 * width) + 1
+    position = np.floor(center)[:, None] + np.arange(-reach, reach + 1)[None]
+    weights = _keys((position - center[:, None]) / width, -0.5 if antialias else -0.75)
+    if antialias:  # what is beyond the border does not count; else there stands the border
+        weights *= (position >= 0) & (position < old)
+    matrix = np.zeros((new, old))
+    rows = np.broadcast_to(np.arange(new)[:, None], position.shape)
+    np.add.at(matrix, (rows, np.clip(position, 0, old - 1).astype(int)), weights)
+    return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _keys(distance: np.ndarray, a: float) -> np.ndarray:
+    """The cubic convolution kernel of Keys 1981 with the parameter `a`."""
+    d = np.abs(distance)
+    near = ((a + 2) * d - (a + 3)) * d ** 2 + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
 def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:
     """Every pixel becomes `factor` x `factor`: (B, H, W, C) -> (B, H * factor, W * factor, C)."""
     b, h, w, c = x.shape

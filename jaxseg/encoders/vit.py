@@ -1,0 +1,106 @@
+"""Vision transformers with learned positions: ViT, DeiT and DINOv2."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.fields import DropRate, NonNegativeInt, Positive, PositiveInt
+from jaxseg.layers.resize import resize_bicubic
+from jaxseg.layers.stages import Stages
+from jaxseg.layers.tokens import PatchEmbed, check_heads, prepend, stage_of, tap_indices
+from jaxseg.layers.transformer_block import KERNEL_INIT, TransformerBlock, layer_norm
+
+# Channels, blocks, heads.
+SIZES = {'tiny': (192, 12, 3), 'small': (384, 12, 6), 'base': (768, 12, 12),
+         'large': (1024, 24, 16), 'huge': (1280, 32, 16), 'giant': (1536, 40, 24)}
+OFFSET = 0.1  # of DINOv2: added to the size that positions are resized to
+
+
+class ViT(nn.Module):
+    """Vision transformer (Dosovitskiy et al. 2021, arXiv:2010.11929) with outputs of some blocks.
+
+    Also DeiT (Touvron et al. 2021, arXiv:2012.12877; its distillation token is a register with a
+    position), DeiT III (arXiv:2204.07118) and DINOv2 (Oquab et al. 2023, arXiv:2304.07193), with
+    registers (Darcet et al. 2023, arXiv:2309.16588) or without. (B, H, W, C) -> one stage a tap,
+    all at stride `patch`, of which H and W must be multiples. For other sizes than `grid` the table
+    of positions is resized.
+
+    Args:
+      size: a name, or the numbers of channels, blocks and heads.
+      patch: side of a patch.
+      grid: patches of the images that positions are stored for: (14, 14) of 224 x 224 at patch 16.
+      taps: indices of the blocks whose outputs are stages; by default four, evenly spaced.
+      norm_taps: apply the final norm to every tap.
+      class_features: concatenate the class token to the features of every position (readout
+        'project' of `jaxseg.decoders.dpt`).
+      registers: tokens without a meaning after the class token.
+      token_positions: which of these tokens have a position.
+      resampling: of positions, bicubic: 'antialias' as timm, 'plain' as transformers' ViT and
+        DINOv2, 'offset' as DINOv2 without registers of its authors.
+      layer_scale: initial value, 1e-5 in DINOv2; None for no layer scale.
+      mlp: 'swiglu' in the giant DINOv2.
+      drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
+
+    Raises:
+      InputError: heads that do not divide the channels, or taps that are no blocks.
+    """
+
+    size: (Literal['tiny', 'small', 'base', 'large', 'huge', 'giant']
+           | tuple[PositiveInt, PositiveInt, PositiveInt]) = 'small'
+    patch: PositiveInt = 16
+    grid: tuple[PositiveInt, PositiveInt] = (14, 14)
+    taps: tuple[NonNegativeInt, ...] | None = None
+    norm_taps: bool = False
+    class_features: bool = False
+    registers: NonNegativeInt = 0
+    token_positions: Literal['none', 'class', 'all'] = 'class'
+    resampling: Literal['antialias', 'plain', 'offset'] = 'antialias'
+    layer_scale: Positive | None = None
+    mlp: Literal['gelu', 'swiglu'] = 'gelu'
+    drop_path: DropRate = 0.0
+
+    @property
+    def stride(self) -> int:
+        """The stride of all stages."""
+        return self.patch
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Stages:
+        width, depth, heads = SIZES[self.size] if isinstance(self.size, str) else self.size
+        check_heads(width, heads)
+        taps = tap_indices(self.taps, depth)
+        x = PatchEmbed(width, self.patch, name='patch_embed')(x)
+        size = x.shape[1:3]
+        x = self._with_tokens(x, width)
+        hidden, stages = 4 * width, []
+        if self.mlp == 'swiglu':  # as many parameters as with two layers
+            hidden = -(-int(hidden * 2 / 3) // 8) * 8
+        norm = layer_norm(x.dtype, 1e-6, 'norm') if self.norm_taps else lambda x: x
+        for index in range(depth):
+            x = TransformerBlock(heads, hidden, self.mlp == 'swiglu', self.layer_scale,
+                                 self.drop_path * index / max(depth - 1, 1),
+                                 name=f'block{index}')(x, train=train)
+            if index in taps:
+                stages.append(stage_of(norm(x), size, self.patch,
+                                       class_features=self.class_features))
+        return tuple(stages)
+
+    def _with_tokens(self, x: jax.Array, width: int) -> jax.Array:
+        """Patches (B, h, w, C) with positions, as a sequence after the other tokens."""
+        size = x.shape[1:3]
+        tokens = [self.param('class_token', KERNEL_INIT, (1, 1, width))]
+        if self.registers:
+            tokens.append(self.param('registers', KERNEL_INIT, (1, self.registers, width)))
+        placed = {'none': 0, 'class': 1, 'all': 1 + self.registers}[self.token_positions]
+        rows, columns = self.grid
+        table = self.param('position', KERNEL_INIT, (1, placed + rows * columns, width))
+        of_tokens, of_patches = table[:, :placed], table[:, placed:].reshape(1, *self.grid, width)
+        scale = [(new + OFFSET) / old for new, old in zip(size, self.grid, strict=True)]
+        of_patches = resize_bicubic(of_patches, size, antialias=self.resampling == 'antialias',
+                                    scale=scale if self.resampling == 'offset' else None)
+        x = (x + of_patches.astype(x.dtype)).reshape(x.shape[0], -1, width)
+        start = jnp.concatenate(tokens, 1)
+        start = start.at[:, :placed].add(of_tokens)
+        return prepend([start], x)
