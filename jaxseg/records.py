@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from jaxseg.errors import InputError
@@ -82,15 +82,18 @@ def read_record(path: pathlib.Path) -> dict[str, Any]:
         raise InputError(f'{path}: {error}; restore the file') from None
 
 
-def read_fields(cls: type, path: pathlib.Path) -> Any:
+def read_fields(cls: type, path: pathlib.Path, optional: Collection[str] = ()) -> Any:
     """An instance of a dataclass from a record of all of its fields and no others.
+
+    Args:
+      optional: fields with a default that records of earlier versions do not have.
 
     Raises:
       InputError: the file is missing or damaged.
     """
     values = read_record(path)
     fields = {field.name for field in dataclasses.fields(cls)}
-    if values.keys() != fields:
+    if values.keys() | set(optional) != fields:
         raise InputError(f'{path}: holds {", ".join(values) or "nothing"}, expected '
                          f'{", ".join(sorted(fields))}; fix or restore the file')
     return cls(**values)

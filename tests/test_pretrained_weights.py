@@ -1,5 +1,6 @@
 """Weights of other libraries: every tensor used, every variable filled; a run that starts there."""
 
+import hashlib
 import json
 
 import jax
@@ -11,6 +12,8 @@ from flax.traverse_util import flatten_dict
 
 from jaxseg.build import build
 from jaxseg.commands import main
+from jaxseg.commands.assemble import ModelRecord
+from jaxseg.commands.origin import Origin
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.errors import InputError
@@ -138,10 +141,14 @@ def test_a_run_starts_from_the_weights_and_keeps_their_normalization(tmp_path, c
     command = arguments(tmp_path, path,
                         '--config.algorithm.type=tests.extension.mean_teacher:MeanTeacher')
     assert main(command) == 0
-    assert 'encoder: weights of ResNet(' in capfd.readouterr().out
+    digest = hashlib.sha256((tmp_path / 'resnet18.pth').read_bytes()).hexdigest()
+    assert (f'encoder: weights of torchvision.ResNet, resnet18.pth (SHA-256 {digest[:12]}...), '
+            f'licence unknown\n') in capfd.readouterr().out
     run = open_workdir(tmp_path / 'work', trust=['tests'])
     assert (run.record.mean, run.record.std) == (torchvision.ResNet.mean, torchvision.ResNet.std)
     assert run.spec.mean != torchvision.ResNet.mean
+    origin = Origin('torchvision.ResNet', {'resnet18.pth': digest}, None)
+    assert run.record.pretrained == origin
     _, variables = run.variables('latest')
     params = variables['params']
     encoder = params['encoder']
@@ -152,6 +159,7 @@ def test_a_run_starts_from_the_weights_and_keeps_their_normalization(tmp_path, c
     # The weights are in the checkpoint: a run continues without their file.
     (tmp_path / 'resnet18.pth').unlink()
     assert main([*command, '--config.steps=6']) == 0
+    assert ModelRecord.load(tmp_path / 'work/model.json') == run.record
 
 
 def test_weights_that_cannot_be_used_stop_a_run_before_anything_is_written(tmp_path, capfd):
@@ -232,7 +240,7 @@ def test_a_run_starts_from_a_whole_model_of_other_classes(tmp_path, capfd):
             ['for 9 classes and the model has 5', "pretrained.last_layer='fresh'"], capfd)
     source['last_layer'] = 'fresh'
     assert main([*command, '--config.pretrained=' + json.dumps(source)]) == 0
-    assert 'model: weights of WholeModel(' in capfd.readouterr().out
+    assert f'model: weights of {__name__}:WholeModel, ' in capfd.readouterr().out
     _, variables = open_workdir(tmp_path / 'work', trust=['tests']).variables('latest')
     params = variables['params']
     for name, part, found in (('backbone.0.0.conv', 'encoder', 'stage0_conv0'),

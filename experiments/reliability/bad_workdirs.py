@@ -45,7 +45,8 @@ VALUES = {
                    ('value_range', [1, 0]), ('value_range', [0, 0]), ('value_range', [1]),
                    ('value_range', 'x'), ('input_shape', [32, 32]), ('input_shape', [0, 32, 3]),
                    ('input_shape', [-1, 32, 3]), ('input_shape', ['x', 32, 3]),
-                   ('input_shape', [32, 32, 1]), ('input_shape', None), ('shape', 3))}
+                   ('input_shape', [32, 32, 1]), ('input_shape', None), ('shape', 3),
+                   ('pretrained', 3), ('pretrained', {'type': 'x'}))}
 DAMAGED = {
     'no checkpoints': lambda folder: shutil.rmtree(folder),
     'empty checkpoints': lambda folder: [shutil.rmtree(folder), folder.mkdir()],

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.build import build, build_losses
+from jaxseg.commands.origin import Origin
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
@@ -30,17 +31,20 @@ class ModelRecord:
       mean, std: one a channel, of pixel values after `value_range` was mapped to 0-1.
       value_range: the pixel values that are mapped to 0 and 1.
       input_shape: (H, W, C) for which the parameters were initialised.
+      pretrained: the weights that it began with, if it did not begin with random values.
     """
 
     mean: tuple[Probability, ...]
     std: tuple[Positive, ...]
     value_range: tuple[float, float]
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    pretrained: Origin | None = None
 
     def __post_init__(self):
         check_fields(self, 'model.json')
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+        for name in ('mean', 'std', 'value_range', 'input_shape'):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, 'pretrained', Origin.from_record(self.pretrained))
         channels = self.input_shape[-1]
         for name in ('mean', 'std'):
             values = getattr(self, name)
@@ -59,7 +63,7 @@ class ModelRecord:
         Raises:
           InputError: the file is missing or damaged.
         """
-        return read_fields(cls, path)
+        return read_fields(cls, path, optional=('pretrained',))
 
     @property
     def normalization(self) -> dict[str, tuple]:

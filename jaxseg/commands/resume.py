@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxseg.commands import config as configs
+from jaxseg.commands.assemble import ModelRecord
 from jaxseg.commands.paths import PATH_KEYS, command
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.trust import foreign_packages
@@ -12,6 +13,7 @@ from jaxseg.commands.workdir import read_config
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 from jaxseg.records import read_record
+from jaxseg.training.restore import list_checkpoints
 
 # What may differ when a stopped run continues: where its data are now, and the weights that it
 # began with; how its work is distributed, reported and evaluated. `steps` may grow, too.
@@ -41,6 +43,18 @@ def _resumable(key: str, old: Any, new: Any) -> bool:
     if key == 'steps':
         return new >= old
     return any(key == known or key.startswith(f'{known}.') for known in RESUMABLE_KEYS)
+
+
+def model_of_run(workdir: pathlib.Path) -> ModelRecord | None:
+    """What the model of a run with a checkpoint expects, if its model.json can be read.
+
+    Its weights need not be there any more: they are in the checkpoint.
+    """
+    checkpoints, _ = list_checkpoints(workdir / 'checkpoints')
+    try:
+        return ModelRecord.load(workdir / 'model.json') if checkpoints else None
+    except InputError:
+        return None
 
 
 def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[str, Any]):

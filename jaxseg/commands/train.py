@@ -17,8 +17,9 @@ from jaxseg.build import build
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble, windowed_note
 from jaxseg.commands.lock import locked
+from jaxseg.commands.origin import Origin
 from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, path_argument
-from jaxseg.commands.resume import check_same_data, check_same_run
+from jaxseg.commands.resume import check_same_data, check_same_run, model_of_run
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
 from jaxseg.commands.trust import foreign_packages
@@ -73,7 +74,7 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
     record = RunConfig.from_mapping(_with_absolute_paths(configs.plain(config)))
     check_workdir(directory)
     check_same_run(directory, record)
-    plan = _plan(record)
+    plan = _plan(record, model_of_run(directory))
     with locked(directory):
         check_same_run(directory, record)  # again: another run may have ended there meanwhile
         check_same_data(directory, plan.spec, plan.splits)
@@ -107,12 +108,17 @@ class _Plan(NamedTuple):
     make_algorithm: Callable  # outside of `pmap`, possibly of another model
 
 
-def _plan(config: RunConfig) -> _Plan:
+def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
+    """The plan of a run; `model` is that of a run which continues."""
     dataset = build('data', config.data)
     spec = dataset.spec
     weights = build('pretrained', config.pretrained) if config.pretrained is not None else None
-    known = weights if weights and spec.channels == len(weights.mean) else spec
+    # A run that continues needs the file of its weights no more.
+    begins = model or weights
+    known = begins if begins and spec.channels == len(begins.mean) else spec
     normalization = {'mean': known.mean, 'std': known.std, 'value_range': spec.value_range}
+    origin = (model.pretrained if model else
+              weights and Origin.of(weights, config.pretrained['type']))
     parts = assemble(config, spec, normalization)
     schedule = build('schedule', config.schedule, steps=config.steps)
     optimizer = build('optimizer', config.optimizer, schedule=schedule)
@@ -129,7 +135,7 @@ def _plan(config: RunConfig) -> _Plan:
                if split in ('train', *spec.splits)}
     check_batches(sources['train'], spec=spec, transforms=transforms)
     batch = _first_batch(config, sources['train'], spec, transforms)
-    record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:])
+    record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
     splits = {split: split_identity(source) for split, source in sources.items()}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
     check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
@@ -178,7 +184,7 @@ def _initial_state(plan: _Plan) -> Any:
     if weights is not None:
         shapes = parts.variables(plan.record.input_shape)
         values = _weights_of(weights, shapes)
-        print(f'{weights.part or "model"}: weights of {weights}', flush=True)
+        print(f'{weights.part or "model"}: weights of {plan.record.pretrained}', flush=True)
 
     def init(key: jax.Array, given: tuple[Any, Any]) -> Any:
         batch, values = given

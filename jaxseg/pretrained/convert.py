@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
 from jaxseg.pretrained.names import Rule, matches, places_of
-from jaxseg.pretrained.tensors import read_tensors
+from jaxseg.pretrained.tensors import checkpoint_files, read_tensors
 
 SHOWN = 4  # names in a message
 RGB = 3
@@ -38,10 +39,17 @@ class Weights:
     # Of the RGB values between 0 and 1 that the weights were trained with.
     mean: ClassVar[tuple[float, ...]] = IMAGENET_MEAN
     std: ClassVar[tuple[float, ...]] = IMAGENET_STD
+    # Of the weights, an SPDX identifier, where the library states one for all of its checkpoints.
+    license: ClassVar[str | None] = None
     # As `convert` takes them.
     rules: ClassVar[Sequence[Rule]] = ()
     unused: ClassVar[Sequence[str]] = ()
     first: ClassVar[str | Sequence[str]] = ()
+
+    @property
+    def files(self) -> tuple[pathlib.Path, ...]:
+        """The files of the checkpoint."""
+        return checkpoint_files(self.path)
 
     def load(self, wanted: Any) -> dict[str, Any]:
         """The variables of the part, for shapes as they are `wanted`.

@@ -20,6 +20,7 @@ class EfficientNet(Weights):
         classifier are not used.
     """
 
+    license = 'Apache-2.0'
     rules, first = RULES, 'params/stem_conv/kernel'
     unused = ('_conv_head.weight', '_bn1.*', '_fc.*', '*.num_batches_tracked')
 

@@ -12,6 +12,7 @@ from jaxseg.errors import InputError
 from jaxseg.pretrained.torch_file import read_torch
 
 Tensors = dict[str, np.ndarray]
+INDEX = '.index.json'
 SAFETENSORS = {
     'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': ml_dtypes.bfloat16,
     'F8_E4M3': ml_dtypes.float8_e4m3fn, 'F8_E5M2': ml_dtypes.float8_e5m2, 'I64': 'int64',
@@ -35,14 +36,30 @@ def read_tensors(path: str | pathlib.Path) -> Tensors:
     Raises:
       InputError: a missing or damaged file, another format, or something that is no tensor.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f'{path} is not a file; give the path of a checkpoint')
+    path = _file(path)
     for suffixes, read in READERS.items():
         if path.name.endswith(suffixes):
             return read(path)
     known = ', '.join(suffix for suffixes in READERS for suffix in suffixes)
     raise InputError(f'{path}: the format of this name is not known; known are {known}')
+
+
+def checkpoint_files(path: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """The files that `read_tensors` reads: the path, and with an index the files beside it.
+
+    Raises:
+      InputError: there is no file, or an index is damaged.
+    """
+    path = _file(path)
+    parts = sorted(set(_weight_map(path).values())) if path.name.endswith(INDEX) else ()
+    return (path, *(_file(path.with_name(name)) for name in parts))
+
+
+def _file(path: str | pathlib.Path) -> pathlib.Path:
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f'{path} is not a file; give the path of a checkpoint')
+    return path
 
 
 def _read_torch(path: pathlib.Path) -> Tensors:
@@ -92,18 +109,8 @@ def _read_npz(path: pathlib.Path) -> Tensors:
 
 def _read_index(path: pathlib.Path) -> Tensors:
     """A checkpoint in several files, as the Hugging Face libraries write it."""
-    try:
-        files = dict(json.loads(path.read_text())['weight_map'])
-        names = sorted(set(files.values()))
-        # A name with folders in it could lead to any other file, another index to this one.
-        plain = [name == pathlib.PurePath(name).name and not name.endswith('.index.json')
-                 for name in names]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        names, plain = [], []
-    if not names or not all(plain):
-        raise InputError(f'{path}: it does not map names of tensors to files beside it under '
-                         f'`weight_map`; copy it again')
-    parts = {name: read_tensors(path.with_name(name)) for name in names}
+    files = _weight_map(path)
+    parts = {name: read_tensors(path.with_name(name)) for name in set(files.values())}
     missing = [name for name, file in files.items() if name not in parts[file]]
     if missing:
         raise InputError(f'{path}: tensor {missing[0]} is not in {files[missing[0]]}; '
@@ -111,6 +118,22 @@ def _read_index(path: pathlib.Path) -> Tensors:
     return {name: parts[file][name] for name, file in files.items()}
 
 
+def _weight_map(path: pathlib.Path) -> dict[str, str]:
+    """Names of tensors and of the files beside an index that hold them."""
+    try:
+        files = dict(json.loads(path.read_text())['weight_map'])
+        names = sorted(set(files.values()))
+        # A name with folders in it could lead to any other file, another index to this one.
+        plain = [name == pathlib.PurePath(name).name and not name.endswith(INDEX)
+                 for name in names]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        names, plain = [], []
+    if not names or not all(plain):
+        raise InputError(f'{path}: it does not map names of tensors to files beside it under '
+                         f'`weight_map`; copy it again')
+    return files
+
+
 READERS: dict[tuple[str, ...], Callable[[pathlib.Path], Tensors]] = {
     ('.safetensors',): _read_safetensors, ('.pth', '.pt', '.bin'): _read_torch,
-    ('.npz',): _read_npz, ('.index.json',): _read_index}
+    ('.npz',): _read_npz, (INDEX,): _read_index}
