@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxseg.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from jaxseg.decoders.fpn import FPN
 from jaxseg.decoders.unet import UNet
 from jaxseg.errors import InputError
@@ -22,6 +23,10 @@ PARAMETERS = {
     'Unet': (UNet(), 3_151_552, 9_012_928),
     'Unet scse': (UNet(attention='scse'), 3_265_543 - 195, 10_307_899 - 195),
     'FPN': (FPN(), 1_870_592, 2_607_872),
+    'DeepLabV3': (DeepLabV3(), 4_722_176, 16_125_440),
+    'DeepLabV3 separable': (DeepLabV3(separable=True), 1_590_272, 3_597_824),
+    'DeepLabV3Plus': (DeepLabV3Plus(), 1_152_528, 3_169_296),
+    'DeepLabV3Plus full': (DeepLabV3Plus(separable=False), 4_284_432, 15_696_912),
 }
 
 
@@ -53,7 +58,8 @@ def test_a_decoder_has_the_parameters_of_smps(name):
 # Decoder, strides of the encoder's stages, and the stride and channels of the result.
 @pytest.mark.parametrize('decoder, strides, stride, features', [
     (FPN(8, 6), (4, 8, 16, 32), 4, 6), (FPN(8, 6, 'concatenate'), (2, 4, 8, 8), 4, 12),
-    (FPN(8, 6), (2, 4), 4, 6)], ids=str)
+    (FPN(8, 6), (2, 4), 4, 6), (DeepLabV3(6), (16, 16), 16, 6), (DeepLabV3(6), (2, 32), 32, 6),
+    (DeepLabV3Plus(6), (4, 8, 16, 32), 4, 6), (DeepLabV3Plus(6), (2, 4), 4, 6)], ids=str)
 def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
     for height, width in ((64, 32), (96, 160)):
         out, _ = shapes(decoder, some_stages(strides, height, width), train=True)
@@ -63,7 +69,9 @@ def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stri
 @pytest.mark.parametrize('decoder, strides, message', [
     (FPN(), (16, 16), 'decoder: it needs stages of strides 4, 8, 16 and .* strides 16, 16; use'),
     (FPN(), (2, 4, 16), 'strides 4, 8, 16 and .* strides 2, 4, 16;'),
-    (FPN(), (2,), 'strides 4 and .* strides 2;')], ids=str)
+    (FPN(), (2,), 'strides 4 and .* strides 2;'),
+    (DeepLabV3Plus(), (2, 8), 'decoder: it needs a stage of stride 4 and .* strides 2, 8; use')],
+    ids=str)
 def test_a_decoder_names_the_stages_that_it_lacks(decoder, strides, message):
     with pytest.raises(InputError, match=message):
         shapes(decoder, some_stages(strides))

@@ -23,7 +23,7 @@ from experiments.reliability.bad_values import (
 MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'resnet.ResNet', {}, {
         'depth': choices(19, 0, -18, '18', 18.0), 'width': POSITIVE,
-        'output_stride': choices(4, 0, -8, 12, 64), 'norm': NORM}),
+        'output_stride': choices(4, 0, -8, 12, 64), 'norm': NORM, 'dilate_first': FLAG}),
     ('model.encoder', 'efficientnet.EfficientNet', {}, {
         'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
         'drop_path': BELOW_ONE, 'norm': NORM}),
@@ -45,7 +45,8 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'resampling': choices('bicubic'), 'layer_scale': optional(ABOVE_ZERO),
         'mlp': choices('gated'), 'drop_path': BELOW_ONE}),
     ('model.context.0', 'aspp.ASPP', {'features': 4}, {
-        'features': POSITIVE, 'rates': items(POSITIVE, 6), 'norm': NORM}),
+        'features': POSITIVE, 'rates': items(POSITIVE, 6), 'norm': NORM,
+        'separable': FLAG}),
     ('model.context.0', 'attention_pooling.AttentionPooling', {}, {'features': optional(POSITIVE)}),
     ('model.context.0', 'axial.Axial', {'features': 8}, TRANSFORMER),
     ('model.context.0', 'criss_cross.CrissCross', {'features': 8}, {
@@ -68,6 +69,12 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.context.0', 'window_attention.WindowAttention', {'features': 8}, {
         **TRANSFORMER, 'window': POSITIVE}),
     ('model.decoder', 'fcn.FCN', {}, FCN),
+    ('model.decoder', 'deeplab.DeepLabV3', {}, {
+        'features': POSITIVE, 'rates': items(POSITIVE, 6), 'separable': FLAG, 'dropout': BELOW_ONE,
+        'norm': NORM}),
+    ('model.decoder', 'deeplab.DeepLabV3Plus', {}, {
+        'features': POSITIVE, 'skip_features': POSITIVE, 'rates': items(POSITIVE, 6),
+        'separable': FLAG, 'dropout': BELOW_ONE, 'norm': NORM}),
     ('model.decoder', 'fpn.FPN', {}, {
         'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
     ('model.decoder', 'unet.UNet', {'widths': [4]}, UNET),

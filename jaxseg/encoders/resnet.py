@@ -64,6 +64,8 @@ class ResNet(nn.Module):
       depth: number of layers.
       width: channels of layer1, 64 in the paper.
       output_stride: stride of the last stage.
+      dilate_first: whether the first block of a dilated layer dilates as the others of it, as in
+        segmentation_models.pytorch; by default as the layer before, as in torchvision.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
     """
 
@@ -71,6 +73,7 @@ class ResNet(nn.Module):
     width: PositiveInt = 64
     output_stride: Literal[8, 16, 32] = 32
     norm: NormSpec = 'batch'
+    dilate_first: bool = False
 
     @property
     def stride(self) -> int:
@@ -89,6 +92,7 @@ class ResNet(nn.Module):
             stride, first_dilation = (1 if index == 0 else 2), dilation
             if reached * stride > self.output_stride:
                 stride, dilation = 1, dilation * 2
+                first_dilation = dilation if self.dilate_first else first_dilation
             reached *= stride
             for place in range(blocks):
                 first = place == 0

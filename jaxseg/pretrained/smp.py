@@ -61,3 +61,42 @@ class FPN(_Model):
                    f'decoder/level{stride}_conv' + '{i}'),
             *layer_norm(f'decoder.seg_blocks.{index}.block.' + '{i}.block.1',
                         f'decoder/level{stride}_norm' + '{i}'))))
+
+
+def aspp(name: str) -> tuple[Rule, ...]:
+    """The rules of `ASPP`, with plain or separable convolutions."""
+    place = 'decoder/aspp/{}'.format
+    dilated = tuple(
+        rule for index in range(3) for rule in (
+            *layer(f'{name}.convs.{index + 1}.0', place(f'dilated{index}_conv')),
+            *separable(f'{name}.convs.{index + 1}.0', place(f'dilated{index}_conv')),
+            *batch_norm(f'{name}.convs.{index + 1}.1', place(f'dilated{index}_norm'))))
+    return (*conv_norm(f'{name}.convs.0', place('point_conv'), place('point_norm')), *dilated,
+            *layer(f'{name}.convs.4.1', place('pool_conv')),
+            *batch_norm(f'{name}.convs.4.2', place('pool_norm')),
+            *conv_norm(f'{name}.project', place('project_conv'), place('project_norm')))
+
+
+def separable(name: str, place: str) -> tuple[Rule, ...]:
+    """The rules of `SeparableConv2d`."""
+    return (*layer(f'{name}.0', f'{place}_depthwise'), *layer(f'{name}.1', place))
+
+
+class DeepLabV3(_Model):
+    """DeepLabv3, for `deeplab.DeepLabV3` and a head of kernel 1, aligned corners.
+
+    There a ResNet is dilated with `dilate_first`.
+    """
+
+    rules = (*ENCODER, *HEAD, *aspp('decoder.aspp'), *layer('decoder.conv', 'decoder/conv'),
+             *batch_norm('decoder.bn', 'decoder/norm'))
+
+
+class DeepLabV3Plus(_Model):
+    """DeepLabv3+, for `deeplab.DeepLabV3Plus`; the rest as for `DeepLabV3`."""
+
+    rules = (*ENCODER, *HEAD, *aspp('decoder.aspp.0'), *separable('decoder.aspp.1', 'decoder/conv'),
+             *batch_norm('decoder.aspp.2', 'decoder/norm'),
+             *conv_norm('decoder.block1', 'decoder/skip_conv', 'decoder/skip_norm'),
+             *separable('decoder.block2.0', 'decoder/merge_conv'),
+             *batch_norm('decoder.block2.1', 'decoder/merge_norm'))

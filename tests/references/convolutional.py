@@ -61,7 +61,7 @@ def aspp(x: np.ndarray, variables: dict, rates: tuple[int, ...]) -> np.ndarray:
     mean = x.mean((1, 2), keepdims=True)
     pooled = np.maximum(convolve(mean, variables['params']['pool_conv']), 0)
     branches = [block(x, variables, 'point'),
-                *(block(x, variables, f'rate{rate}', rate) for rate in rates),
+                *(block(x, variables, f'dilated{i}', rate) for i, rate in enumerate(rates)),
                 np.broadcast_to(pooled, (*x.shape[:3], pooled.shape[-1]))]
     return block(np.concatenate(branches, -1), variables, 'project')
 
