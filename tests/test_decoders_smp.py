@@ -6,6 +6,7 @@ import pytest
 
 from jaxseg.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from jaxseg.decoders.fpn import FPN
+from jaxseg.decoders.pspnet import PSPNet
 from jaxseg.decoders.unet import UNet
 from jaxseg.errors import InputError
 from jaxseg.layers.stages import Stage
@@ -22,6 +23,7 @@ NO_STRIDE_2 = {4: 96, 8: 192, 16: 384, 32: 768}
 PARAMETERS = {
     'Unet': (UNet(), 3_151_552, 9_012_928),
     'Unet scse': (UNet(attention='scse'), 3_265_543 - 195, 10_307_899 - 195),
+    'PSPNet': (PSPNet(), 148_704, 788_352),
     'FPN': (FPN(), 1_870_592, 2_607_872),
     'DeepLabV3': (DeepLabV3(), 4_722_176, 16_125_440),
     'DeepLabV3 separable': (DeepLabV3(separable=True), 1_590_272, 3_597_824),
@@ -59,7 +61,8 @@ def test_a_decoder_has_the_parameters_of_smps(name):
 @pytest.mark.parametrize('decoder, strides, stride, features', [
     (FPN(8, 6), (4, 8, 16, 32), 4, 6), (FPN(8, 6, 'concatenate'), (2, 4, 8, 8), 4, 12),
     (FPN(8, 6), (2, 4), 4, 6), (DeepLabV3(6), (16, 16), 16, 6), (DeepLabV3(6), (2, 32), 32, 6),
-    (DeepLabV3Plus(6), (4, 8, 16, 32), 4, 6), (DeepLabV3Plus(6), (2, 4), 4, 6)], ids=str)
+    (DeepLabV3Plus(6), (4, 8, 16, 32), 4, 6), (DeepLabV3Plus(6), (2, 4), 4, 6),
+    (PSPNet(6), (2, 4, 8, 16, 32), 8, 6), (PSPNet(6, stride=32), (32,), 32, 6)], ids=str)
 def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
     for height, width in ((64, 32), (96, 160)):
         out, _ = shapes(decoder, some_stages(strides, height, width), train=True)
@@ -70,11 +73,18 @@ def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stri
     (FPN(), (16, 16), 'decoder: it needs stages of strides 4, 8, 16 and .* strides 16, 16; use'),
     (FPN(), (2, 4, 16), 'strides 4, 8, 16 and .* strides 2, 4, 16;'),
     (FPN(), (2,), 'strides 4 and .* strides 2;'),
-    (DeepLabV3Plus(), (2, 8), 'decoder: it needs a stage of stride 4 and .* strides 2, 8; use')],
+    (DeepLabV3Plus(), (2, 8), 'decoder: it needs a stage of stride 4 and .* strides 2, 8; use'),
+    (PSPNet(), (16, 16), 'decoder.stride: it needs a stage of stride 8 and .* strides 16, 16;')],
     ids=str)
 def test_a_decoder_names_the_stages_that_it_lacks(decoder, strides, message):
     with pytest.raises(InputError, match=message):
         shapes(decoder, some_stages(strides))
+
+
+def test_pspnet_reads_the_deepest_stage_of_its_stride():
+    dilated = (*some_stages((2, 4, 8)), *some_stages((8,), channels=12))
+    params = shapes(PSPNet(6), dilated)[1]['params']
+    assert params['bin3_conv']['kernel'].shape == (1, 1, 12, 3)
 
 
 def test_attention_of_a_unet_stands_where_smps_does():

@@ -100,3 +100,16 @@ class DeepLabV3Plus(_Model):
              *conv_norm('decoder.block1', 'decoder/skip_conv', 'decoder/skip_norm'),
              *separable('decoder.block2.0', 'decoder/merge_conv'),
              *batch_norm('decoder.block2.1', 'decoder/merge_norm'))
+
+
+class PSPNet(_Model):
+    """PSPNet, for `pspnet.PSPNet` of the default bins and a head of kernel 3, aligned corners.
+
+    The encoder has all of its stages, of which the deeper ones have no effect.
+    """
+
+    rules = (*ENCODER, *HEAD, *conv_norm('decoder.conv', 'decoder/project_conv',
+                                         'decoder/project_norm'),
+             *(rule for index, side in enumerate((1, 2, 3, 6)) for rule in conv_norm(
+                 f'decoder.psp.blocks.{index}.pool.1', f'decoder/bin{side}_conv',
+                 f'decoder/bin{side}_norm')))
