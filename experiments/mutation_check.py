@@ -53,7 +53,7 @@ FIRST = [
              "preprocess({'image': images}, None)['image']", 'images.astype(jnp.float32)',
              (FORWARD,)),
     Mutation('ResNet without shortcuts', 'jaxseg/encoders/resnet.py',
-             'y + _shortcut(self, x)', 'y + 0 * _shortcut(self, x)', RESNET),
+             'y + self.shortcut(x)', 'y + 0 * self.shortcut(x)', RESNET),
     Mutation('stem pooling shifted by one', 'jaxseg/encoders/resnet.py',
              'padding=((1, 1), (1, 1))', 'padding=((0, 2), (0, 2))', RESNET),
     Mutation('RandomBlur does nothing', AUGMENT,

@@ -23,7 +23,9 @@ from experiments.reliability.bad_values import (
 MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'resnet.ResNet', {}, {
         'depth': choices(19, 0, -18, '18', 18.0), 'width': POSITIVE,
-        'output_stride': choices(4, 0, -8, 12, 64), 'norm': NORM, 'dilate_first': FLAG}),
+        'output_stride': choices(4, 0, -8, 12, 64), 'norm': NORM, 'dilate_first': FLAG,
+        'groups': POSITIVE, 'width_per_group': POSITIVE, 'deep_stem': FLAG,
+        'average_shortcut': FLAG, 'squeeze_excite': FLAG, 'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'efficientnet.EfficientNet', {}, {
         'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
         'drop_path': BELOW_ONE, 'norm': NORM}),

@@ -25,7 +25,7 @@ NO_PARTS = ('os:system', 'os:path', 'os:environ', 'os:getcwd', 'sys:exit', 'subp
             'jaxseg.layers.stages:Stages', 'collections:OrderedDict', 'collections.abc:Callable',
             'no_such_module:Net', 'no.such.module:Net', 'jaxseg.encoders.none:Net',
             'jaxseg.encoders.resnet:ResNt', 'jaxseg.encoders.resnet:',
-            'jaxseg.encoders.resnet:_shortcut',
+            'jaxseg.encoders.resnet:ResidualBlock',
             '..jaxseg:run', '.encoders:ResNet', 'raises:Net', 'exits:Net',
             'syntax:Net', 'recursive:Net', 'assertion:Net')
 MODULES = {'raises': 'raise ValueError("two\\nlines")', 'exits': 'import sys\nsys.exit(3)',
@@ -55,7 +55,7 @@ OTHERS = {
              'transforms.RandomFlip', 'synthetic.DrawnSource', 'spec.Fill', 'synthetic._drawn'),
     'model': ('segmentation_model.Chain', 'segmentation_model.AuxiliaryDecoders',
               'segmentation_model.Outputs', 'segmentation_model._as_tuple'),
-    'model.encoder': ('resnet.BasicBlock', 'resnet.Bottleneck', 'resnet.BLOCKS', 'resnet._shortcut',
+    'model.encoder': ('resnet.BasicBlock', 'resnet.Bottleneck', 'resnet.BLOCKS', 'resnet.BASIC',
                       'resnet.Conv', 'resnet.Stages', 'resnet.nn', 'resnet.__name__'),
     'model.decoder': ('unet.Conv', 'unet.at_stride', 'fcn.Dropout', 'unet.InputError'),
     'model.head': ('conv.Conv', 'norm.Norm', 'resize.downsample', 'merge.Merge',

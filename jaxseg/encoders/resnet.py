@@ -7,58 +7,102 @@ from typing import Literal
 import flax.linen as nn
 import jax
 
-from jaxseg.fields import PositiveInt
+from jaxseg.errors import InputError
+from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.squeeze_excite import SqueezeExcite
 from jaxseg.layers.stages import Stage, Stages
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
-          101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 26: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
+          101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
+BASIC = (18, 34)  # the depths with two convolutions in a block, the others have three
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
+class ResidualBlock(nn.Module):
+    """`relu(shortcut(x) + branch(x))`; a subclass defines the branch.
+
+    Args:
+      width: channels of the branch, which leaves `expansion` times as many.
+      first_dilation: of the convolution that strides, or did before it was dilated.
+      inner: channels of its 3x3 convolution in `groups` groups.
+      pool: the shortcut averages 2x2 pixels before its convolution, which then has no stride.
+    """
 
     width: int
     stride: int
+    first_dilation: int
     dilation: int
+    pool: bool
+    inner: int
+    groups: int
+    squeeze_excite: bool
+    drop_path: float
+    train: bool
     norm: Callable
+
     expansion = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = Conv(self.width, stride=self.stride, dilation=self.dilation, name='conv1')(x)
+        y = self.branch(x)
+        if self.squeeze_excite:
+            y = SqueezeExcite(max(8, (y.shape[-1] // 16 + 4) // 8 * 8), name='squeeze_excite')(y)
+        y = DropPath(self.drop_path)(y, train=self.train)
+        return nn.relu(y + self.shortcut(x))
+
+    def branch(self, x: jax.Array) -> jax.Array:
+        """(B, H, W, C) -> (B, H / stride, W / stride, width * expansion)."""
+        raise NotImplementedError
+
+    def shortcut(self, x: jax.Array) -> jax.Array:
+        """The input itself, or a 1x1 convolution of it where the block changes its shape."""
+        features, stride = self.width * self.expansion, self.stride
+        if stride == 1 and x.shape[-1] == features:
+            return x
+        if self.pool:
+            x, stride = nn.avg_pool(x, (2, 2), (stride, stride), 'SAME'), 1
+        x = Conv(features, 1, stride, name='downsample_conv')(x)
+        return self.norm(name='downsample_bn')(x)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions."""
+
+    def branch(self, x: jax.Array) -> jax.Array:
+        y = Conv(self.width, 3, self.stride, self.first_dilation, name='conv1')(x)
         y = nn.relu(self.norm(name='bn1')(y))
-        y = self.norm(name='bn2')(Conv(self.width, dilation=self.dilation, name='conv2')(y))
-        return nn.relu(y + _shortcut(self, x))
+        return self.norm(name='bn2')(Conv(self.width, dilation=self.dilation, name='conv2')(y))
 
 
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions around a shortcut; the 3x3 strides (torchvision's V1.5)."""
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3 and 1x1 convolutions; the 3x3 strides (torchvision's V1.5)."""
 
-    width: int
-    stride: int
-    dilation: int
-    norm: Callable
     expansion = 4
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.relu(self.norm(name='bn1')(Conv(self.width, 1, name='conv1')(x)))
-        y = Conv(self.width, stride=self.stride, dilation=self.dilation, name='conv2')(y)
+    def branch(self, x: jax.Array) -> jax.Array:
+        y = nn.relu(self.norm(name='bn1')(Conv(self.inner, 1, name='conv1')(x)))
+        y = Conv(self.inner, 3, self.stride, self.first_dilation, self.groups, name='conv2')(y)
         y = nn.relu(self.norm(name='bn2')(y))
-        y = self.norm(name='bn3')(Conv(self.width * self.expansion, 1, name='conv3')(y))
-        return nn.relu(y + _shortcut(self, x))
+        return self.norm(name='bn3')(Conv(self.width * self.expansion, 1, name='conv3')(y))
 
 
 class ResNet(nn.Module):
-    """ResNet 18, 34, 50, 101 or 152 (He et al. 2016), laid out, padded and named as torchvision's.
+    """ResNet 18 to 200 (He et al. 2016, arXiv:1512.03385), laid out and named as torchvision's.
 
     (B, H, W, C) -> five stages: the stem at stride 2, then layer1 to layer4 at strides 4, 8, 16 and
     32. H and W must be multiples of `output_stride`. With `output_stride` 8 or 16 the later layers
     dilate instead of striding (Chen et al. 2017, DeepLab) and stay at that stride. torchvision's
     `layer1.0.conv1` is `layer1_0/conv1` here, `downsample.0` and `.1` are `downsample_conv` and
-    `downsample_bn`.
+    `downsample_bn`. Its relatives:
+
+    - ResNeXt (Xie et al. 2017, arXiv:1611.05431) 50 32x4d: depth 50, groups 32, width_per_group 4;
+    - wide ResNet (Zagoruyko & Komodakis 2016, arXiv:1605.07146) 50-2: depth 50, width_per_group
+      128;
+    - ResNet-D (He et al. 2019, arXiv:1812.01187), timm's resnet50d: depth 50, deep_stem,
+      average_shortcut;
+    - SE-ResNet (Hu et al. 2018, arXiv:1709.01507), timm's seresnet50: depth 50, squeeze_excite.
 
     Args:
       depth: number of layers.
@@ -67,13 +111,30 @@ class ResNet(nn.Module):
       dilate_first: whether the first block of a dilated layer dilates as the others of it, as in
         segmentation_models.pytorch; by default as the layer before, as in torchvision.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      groups: of the 3x3 convolutions of bottlenecks, which depths 18 and 34 do not have.
+      width_per_group: channels of a group in layer1, where `width` is 64.
+      deep_stem: three 3x3 convolutions in place of one of 7x7.
+      average_shortcut: shortcuts average 2x2 pixels where they would skip three of four.
+      squeeze_excite: squeeze and excitation to a sixteenth at the end of every branch.
+      drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
+      remat: recompute every block in the backward pass instead of storing what is in it.
+
+    Raises:
+      InputError: groups or their width at a depth that has no bottlenecks.
     """
 
-    depth: Literal[18, 34, 50, 101, 152] = 18
+    depth: Literal[18, 26, 34, 50, 101, 152, 200] = 18
     width: PositiveInt = 64
     output_stride: Literal[8, 16, 32] = 32
     norm: NormSpec = 'batch'
     dilate_first: bool = False
+    groups: PositiveInt = 1
+    width_per_group: PositiveInt = 64
+    deep_stem: bool = False
+    average_shortcut: bool = False
+    squeeze_excite: bool = False
+    drop_path: DropRate = 0.0
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -83,30 +144,45 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         norm = functools.partial(norm_layer, self.norm, train)
-        block = BasicBlock if self.depth < 50 else Bottleneck
-        x = nn.relu(norm(name='bn1')(Conv(self.width, 7, 2, name='conv1')(x)))
+        x = self._stem(x, norm)
         stages = [Stage(2, x)]
         x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-        reached, dilation = 4, 1
-        for index, blocks in enumerate(BLOCKS[self.depth]):
+        block = self._block(train, norm)
+        counts = BLOCKS[self.depth]
+        reached, dilation, number = 4, 1, 0
+        for index, blocks in enumerate(counts):
             stride, first_dilation = (1 if index == 0 else 2), dilation
             if reached * stride > self.output_stride:
                 stride, dilation = 1, dilation * 2
                 first_dilation = dilation if self.dilate_first else first_dilation
             reached *= stride
+            width = self.width * 2 ** index
+            inner = max(1, width * self.width_per_group // 64) * self.groups
             for place in range(blocks):
                 first = place == 0
-                x = block(self.width * 2 ** index, stride if first else 1,
-                          first_dilation if first else dilation,
-                          norm=norm, name=f'layer{index + 1}_{place}')(x)
+                x = block(width, stride if first else 1, first_dilation if first else dilation,
+                          dilation, pool=self.average_shortcut and index > 0, inner=inner,
+                          drop_path=self.drop_path * number / (sum(counts) - 1),
+                          name=f'layer{index + 1}_{place}')(x)
+                number += 1
             stages.append(Stage(reached, x))
         return tuple(stages)
 
-
-def _shortcut(block: nn.Module, x: jax.Array) -> jax.Array:
-    """The input itself, or a 1x1 convolution of it where the block changes its shape."""
-    width = block.width * block.expansion
-    if block.stride == 1 and x.shape[-1] == width:
+    def _stem(self, x: jax.Array, norm: Callable) -> jax.Array:
+        if not self.deep_stem:
+            return nn.relu(norm(name='bn1')(Conv(self.width, 7, 2, name='conv1')(x)))
+        half = max(1, self.width // 2)
+        for index, (width, stride) in enumerate(((half, 2), (half, 1), (self.width, 1)), 1):
+            x = Conv(width, 3, stride, name=f'conv{index}')(x)
+            x = nn.relu(norm(name=f'bn{index}')(x))
         return x
-    x = Conv(width, 1, block.stride, name='downsample_conv', parent=block)(x)
-    return block.norm(name='downsample_bn')(x)
+
+    def _block(self, train: bool, norm: Callable) -> Callable:
+        block = BasicBlock if self.depth in BASIC else Bottleneck
+        if block is BasicBlock and (self.groups, self.width_per_group) != (1, 64):
+            raise InputError(f'encoder.groups: {self.groups} groups of {self.width_per_group} '
+                             f'channels (encoder.width_per_group), but the blocks of depth '
+                             f'{self.depth} have no groups; give depth 26, or 50 and more')
+        block = nn.remat(block) if self.remat else block
+        return functools.partial(block, groups=self.groups, squeeze_excite=self.squeeze_excite,
+                                 train=train, norm=norm)

@@ -1,7 +1,8 @@
 """Names of timm's models."""
 
 from jaxseg.pretrained.convert import Weights
-from jaxseg.pretrained.names import layer, layer_norm
+from jaxseg.pretrained.names import batch_norm, layer, layer_norm
+from jaxseg.pretrained.torchvision import RESNET
 
 BLOCK, OURS = 'stages.{i}.blocks.{j}.', 'stage{i}_{j}/'
 CONVNEXT = (
@@ -12,6 +13,17 @@ CONVNEXT = (
     *layer(BLOCK + 'mlp.fc1', OURS + 'expand'), *layer(BLOCK + 'mlp.fc2', OURS + 'project'),
     *layer_norm(BLOCK + 'mlp.grn', OURS + 'response_norm'),
     (BLOCK + 'gamma', f'params/{OURS}layer_scale'))
+SE_RESNET = (
+    *RESNET, *layer('layer{i}.{j}.se.fc1', 'layer{i}_{j}/squeeze_excite/reduce'),
+    *layer('layer{i}.{j}.se.fc2', 'layer{i}_{j}/squeeze_excite/expand'))
+# Three convolutions in the stem, and a pooling before that of a shortcut.
+RESNET_D = (
+    *layer('conv1.0', 'conv1'), *batch_norm('conv1.1', 'bn1'),
+    *layer('conv1.3', 'conv2'), *batch_norm('conv1.4', 'bn2'),
+    *layer('conv1.6', 'conv3'), *batch_norm('bn1', 'bn3'),
+    *layer('layer{i}.{j}.downsample.1', 'layer{i}_{j}/downsample_conv'),
+    *batch_norm('layer{i}.{j}.downsample.2', 'layer{i}_{j}/downsample_bn'),
+    *SE_RESNET)
 
 
 class ConvNeXt(Weights):
@@ -23,3 +35,20 @@ class ConvNeXt(Weights):
     """
 
     rules, first, unused = CONVNEXT, 'params/stem_conv/kernel', ('norm_pre.*', 'head.*')
+
+
+class ResNet(Weights):
+    """ResNet and ResNeXt, with and without squeeze and excitation, for `resnet.ResNet`.
+
+    Args:
+      path: a checkpoint of timm. The classifier is not used.
+    """
+
+    rules, first = SE_RESNET, 'params/conv1/kernel'
+    unused = ('fc.*', '*.num_batches_tracked')
+
+
+class ResNetD(ResNet):
+    """The same for the models whose name ends in d, with a deep stem and average shortcuts."""
+
+    rules = RESNET_D

@@ -49,8 +49,9 @@ def resnet(weights: Weights, images: np.ndarray, depth: int, output_stride: int 
            shortcuts: bool = True, pool_margin: tuple[int, int] = (1, 1)) -> list[np.ndarray]:
     """The stem and layer1 to layer4, before the average pooling.
 
-    `output_stride` 8 and 16 are torchvision's `replace_stride_with_dilation`: the first block of a
-    dilated layer keeps the dilation of the layer before. `shortcuts` and `pool_margin` (positions
+    `output_stride` 8 and 16 are torchvision's `replace_stride_with_dilation`, and for the blocks
+    with two 3x3 convolutions timm's: the first 3x3 of a dilated layer, which strode, keeps the
+    dilation of the layer before. `shortcuts` and `pool_margin` (positions
     before and after) make wrong networks.
     """
     x = relu(norm(weights, 'bn1', convolve(images, weights['conv1.weight'], 2, 3)))
@@ -65,7 +66,7 @@ def resnet(weights: Weights, images: np.ndarray, depth: int, output_stride: int 
         for block in range(blocks):
             name = f'layer{layer + 1}.{block}'
             strides = first_stride if block == 0 else 1
-            dilations = first_dilation if block == 0 else dilation
+            dilations = (first_dilation if block == 0 else dilation), dilation
             residual = bottleneck if depth == 50 else basic
             y = residual(weights, name, x, strides, dilations)
             if f'{name}.downsample.0.weight' in weights:
@@ -76,15 +77,18 @@ def resnet(weights: Weights, images: np.ndarray, depth: int, output_stride: int 
     return stages
 
 
-def basic(weights: Weights, name: str, x: np.ndarray, stride: int, dilation: int) -> np.ndarray:
-    y = convolve(x, weights[f'{name}.conv1.weight'], stride, dilation, dilation)
+def basic(weights: Weights, name: str, x: np.ndarray, stride: int, dilations: tuple[int, int]
+          ) -> np.ndarray:
+    first, dilation = dilations
+    y = convolve(x, weights[f'{name}.conv1.weight'], stride, first, first)
     y = relu(norm(weights, f'{name}.bn1', y))
     y = convolve(y, weights[f'{name}.conv2.weight'], 1, dilation, dilation)
     return norm(weights, f'{name}.bn2', y)
 
 
-def bottleneck(weights: Weights, name: str, x: np.ndarray, stride: int, dilation: int
+def bottleneck(weights: Weights, name: str, x: np.ndarray, stride: int, dilations: tuple[int, int]
                ) -> np.ndarray:
+    dilation = dilations[0]
     y = relu(norm(weights, f'{name}.bn1', convolve(x, weights[f'{name}.conv1.weight'], 1, 0)))
     y = convolve(y, weights[f'{name}.conv2.weight'], stride, dilation, dilation)
     y = relu(norm(weights, f'{name}.bn2', y))

@@ -40,4 +40,15 @@ ROWS = {
         'encoder', dict(type='resnet.ResNet', depth=50, output_stride=8), 'torchvision.ResNet',
         'torchvision',
         _torchvision('resnet50', replace_stride_with_dilation=[False, True, True])),
+    'timm_seresnet18': Row(
+        'encoder', dict(type='resnet.ResNet', depth=18, squeeze_excite=True), 'timm.ResNet', 'timm',
+        _timm('seresnet18')),
+    'timm_resnet18d_stride8': Row(
+        'encoder', dict(type='resnet.ResNet', depth=18, output_stride=8, deep_stem=True,
+                        average_shortcut=True),
+        'timm.ResNetD', 'timm', _timm('resnet18d', output_stride=8), size=(64, 96)),
+    'timm_seresnext26d_32x4d': Row(
+        'encoder', dict(type='resnet.ResNet', depth=26, groups=32, width_per_group=4,
+                        deep_stem=True, average_shortcut=True, squeeze_excite=True),
+        'timm.ResNetD', 'timm', _timm('seresnext26d_32x4d'), size=(64, 96)),
 }
