@@ -6,6 +6,7 @@ import pytest
 
 from jaxseg.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from jaxseg.decoders.fpn import FPN
+from jaxseg.decoders.linknet import LinkNet
 from jaxseg.decoders.pspnet import PSPNet
 from jaxseg.decoders.unet import UNet
 from jaxseg.errors import InputError
@@ -24,6 +25,7 @@ PARAMETERS = {
     'Unet': (UNet(), 3_151_552, 9_012_928),
     'Unet scse': (UNet(attention='scse'), 3_265_543 - 195, 10_307_899 - 195),
     'PSPNet': (PSPNet(), 148_704, 788_352),
+    'LinkNet': (LinkNet(), 487_232, 7_669_712),
     'FPN': (FPN(), 1_870_592, 2_607_872),
     'DeepLabV3': (DeepLabV3(), 4_722_176, 16_125_440),
     'DeepLabV3 separable': (DeepLabV3(separable=True), 1_590_272, 3_597_824),
@@ -62,7 +64,9 @@ def test_a_decoder_has_the_parameters_of_smps(name):
     (FPN(8, 6), (4, 8, 16, 32), 4, 6), (FPN(8, 6, 'concatenate'), (2, 4, 8, 8), 4, 12),
     (FPN(8, 6), (2, 4), 4, 6), (DeepLabV3(6), (16, 16), 16, 6), (DeepLabV3(6), (2, 32), 32, 6),
     (DeepLabV3Plus(6), (4, 8, 16, 32), 4, 6), (DeepLabV3Plus(6), (2, 4), 4, 6),
-    (PSPNet(6), (2, 4, 8, 16, 32), 8, 6), (PSPNet(6, stride=32), (32,), 32, 6)], ids=str)
+    (PSPNet(6), (2, 4, 8, 16, 32), 8, 6), (PSPNet(6, stride=32), (32,), 32, 6),
+    (LinkNet(6), (1, 2, 4, 8, 16, 32), 1, 6), (LinkNet(6), (4, 8, 8), 1, 6),
+    (LinkNet(6), (16, 16), 1, 6)], ids=str)
 def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
     for height, width in ((64, 32), (96, 160)):
         out, _ = shapes(decoder, some_stages(strides, height, width), train=True)

@@ -79,6 +79,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'separable': FLAG, 'dropout': BELOW_ONE, 'norm': NORM}),
     ('model.decoder', 'fpn.FPN', {}, {
         'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
+    ('model.decoder', 'linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM}),
     ('model.decoder', 'pspnet.PSPNet', {}, {
         'features': POSITIVE, 'bins': items(POSITIVE, 2), 'stride': POSITIVE, 'dropout': BELOW_ONE,
         'norm': NORM}),

@@ -14,6 +14,12 @@ HEAD = layer('segmentation_head.0', 'head')
 STEPS = tuple(enumerate((16, 8, 4, 2, 1)))
 
 
+def transposed(name: str, place: str) -> tuple[Rule, ...]:
+    """The rules of a transposed convolution."""
+    return ((f'{name}.weight', f'params/{place}/transposed_kernel'),
+            (f'{name}.bias', f'params/{place}/bias'))
+
+
 def conv_norm(name: str, conv: str, norm: str) -> tuple[Rule, ...]:
     """The rules of the blocks `Conv2dReLU`."""
     return (*layer(f'{name}.0', conv), *batch_norm(f'{name}.1', norm))
@@ -113,3 +119,13 @@ class PSPNet(_Model):
              *(rule for index, side in enumerate((1, 2, 3, 6)) for rule in conv_norm(
                  f'decoder.psp.blocks.{index}.pool.1', f'decoder/bin{side}_conv',
                  f'decoder/bin{side}_norm')))
+
+
+class Linknet(_Model):
+    """LinkNet, for `linknet.LinkNet` and a head of kernel 1."""
+
+    rules = (*ENCODER, *HEAD, *(
+        rule for index, stride in STEPS for rule in (
+            *transposed(f'decoder.blocks.{index}.block.1.0', f'decoder/up{stride}_conv1'),
+            *conv_norm(f'decoder.blocks.{index}.block.' + '{i}',
+                       f'decoder/up{stride}_conv' + '{i}', f'decoder/up{stride}_norm' + '{i}'))))

@@ -40,6 +40,7 @@ ROWS = {
     'smp_deeplabv3plus': _row('DeepLabV3Plus', dict(type='deeplab.DeepLabV3Plus'), {}, kernel=1,
                               output_stride=16, dilate_first=True),
     'smp_pspnet': _row('PSPNet', dict(type='pspnet.PSPNet'), {}),
+    'smp_linknet': _row('Linknet', dict(type='linknet.LinkNet'), {}, kernel=1),
     'smp_unet_scse': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
                           dict(decoder_channels=SMALL, decoder_attention_type='scse')),
 }
