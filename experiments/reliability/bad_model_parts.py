@@ -37,6 +37,8 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'variant': choices('tny', 'xxlarge'), 'version': choices(0, 3, '2', 2.0),
         'output_stride': choices(4, 0, -8, 12, 64), 'output_norm': FLAG, 'drop_path': BELOW_ONE,
         'remat': FLAG}),
+    ('model.encoder', 'mit.MiT', {}, {
+        'variant': choices('b6', 0, 'B0'), 'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
         'norm': NORM}),

@@ -1,7 +1,7 @@
 """Convolution: one function that every convolution of the library calls."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -127,11 +127,12 @@ class Conv(nn.Module):
     groups: PositiveInt = 1
     bias: bool = False
     padding: Literal['symmetric', 'same'] = 'symmetric'
+    kernel_init: Callable = KERNEL_INIT
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        kernel = self.param('kernel', KERNEL_INIT, shape)
+        kernel = self.param('kernel', self.kernel_init, shape)
         # Symmetric even at stride 2: 'SAME' would pad one side only and shift the image by a pixel.
         margin = (self.kernel - 1) // 2 * self.dilation
         symmetric = ((margin, margin), (margin, margin))

@@ -33,3 +33,29 @@ class ConvNeXt(Weights):
              *CONVNEXT)
     first = 'params/stem_conv/kernel'
     unused = ('layernorm.*', 'convnext.layernorm.*', 'convnextv2.layernorm.*', 'classifier.*')
+
+LAYER, PLACE = 'encoder.block.{i}.{j}.', 'stage{i}_block{j}/'
+MIT = (
+    *layer('encoder.patch_embeddings.{i}.proj', 'embed{i}_conv'),
+    *layer_norm('encoder.patch_embeddings.{i}.layer_norm', 'embed{i}_norm'),
+    *layer(LAYER + 'attention.self.{part:query|key|value}', PLACE + '{part}'),
+    *layer(LAYER + 'attention.self.sr', PLACE + 'reduce_conv'),
+    *layer_norm(LAYER + 'attention.self.layer_norm', PLACE + 'reduce_norm'),
+    *layer(LAYER + 'attention.output.dense', PLACE + 'out'),
+    *layer(LAYER + 'mlp.dense1', PLACE + 'mlp_in'), *layer(LAYER + 'mlp.dense2', PLACE + 'mlp_out'),
+    *layer(LAYER + 'mlp.dwconv.dwconv', PLACE + 'mlp_conv'),
+    *layer_norm(LAYER + 'layer_norm_{k}', PLACE + 'norm{k}'),
+    *layer_norm('encoder.layer_norm.{i}', 'stage{i}_norm'))
+
+
+class MiT(Weights):
+    """The encoder of SegFormer for the encoder `mit.MiT`.
+
+    Args:
+      path: a checkpoint of `SegformerModel`, `SegformerForImageClassification` or
+        `SegformerForSemanticSegmentation`, with the names that `save_pretrained` writes. The
+        classifier or decoder is not used.
+    """
+
+    rules, first = (*prefixed(MIT, 'segformer.', ''), *MIT), 'params/embed0_conv/kernel'
+    unused = ('decode_head.*', 'classifier.*')
