@@ -39,6 +39,9 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'remat': FLAG}),
     ('model.encoder', 'mit.MiT', {}, {
         'variant': choices('b6', 0, 'B0'), 'drop_path': BELOW_ONE, 'remat': FLAG}),
+    ('model.encoder', 'swin.Swin', {}, {
+        'variant': choices('tny', 'huge'), 'window': POSITIVE, 'output_norm': FLAG,
+        'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
         'norm': NORM}),

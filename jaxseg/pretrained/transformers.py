@@ -5,6 +5,9 @@ from jaxseg.pretrained.names import layer, layer_norm, prefixed
 
 BLOCK, OURS = 'encoder.stages.{i}.layers.{j}.', 'stage{i}_{j}/'
 DOWNSAMPLE = 'encoder.stages.{i}.downsampling_layer.'
+OUTPUT_NORMS = tuple(
+    rule for stage in range(4)
+    for rule in layer_norm(f'hidden_states_norms.stage{stage + 1}', f'output{stage}_norm'))
 # Of a backbone alone; a classifier has 'convnext.' or 'convnextv2.' before every name.
 CONVNEXT = (
     *layer('embeddings.patch_embeddings', 'stem_conv'),
@@ -16,8 +19,7 @@ CONVNEXT = (
     *layer(BLOCK + 'pwconv1', OURS + 'expand'), *layer(BLOCK + 'pwconv2', OURS + 'project'),
     *layer_norm(BLOCK + 'grn', OURS + 'response_norm'),
     (BLOCK + 'layer_scale_parameter', f'params/{OURS}layer_scale'),
-    *(rule for stage in range(4) for rule in layer_norm(f'hidden_states_norms.stage{stage + 1}',
-                                                        f'output{stage}_norm')))
+    *OUTPUT_NORMS)
 
 
 class ConvNeXt(Weights):
@@ -29,8 +31,8 @@ class ConvNeXt(Weights):
         last norm and the classifier of the others are not used.
     """
 
-    rules = (*prefixed(CONVNEXT, 'convnext.', ''), *prefixed(CONVNEXT, 'convnextv2.', ''),
-             *CONVNEXT)
+    rules = (*CONVNEXT, *prefixed(CONVNEXT, 'convnext.', ''),
+             *prefixed(CONVNEXT, 'convnextv2.', ''))
     first = 'params/stem_conv/kernel'
     unused = ('layernorm.*', 'convnext.layernorm.*', 'convnextv2.layernorm.*', 'classifier.*')
 
