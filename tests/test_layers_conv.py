@@ -112,12 +112,15 @@ def _is_jaxpr(value):
     return hasattr(value, 'eqns') or hasattr(value, 'jaxpr')
 
 
-@pytest.mark.parametrize('kernel, padding, dilation', [
-    ((3, 5), ((1, 1), (2, 2)), (1, 1)), ((3, 3), ((3, 3), (2, 2)), (3, 2)),
-    ((1, 4), ((0, 0), (0, 0)), (1, 2)), ((9, 3), ((4, 4), (3, 0)), (1, 1)),
-    ((2, 2), ((0, 3), (2, 1)), (1, 1))])
-def test_a_depthwise_convolution_equals_a_grouped_one(kernel, padding, dilation):
-    options = dict(padding=padding, dilation=dilation, groups=3)
+@pytest.mark.parametrize('kernel, padding, dilation, strides', [
+    ((3, 5), ((1, 1), (2, 2)), (1, 1), (1, 1)), ((3, 3), ((3, 3), (2, 2)), (3, 2), (1, 1)),
+    ((1, 4), ((0, 0), (0, 0)), (1, 2), (1, 1)), ((9, 3), ((4, 4), (3, 0)), (1, 1), (1, 1)),
+    ((2, 2), ((0, 3), (2, 1)), (1, 1), (1, 1)),
+    ((3, 3), ((1, 1), (0, 1)), (1, 1), (2, 2)), ((5, 3), ((2, 2), (3, 2)), (2, 3), (2, 3)),
+    ((2, 4), ((0, 0), (1, 0)), (1, 1), (1, 4)), ((1, 1), ((0, 0), (0, 0)), (1, 1), (2, 2)),
+    ((3, 3), ((-1, 1), (1, -2)), (1, 1), (2, 2))])
+def test_a_depthwise_convolution_equals_a_grouped_one(kernel, padding, dilation, strides):
+    options = dict(padding=padding, dilation=dilation, groups=3, strides=strides)
     assert_equal_vjps(functools.partial(convolve, **options),
                       functools.partial(reference, **options),
                       random(2, 9, 8, 3), random(*kernel, 1, 3, seed=1))

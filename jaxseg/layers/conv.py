@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.dense import weight_gradient
-from jaxseg.layers.depthwise import depthwise
+from jaxseg.layers.depthwise import depthwise, strided_depthwise
 
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -40,8 +40,10 @@ def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str,
     padding = tuple((int(before), int(after)) for before, after in padding)
     if jax.default_backend() != 'cpu':
         return _conv(x, kernel, strides, padding, dilation, groups)
-    if groups == x.shape[-1] == kernel.shape[-1] and strides == (1, 1):
-        return depthwise(x, kernel, padding, dilation)
+    if groups == x.shape[-1] == kernel.shape[-1]:
+        if strides == (1, 1):
+            return depthwise(x, kernel, padding, dilation)
+        return strided_depthwise(x, kernel, strides, padding, dilation)
     return _convolve(strides, padding, dilation, groups, x, kernel)
 
 
