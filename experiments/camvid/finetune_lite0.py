@@ -40,7 +40,8 @@ def get_config() -> ConfigDict:
             decoder=dict(type='unet.UNet', widths=[128, 64, 48, 32]),
             input_scale=0.75,
         ),
-        pretrained=dict(type='efficientnet_pytorch.EfficientNetLite', path='efficientnet_lite0.pth'),
+        pretrained=dict(type='efficientnet_pytorch.EfficientNetLite',
+                        path='efficientnet_lite0.pth'),
         losses=dict(
             cross_entropy=dict(
                 type='cross_entropy.cross_entropy', weight=1.0,
