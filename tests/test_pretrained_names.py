@@ -25,6 +25,14 @@ def test_a_tensor_has_the_places_of_its_rule_and_they_its_name(name, places):
         assert name_of(place, RULES) == (name, places)
 
 
+def test_a_name_of_several_places_has_that_of_the_model():
+    rules = (*layer('f.{i}', 'f{i}'), *batch_norm('f.{i}', 'f{i}'))
+    for known in ('params/f3/kernel', 'params/f3/batch/scale'):
+        assert places_of('f.3.weight', rules, {known}) == (known,)
+        assert name_of(known, rules) == ('f.3.weight', (known,))
+    assert places_of('f.4.weight', rules, {'params/f3/kernel'}) == ()
+
+
 def test_a_variable_without_a_rule_has_no_name():
     assert name_of('params/stem/other/kernel', RULES) is None
     assert name_of('params/b7/v/kernel', RULES) is None

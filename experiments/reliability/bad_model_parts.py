@@ -42,6 +42,8 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'swin.Swin', {}, {
         'variant': choices('tny', 'huge'), 'window': POSITIVE, 'output_norm': FLAG,
         'drop_path': BELOW_ONE, 'remat': FLAG}),
+    ('model.encoder', 'vgg.VGG', {}, {
+        'depth': choices(12, 0, -11, '16', 16.0), 'norm': optional(NORM)}),
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
         'norm': NORM}),

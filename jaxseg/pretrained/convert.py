@@ -121,7 +121,8 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
       path: the file, for messages.
       tensors: by the names of the other library.
       wanted: shapes of the variables, `{'params': {...}, 'batch_stats': {...}}`.
-      rules: pairs of names and places (`jaxseg.pretrained.names`). The first match counts.
+      rules: pairs of names and places (`jaxseg.pretrained.names`). The first that leads to
+        variables of the model counts.
       unused: templates of names that have no counterpart; `*` is any text.
       first: the place of the kernel of the first convolution, or several that it may have.
 
@@ -131,8 +132,8 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
     shapes, first = flatten_dict(wanted, sep='/'), (first,) if isinstance(first, str) else first
     found, surplus = {}, []
     for name, tensor in tensors.items():
-        places = places_of(name, rules)
-        if places and all(place in shapes and place not in found for place in places):
+        places = places_of(name, rules, shapes)
+        if places and not any(place in found for place in places):
             found |= zip(places, _split(path, name, tensor, len(places)), strict=True)
         elif not matches(name, unused):
             surplus.append(name)

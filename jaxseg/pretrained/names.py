@@ -8,7 +8,7 @@ words; both templates of a rule have the same fields. A place may be several, `(
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 Places = str | tuple[str, ...]
 Rule = tuple[str, Places]
@@ -48,13 +48,20 @@ def prefixed(rules: Sequence[Rule], name: str, place: str) -> tuple[Rule, ...]:
     return tuple((f'{name}{tensor}', moved(places)) for tensor, places in rules)
 
 
-def places_of(name: str, rules: Sequence[Rule]) -> tuple[str, ...]:
-    """The places of a tensor by the first rule that matches; none where no rule does."""
+def places_of(name: str, rules: Sequence[Rule], known: Container[str] | None = None
+              ) -> tuple[str, ...]:
+    """The places of a tensor by the first rule that matches; none where no rule does.
+
+    With the `known` variables of a model, by the first rule that leads to one: in a VGG
+    `features.3` is a convolution or a norm.
+    """
     for template, places in rules:
         values = _match(template, (template,), name)
         if values is not None:
             places = places if isinstance(places, tuple) else (places,)
-            return tuple(_fill(place, values) for place in places)
+            filled = tuple(_fill(place, values) for place in places)
+            if known is None or all(place in known for place in filled):
+                return filled
     return ()
 
 

@@ -21,3 +21,16 @@ class ResNet(Weights):
 
     rules, first = RESNET, 'params/conv1/kernel'
     unused = ('fc.*', '*.num_batches_tracked')
+
+
+class VGG(Weights):
+    """VGG 11, 13, 16 and 19 for the encoder `vgg.VGG`, with batch norm or none.
+
+    Args:
+      path: a checkpoint of torchvision, or of an encoder of segmentation_models.pytorch. The
+        classifier is not used.
+    """
+
+    rules = (*layer('features.{i}', 'features_{i}'), *batch_norm('features.{i}', 'features_{i}'))
+    unused = ('classifier.*', '*.num_batches_tracked')
+    first = 'params/features_0/kernel'
