@@ -7,6 +7,7 @@ import pytest
 from jaxseg.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from jaxseg.decoders.fpn import FPN
 from jaxseg.decoders.linknet import LinkNet
+from jaxseg.decoders.manet import MAnet
 from jaxseg.decoders.pspnet import PSPNet
 from jaxseg.decoders.unet import UNet
 from jaxseg.errors import InputError
@@ -26,6 +27,7 @@ PARAMETERS = {
     'Unet scse': (UNet(attention='scse'), 3_265_543 - 195, 10_307_899 - 195),
     'PSPNet': (PSPNet(), 148_704, 788_352),
     'LinkNet': (LinkNet(), 487_232, 7_669_712),
+    'MAnet': (MAnet(), 10_498_816, 123_931_816),
     'FPN': (FPN(), 1_870_592, 2_607_872),
     'DeepLabV3': (DeepLabV3(), 4_722_176, 16_125_440),
     'DeepLabV3 separable': (DeepLabV3(separable=True), 1_590_272, 3_597_824),
@@ -66,7 +68,8 @@ def test_a_decoder_has_the_parameters_of_smps(name):
     (DeepLabV3Plus(6), (4, 8, 16, 32), 4, 6), (DeepLabV3Plus(6), (2, 4), 4, 6),
     (PSPNet(6), (2, 4, 8, 16, 32), 8, 6), (PSPNet(6, stride=32), (32,), 32, 6),
     (LinkNet(6), (1, 2, 4, 8, 16, 32), 1, 6), (LinkNet(6), (4, 8, 8), 1, 6),
-    (LinkNet(6), (16, 16), 1, 6)], ids=str)
+    (LinkNet(6), (16, 16), 1, 6),
+    (MAnet((9, 8, 7, 6, 5)), (4, 8, 16, 32), 1, 5), (MAnet((6,)), (8, 8), 4, 6)], ids=str)
 def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
     for height, width in ((64, 32), (96, 160)):
         out, _ = shapes(decoder, some_stages(strides, height, width), train=True)
@@ -78,7 +81,8 @@ def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stri
     (FPN(), (2, 4, 16), 'strides 4, 8, 16 and .* strides 2, 4, 16;'),
     (FPN(), (2,), 'strides 4 and .* strides 2;'),
     (DeepLabV3Plus(), (2, 8), 'decoder: it needs a stage of stride 4 and .* strides 2, 8; use'),
-    (PSPNet(), (16, 16), 'decoder.stride: it needs a stage of stride 8 and .* strides 16, 16;')],
+    (PSPNet(), (16, 16), 'decoder.stride: it needs a stage of stride 8 and .* strides 16, 16;'),
+    (MAnet(), (4, 8), 'decoder.widths: 5 widths .* of stride 8; give at most 3')],
     ids=str)
 def test_a_decoder_names_the_stages_that_it_lacks(decoder, strides, message):
     with pytest.raises(InputError, match=message):

@@ -6,13 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.scse import SCSE
-from jaxseg.layers.stages import Stages, at_stride, deepest
+from jaxseg.layers.stages import Stages, at_stride, deepest, first_stride
 
 
 class UNet(nn.Module):
@@ -39,11 +38,8 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
-        stride, x = deepest(stages).stride, deepest(stages).features
-        if 2 ** len(self.widths) > stride:
-            raise InputError(f'decoder.widths: {len(self.widths)} widths {self.widths} go beyond '
-                             f'stride 1 from the deepest stage of the encoder, of stride {stride}; '
-                             f'give at most {stride.bit_length() - 1}')
+        stride = first_stride(stages, self.widths, 'decoder.widths')
+        x = deepest(stages).features
         for width in self.widths:
             stride //= 2
             x = upsample_nearest(x, 2)

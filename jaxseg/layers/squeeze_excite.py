@@ -10,11 +10,10 @@ from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
 
 
-class SqueezeExcite(nn.Module):
-    """Squeeze and excitation (Hu et al. 2018, arXiv:1709.01507): (B, H, W, C) -> the same.
+class ChannelGate(nn.Module):
+    """A number between 0 and 1 for every channel: (B, H, W, C) -> (B, 1, 1, C).
 
-    Every channel is multiplied by a number between 0 and 1 that two 1x1 convolutions compute from
-    the means of all channels.
+    Two 1x1 convolutions compute it from the means of all channels.
 
     Args:
       features: channels between the two.
@@ -28,4 +27,14 @@ class SqueezeExcite(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         means = x.mean((1, 2), keepdims=True, dtype=jnp.float32).astype(x.dtype)
         squeezed = self.activation(Conv(self.features, 1, bias=True, name='reduce')(means))
-        return x * nn.sigmoid(Conv(x.shape[-1], 1, bias=True, name='expand')(squeezed))
+        return nn.sigmoid(Conv(x.shape[-1], 1, bias=True, name='expand')(squeezed))
+
+
+class SqueezeExcite(ChannelGate):
+    """Squeeze and excitation (Hu et al. 2018, arXiv:1709.01507): (B, H, W, C) -> the same.
+
+    Every channel is multiplied by its `ChannelGate`.
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x * super().__call__(x)

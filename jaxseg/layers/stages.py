@@ -69,6 +69,20 @@ def required(stages: Sequence[Stage], stride: int, where: str) -> Stage:
     return found
 
 
+def first_stride(stages: Sequence[Stage], widths: Sequence[int], where: str) -> int:
+    """The stride of the last stage, which a decoder halves once for every one of its `widths`.
+
+    Raises:
+      InputError: that would go beyond stride 1; `where` is the field named in the message.
+    """
+    stride = deepest(stages).stride
+    if 2 ** len(widths) > stride:
+        raise InputError(f'{where}: {len(widths)} widths {widths} go beyond stride 1 from the '
+                         f'deepest stage of the encoder, of stride {stride}; give at most '
+                         f'{stride.bit_length() - 1}')
+    return stride
+
+
 def _listed(strides: Sequence[int]) -> str:
     return ', '.join(map(str, strides))
 

@@ -25,11 +25,14 @@ def conv_norm(name: str, conv: str, norm: str) -> tuple[Rule, ...]:
     return (*layer(f'{name}.0', conv), *batch_norm(f'{name}.1', norm))
 
 
+def gate(name: str, place: str) -> tuple[Rule, ...]:
+    """The rules of a gate of channels."""
+    return (*layer(f'{name}.1', f'{place}/reduce'), *layer(f'{name}.3', f'{place}/expand'))
+
+
 def scse(name: str, place: str) -> tuple[Rule, ...]:
     """The rules of `SCSEModule`."""
-    return (*layer(f'{name}.cSE.1', f'{place}/channel/reduce'),
-            *layer(f'{name}.cSE.3', f'{place}/channel/expand'),
-            *layer(f'{name}.sSE.0', f'{place}/position'))
+    return (*gate(f'{name}.cSE', f'{place}/channel'), *layer(f'{name}.sSE.0', f'{place}/position'))
 
 
 class _Model(ModelWeights):
@@ -129,3 +132,21 @@ class Linknet(_Model):
             *transposed(f'decoder.blocks.{index}.block.1.0', f'decoder/up{stride}_conv1'),
             *conv_norm(f'decoder.blocks.{index}.block.' + '{i}',
                        f'decoder/up{stride}_conv' + '{i}', f'decoder/up{stride}_norm' + '{i}'))))
+
+
+class MAnet(_Model):
+    """MA-Net, for `manet.MAnet` of five widths and a head of kernel 3."""
+
+    rules = (*ENCODER, *HEAD, *layer('decoder.center.top_conv', 'decoder/center/key'),
+             *layer('decoder.center.center_conv', 'decoder/center/query'),
+             *layer('decoder.center.bottom_conv', 'decoder/center/value'),
+             *layer('decoder.center.out_conv', 'decoder/center/out'),
+             *(rule for index, stride in STEPS for rule in (
+                 *gate(f'decoder.blocks.{index}.SE_hl', f'decoder/up{stride}_gate'),
+                 *gate(f'decoder.blocks.{index}.SE_ll', f'decoder/up{stride}_skip_gate'),
+                 *conv_norm(f'decoder.blocks.{index}.hl_conv.' + '{i}',
+                            f'decoder/up{stride}_in_conv' + '{i}',
+                            f'decoder/up{stride}_in_norm' + '{i}'))),
+             *(rule for index, stride in STEPS for part in (1, 2) for rule in conv_norm(
+                 f'decoder.blocks.{index}.conv{part}', f'decoder/up{stride}_conv{part - 1}',
+                 f'decoder/up{stride}_norm{part - 1}')))

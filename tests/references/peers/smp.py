@@ -41,6 +41,8 @@ ROWS = {
                               output_stride=16, dilate_first=True),
     'smp_pspnet': _row('PSPNet', dict(type='pspnet.PSPNet'), {}),
     'smp_linknet': _row('Linknet', dict(type='linknet.LinkNet'), {}, kernel=1),
+    'smp_manet': _row('MAnet', dict(type='manet.MAnet', widths=SMALL, attention_features=16),
+                      dict(decoder_channels=SMALL, decoder_pab_channels=16)),
     'smp_unet_scse': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
                           dict(decoder_channels=SMALL, decoder_attention_type='scse')),
 }
