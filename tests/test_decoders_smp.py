@@ -8,6 +8,7 @@ from jaxseg.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from jaxseg.decoders.fpn import FPN
 from jaxseg.decoders.linknet import LinkNet
 from jaxseg.decoders.manet import MAnet
+from jaxseg.decoders.pan import PAN
 from jaxseg.decoders.pspnet import PSPNet
 from jaxseg.decoders.unet import UNet
 from jaxseg.errors import InputError
@@ -28,6 +29,7 @@ PARAMETERS = {
     'PSPNet': (PSPNet(), 148_704, 788_352),
     'LinkNet': (LinkNet(), 487_232, 7_669_712),
     'MAnet': (MAnet(), 10_498_816, 123_931_816),
+    'PAN': (PAN(), 190_855, 751_495),
     'FPN': (FPN(), 1_870_592, 2_607_872),
     'DeepLabV3': (DeepLabV3(), 4_722_176, 16_125_440),
     'DeepLabV3 separable': (DeepLabV3(separable=True), 1_590_272, 3_597_824),
@@ -69,7 +71,9 @@ def test_a_decoder_has_the_parameters_of_smps(name):
     (PSPNet(6), (2, 4, 8, 16, 32), 8, 6), (PSPNet(6, stride=32), (32,), 32, 6),
     (LinkNet(6), (1, 2, 4, 8, 16, 32), 1, 6), (LinkNet(6), (4, 8, 8), 1, 6),
     (LinkNet(6), (16, 16), 1, 6),
-    (MAnet((9, 8, 7, 6, 5)), (4, 8, 16, 32), 1, 5), (MAnet((6,)), (8, 8), 4, 6)], ids=str)
+    (MAnet((9, 8, 7, 6, 5)), (4, 8, 16, 32), 1, 5), (MAnet((6,)), (8, 8), 4, 6),
+    (PAN(6), (2, 4, 8, 16, 32), 4, 6), (PAN(6), (16, 16, 16), 16, 6), (PAN(6), (2, 8), 8, 6)],
+    ids=str)
 def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
     for height, width in ((64, 32), (96, 160)):
         out, _ = shapes(decoder, some_stages(strides, height, width), train=True)

@@ -89,6 +89,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.decoder', 'linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM}),
     ('model.decoder', 'manet.MAnet', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'attention_features': POSITIVE, 'norm': NORM}),
+    ('model.decoder', 'pan.PAN', {}, {'features': POSITIVE, 'norm': NORM}),
     ('model.decoder', 'pspnet.PSPNet', {}, {
         'features': POSITIVE, 'bins': items(POSITIVE, 2), 'stride': POSITIVE, 'dropout': BELOW_ONE,
         'norm': NORM}),

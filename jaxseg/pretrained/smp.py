@@ -150,3 +150,22 @@ class MAnet(_Model):
              *(rule for index, stride in STEPS for part in (1, 2) for rule in conv_norm(
                  f'decoder.blocks.{index}.conv{part}', f'decoder/up{stride}_conv{part - 1}',
                  f'decoder/up{stride}_norm{part - 1}')))
+
+
+def conv_bn(name: str, place: str) -> tuple[Rule, ...]:
+    """The rules of `ConvBnRelu`."""
+    return (*layer(f'{name}.conv', f'decoder/{place}_conv'),
+            *batch_norm(f'{name}.bn', f'decoder/{place}_norm'))
+
+
+class PAN(_Model):
+    """PAN, for `pan.PAN` and a head of kernel 3, aligned corners; see `DeepLabV3` on ResNets."""
+
+    rules = (*ENCODER, *HEAD, *(
+        rule for name, place in (
+            ('branch1.1', 'mean'), ('mid.0', 'middle'), ('down1.1', 'down0'), ('down2.1', 'down1'),
+            ('down3.1', 'down2'), ('conv1', 'level0'), ('conv2', 'level1'), ('down3.2', 'level2'))
+        for rule in conv_bn(f'decoder.fpa.{name}', place)),
+        *(rule for index in range(3) for rule in (
+            *conv_bn(f'decoder.gau{index + 1}.conv1.1', f'stage{index}_weights'),
+            *conv_bn(f'decoder.gau{index + 1}.conv2', f'stage{index}'))))

@@ -43,6 +43,9 @@ ROWS = {
     'smp_linknet': _row('Linknet', dict(type='linknet.LinkNet'), {}, kernel=1),
     'smp_manet': _row('MAnet', dict(type='manet.MAnet', widths=SMALL, attention_features=16),
                       dict(decoder_channels=SMALL, decoder_pab_channels=16)),
+    # The reference halves the last stage, of stride 16, three times.
+    'smp_pan': _row('PAN', dict(type='pan.PAN'), {}, size=(144, 176), output_stride=16,
+                    dilate_first=True),
     'smp_unet_scse': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
                           dict(decoder_channels=SMALL, decoder_attention_type='scse')),
 }
