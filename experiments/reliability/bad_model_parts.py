@@ -93,6 +93,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.decoder', 'pspnet.PSPNet', {}, {
         'features': POSITIVE, 'bins': items(POSITIVE, 2), 'stride': POSITIVE, 'dropout': BELOW_ONE,
         'norm': NORM}),
+    ('model.decoder', 'segformer.SegFormer', {}, {'features': POSITIVE, 'norm': NORM}),
     ('model.decoder', 'unet.UNet', {'widths': [4]}, UNET),
     ('model.auxiliary', 'fcn.FCN', {}, FCN),
     ('model.auxiliary', 'unet.UNet', {'widths': [4]}, UNET),

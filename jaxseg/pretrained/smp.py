@@ -1,12 +1,12 @@
 """Names of whole models of segmentation_models.pytorch: encoder, decoder and head."""
 
-from jaxseg.pretrained import efficientnet_pytorch, torchvision
+from jaxseg.pretrained import efficientnet_pytorch, smp_encoders, torchvision
 from jaxseg.pretrained.convert import ModelWeights
 from jaxseg.pretrained.names import Rule, batch_norm, layer, layer_norm, prefixed
 
 # Encoders that have the names of a known library there. No two of them share a name with different
 # places, so that all rules stand one after the other.
-ENCODERS = (torchvision.ResNet, efficientnet_pytorch.EfficientNet)
+ENCODERS = (torchvision.ResNet, efficientnet_pytorch.EfficientNet, smp_encoders.MiT)
 ENCODER = tuple(rule for source in ENCODERS
                 for rule in prefixed(source.rules, 'encoder.', 'encoder/'))
 HEAD = layer('segmentation_head.0', 'head')
@@ -70,6 +70,13 @@ class FPN(_Model):
                    f'decoder/level{stride}_conv' + '{i}'),
             *layer_norm(f'decoder.seg_blocks.{index}.block.' + '{i}.block.1',
                         f'decoder/level{stride}_norm' + '{i}'))))
+
+
+class Segformer(_Model):
+    """SegFormer, for `segformer.SegFormer` and a head of kernel 1, aligned corners."""
+
+    rules = (*ENCODER, *HEAD, *layer('decoder.mlp_stage.{i}.linear', 'decoder/linear{i}'),
+             *conv_norm('decoder.fuse_stage', 'decoder/fuse_conv', 'decoder/fuse_norm'))
 
 
 def aspp(name: str) -> tuple[Rule, ...]:

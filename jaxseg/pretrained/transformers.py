@@ -1,7 +1,7 @@
 """Names of models of the package transformers."""
 
-from jaxseg.pretrained.convert import Weights
-from jaxseg.pretrained.names import layer, layer_norm, prefixed
+from jaxseg.pretrained.convert import ModelWeights, Weights
+from jaxseg.pretrained.names import batch_norm, layer, layer_norm, prefixed
 
 BLOCK, OURS = 'encoder.stages.{i}.layers.{j}.', 'stage{i}_{j}/'
 DOWNSAMPLE = 'encoder.stages.{i}.downsampling_layer.'
@@ -61,3 +61,19 @@ class MiT(Weights):
 
     rules, first = (*prefixed(MIT, 'segformer.', ''), *MIT), 'params/embed0_conv/kernel'
     unused = ('decode_head.*', 'classifier.*')
+
+
+class Segformer(ModelWeights):
+    """SegFormer for the encoder `mit.MiT`, the decoder `segformer.SegFormer` and a 1x1 head.
+
+    Args:
+      path: a checkpoint of `SegformerForSemanticSegmentation`, with the names that
+        `save_pretrained` writes.
+    """
+
+    rules = (*prefixed(MIT, 'segformer.', 'encoder/'), *layer('decode_head.classifier', 'head'),
+             *(rule for stage in range(4) for rule in layer(
+                 f'decode_head.linear_c.{stage}.proj', f'decoder/linear{3 - stage}')),
+             *layer('decode_head.linear_fuse', 'decoder/fuse_conv'),
+             *batch_norm('decode_head.batch_norm', 'decoder/fuse_norm'))
+    first, unused = 'params/encoder/embed0_conv/kernel', ('*.num_batches_tracked',)
