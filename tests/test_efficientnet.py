@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from jaxseg.build import build
-from jaxseg.encoders import efficientnet
-from jaxseg.encoders.efficientnet import SCALES, EfficientNet, _scaled
+from jaxseg.encoders.efficientnet import SCALES, EfficientNet
 from jaxseg.errors import InputError
+from jaxseg.layers import inverted_residual
 from jaxseg.layers.dropout import DropPath
+from jaxseg.layers.inverted_residual import scale_channels
 from jaxseg.pretrained import efficientnet_pytorch
 from jaxseg.pretrained.tensors import read_tensors
 from tests.references import efficientnet as reference
@@ -33,7 +34,7 @@ def test_every_variant_has_the_published_number_of_parameters(variant):
     stages, variables = shapes(EfficientNet(variant))
     encoder = sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
     last = stages[-1].features.shape[-1]
-    width = 1280 if variant.startswith('lite') else _scaled(1280, SCALES[variant][0])
+    width = 1280 if variant.startswith('lite') else scale_channels(1280, SCALES[variant][0])
     total = encoder + last * width + 2 * width + (width + 1) * 1000
     assert abs(total - PUBLISHED[variant]) <= (5000 if variant.startswith('lite') else 0)
     assert [stage.stride for stage in stages] == [2, 4, 8, 16, 32]
@@ -65,7 +66,8 @@ def test_weights_of_b0_do_not_fit_lite0(tmp_path):
 
 def test_stochastic_depth_drops_branches_of_samples_and_grows_with_the_blocks(monkeypatch):
     rates = []
-    monkeypatch.setattr(efficientnet, 'DropPath', lambda rate: rates.append(rate) or DropPath(rate))
+    monkeypatch.setattr(inverted_residual, 'DropPath',
+                        lambda rate: rates.append(rate) or DropPath(rate))
     shapes(EfficientNet('lite0', drop_path=0.8))
     residual = [2, 4, 6, 7, 9, 10, 12, 13, 14]  # of 16 blocks, those of equal input and output
     np.testing.assert_allclose(rates, [0.8 * index / 16 for index in residual])

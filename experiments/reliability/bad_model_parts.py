@@ -19,6 +19,9 @@ from experiments.reliability.bad_values import (
     pairs,
 )
 
+MOBILENET = {'width_multiplier': ABOVE_ZERO, 'output_stride': choices(4, 0, -8, 12, 64),
+             'drop_path': BELOW_ONE, 'norm': NORM}
+
 # (key of the part, type, fields that it needs, bad values by field).
 MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'resnet.ResNet', {}, {
@@ -29,6 +32,9 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'efficientnet.EfficientNet', {}, {
         'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
         'drop_path': BELOW_ONE, 'norm': NORM}),
+    ('model.encoder', 'mobilenet.MobileNetV2', {}, MOBILENET),
+    ('model.encoder', 'mobilenet.MobileNetV3', {}, {
+        **MOBILENET, 'variant': choices('Large', 'medium', 3)}),
     ('model.encoder', 'hardnet.HarDNet', {}, {'variant': choices('69', 68, '39DS'), 'norm': NORM}),
     ('model.encoder', 'recurrent_pyramid.RecurrentPyramid', {}, {
         'widths': items(POSITIVE, 4), 'depths': items(POSITIVE, 1), 'cell': choices('gruu'),

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import jax
 
 from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.dropout import DropPath
+from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
 from jaxseg.layers.norm import NormSpec, norm_layer
 from jaxseg.layers.squeeze_excite import SqueezeExcite
 from jaxseg.layers.stages import Stage, Stages
@@ -35,38 +35,6 @@ class _Block(NamedTuple):
     kernel: int
     stride: int
     expansion: int
-
-
-class _MBConv(nn.Module):
-    """Inverted bottleneck (Sandler et al. 2018, arXiv:1801.04381) with a depthwise convolution.
-
-    Args:
-      squeeze: with squeeze and excitation to a quarter of the channels of the input.
-    """
-
-    block: _Block
-    stride: int
-    dilation: int
-    squeeze: bool
-    drop_path: float
-    norm: Callable
-    activation: Callable
-
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        inputs, block, y = x.shape[-1], self.block, x
-        if block.expansion > 1:
-            y = Conv(inputs * block.expansion, 1, name='expand_conv')(y)
-            y = self.activation(self.norm(name='expand_bn')(y))
-        y = Conv(y.shape[-1], block.kernel, self.stride, self.dilation, groups=y.shape[-1],
-                 padding='same', name='depthwise_conv')(y)
-        y = self.activation(self.norm(name='depthwise_bn')(y))
-        if self.squeeze:
-            y = SqueezeExcite(max(1, inputs // 4), self.activation, name='squeeze_excite')(y)
-        y = self.norm(name='project_bn')(Conv(block.features, 1, name='project_conv')(y))
-        if block.stride == 1 and block.features == inputs:
-            y = x + DropPath(self.drop_path)(y, train=train)
-        return y
 
 
 class EfficientNet(nn.Module):
@@ -102,7 +70,8 @@ class EfficientNet(nn.Module):
         lite, width = self.variant.startswith('lite'), SCALES[self.variant][0]
         activation = nn.relu6 if lite else nn.silu
         norm = functools.partial(norm_layer, self.norm, train)
-        x = Conv(STEM if lite else _scaled(STEM, width), 3, 2, padding='same', name='stem_conv')(x)
+        stem = STEM if lite else scale_channels(STEM, width)
+        x = Conv(stem, 3, 2, padding='same', name='stem_conv')(x)
         x = activation(norm(name='stem_bn')(x))
         blocks = list(_blocks(self.variant))
         stages, reached, dilation = [], 2, 1
@@ -113,9 +82,14 @@ class EfficientNet(nn.Module):
                 if reached == self.output_stride:
                     stride, dilation = 1, dilation * 2
                 reached *= stride
-            x = _MBConv(block, stride, own_dilation, not lite,
-                       self.drop_path * index / len(blocks), norm, activation,
-                       name=f'block{index}')(x, train=train)
+            inputs = x.shape[-1]
+            squeeze = functools.partial(SqueezeExcite, max(1, inputs // 4), activation)
+            x = InvertedResidual(
+                block.features, inputs * block.expansion, block.kernel, stride, own_dilation,
+                residual=block.stride == 1 and block.features == inputs, norm=norm,
+                activation=activation, squeeze_excite=None if lite else squeeze,
+                drop_path=self.drop_path * index / len(blocks), padding='same',
+                name=f'block{index}')(x, train=train)
         return (*stages, Stage(reached, x))
 
 
@@ -124,10 +98,5 @@ def _blocks(variant: str) -> Iterator[_Block]:
     for place, (count, kernel, stride, expansion, features) in enumerate(GROUPS):
         fixed = lite and place in (0, len(GROUPS) - 1)
         for index in range(count if fixed else math.ceil(count * depth)):
-            yield _Block(_scaled(features, width), kernel, stride if index == 0 else 1, expansion)
-
-
-def _scaled(features: int, factor: float) -> int:
-    """The nearest multiple of 8 that is at least 90 % of the product."""
-    scaled = max(8, int(features * factor + 4) // 8 * 8)
-    return scaled + 8 if scaled < 0.9 * features * factor else scaled
+            yield _Block(scale_channels(features, width), kernel, stride if index == 0 else 1,
+                         expansion)

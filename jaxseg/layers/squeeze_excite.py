@@ -18,16 +18,18 @@ class ChannelGate(nn.Module):
     Args:
       features: channels between the two.
       activation: between them.
+      gate: from any number to one between 0 and 1.
     """
 
     features: PositiveInt
     activation: Callable = nn.relu
+    gate: Callable = nn.sigmoid
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         means = x.mean((1, 2), keepdims=True, dtype=jnp.float32).astype(x.dtype)
         squeezed = self.activation(Conv(self.features, 1, bias=True, name='reduce')(means))
-        return nn.sigmoid(Conv(x.shape[-1], 1, bias=True, name='expand')(squeezed))
+        return self.gate(Conv(x.shape[-1], 1, bias=True, name='expand')(squeezed))
 
 
 class SqueezeExcite(ChannelGate):

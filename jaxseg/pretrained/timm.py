@@ -24,6 +24,22 @@ RESNET_D = (
     *layer('layer{i}.{j}.downsample.1', 'layer{i}_{j}/downsample_conv'),
     *batch_norm('layer{i}.{j}.downsample.2', 'layer{i}_{j}/downsample_bn'),
     *SE_RESNET)
+# In the first block nothing expands; the last one of V3 is a single convolution.
+MOBILE, MOBILE_OURS = 'blocks.{i}.{j}.', 'block{i}_{j}/'
+MOBILENET = (
+    *layer('conv_stem', 'stem_conv'), *batch_norm('bn1', 'stem_bn'),
+    *layer('blocks.0.{j}.conv_pw', 'block0_{j}/project_conv'),
+    *batch_norm('blocks.0.{j}.bn1', 'block0_{j}/depthwise_bn'),
+    *batch_norm('blocks.0.{j}.bn2', 'block0_{j}/project_bn'),
+    *layer(MOBILE + 'conv_pw', MOBILE_OURS + 'expand_conv'),
+    *batch_norm(MOBILE + 'bn1', MOBILE_OURS + 'expand_bn'),
+    *layer(MOBILE + 'conv_dw', MOBILE_OURS + 'depthwise_conv'),
+    *batch_norm(MOBILE + 'bn2', MOBILE_OURS + 'depthwise_bn'),
+    *layer(MOBILE + 'se.conv_{k:reduce|expand}', MOBILE_OURS + 'squeeze_excite/{k}'),
+    *layer(MOBILE + 'conv_pwl', MOBILE_OURS + 'project_conv'),
+    *batch_norm(MOBILE + 'bn3', MOBILE_OURS + 'project_bn'),
+    *layer('blocks.{i}.0.conv', 'block{i}_0_conv'),
+    *batch_norm('blocks.{i}.0.bn1', 'block{i}_0_bn'))
 
 
 class ConvNeXt(Weights):
@@ -52,3 +68,15 @@ class ResNetD(ResNet):
     """The same for the models whose name ends in d, with a deep stem and average shortcuts."""
 
     rules = RESNET_D
+
+
+class MobileNet(Weights):
+    """MobileNet V2 and V3 for the encoders `mobilenet.MobileNetV2` and `.MobileNetV3`.
+
+    Args:
+      path: a checkpoint of timm's `mobilenetv2_*` without a d in the name, or of `mobilenetv3_*`.
+        The convolution before the classifier, if any, and the classifier are not used.
+    """
+
+    rules, first = MOBILENET, 'params/stem_conv/kernel'
+    unused = ('conv_head.*', 'bn2.*', 'classifier.*', '*.num_batches_tracked')

@@ -1,7 +1,9 @@
 """Names of torchvision's models, which timm and segmentation_models.pytorch use as well."""
 
+from collections.abc import Sequence
+
 from jaxseg.pretrained.convert import Weights
-from jaxseg.pretrained.names import batch_norm, layer
+from jaxseg.pretrained.names import Rule, batch_norm, layer
 
 RESNET = (
     *layer('conv1', 'conv1'), *batch_norm('bn1', 'bn1'),
@@ -9,6 +11,43 @@ RESNET = (
     *batch_norm('layer{i}.{j}.bn{k}', 'layer{i}_{j}/bn{k}'),
     *layer('layer{i}.{j}.downsample.0', 'layer{i}_{j}/downsample_conv'),
     *batch_norm('layer{i}.{j}.downsample.1', 'layer{i}_{j}/downsample_bn'))
+
+
+def _conv_norm(name: str, place: str) -> tuple[Rule, ...]:
+    """The rules of a convolution and its norm, `place_conv` and `place_bn`."""
+    return (*layer(f'{name}.0', f'{place}conv'), *batch_norm(f'{name}.1', f'{place}bn'))
+
+
+def _mobilenet_v2() -> tuple[Rule, ...]:
+    """Blocks are numbered through; the first does not expand."""
+    rules, number = [*_conv_norm('features.0', 'stem_')], 1
+    for group, blocks in enumerate((1, 2, 3, 4, 3, 3, 1)):
+        for index in range(blocks):
+            name, place, start = f'features.{number}.conv', f'block{group}_{index}/', group > 0
+            if start:
+                rules += _conv_norm(f'{name}.0', f'{place}expand_')
+            rules += _conv_norm(f'{name}.{start:d}', f'{place}depthwise_')
+            rules += layer(f'{name}.{start + 1}', f'{place}project_conv')
+            rules += batch_norm(f'{name}.{start + 2}', f'{place}project_bn')
+            number += 1
+    return tuple(rules)
+
+
+def _mobilenet_v3(groups: Sequence[tuple[int, bool]]) -> tuple[Rule, ...]:
+    """From the number of blocks of every group, and whether these squeeze and excite."""
+    rules, number = [*_conv_norm('features.0', 'stem_')], 1
+    for group, (blocks, squeeze) in enumerate(groups):
+        for index in range(blocks):
+            name, place, start = f'features.{number}.block', f'block{group}_{index}/', group > 0
+            if start:
+                rules += _conv_norm(f'{name}.0', f'{place}expand_')
+            rules += _conv_norm(f'{name}.{start:d}', f'{place}depthwise_')
+            if squeeze:
+                rules += layer(f'{name}.{start + 1}.fc1', f'{place}squeeze_excite/reduce')
+                rules += layer(f'{name}.{start + 1}.fc2', f'{place}squeeze_excite/expand')
+            rules += _conv_norm(f'{name}.{start + 1 + squeeze}', f'{place}project_')
+            number += 1
+    return (*rules, *_conv_norm(f'features.{number}', f'block{len(groups)}_0_'))
 
 
 class ResNet(Weights):
@@ -34,3 +73,32 @@ class VGG(Weights):
     rules = (*layer('features.{i}', 'features_{i}'), *batch_norm('features.{i}', 'features_{i}'))
     unused = ('classifier.*', '*.num_batches_tracked')
     first = 'params/features_0/kernel'
+
+
+class MobileNetV2(Weights):
+    """MobileNet V2 for the encoder `mobilenet.MobileNetV2`.
+
+    Args:
+      path: a checkpoint of torchvision. The convolution to 1,280 channels and the classifier are
+        not used.
+    """
+
+    rules, first = _mobilenet_v2(), 'params/stem_conv/kernel'
+    unused = ('features.18.*', 'classifier.*', '*.num_batches_tracked')
+
+
+class MobileNetV3Large(Weights):
+    """MobileNet V3 large for the encoder `mobilenet.MobileNetV3`.
+
+    Args:
+      path: a checkpoint of torchvision. The classifier is not used.
+    """
+
+    rules = _mobilenet_v3(((1, False), (2, False), (3, True), (4, False), (2, True), (3, True)))
+    first, unused = 'params/stem_conv/kernel', ('classifier.*', '*.num_batches_tracked')
+
+
+class MobileNetV3Small(MobileNetV3Large):
+    """The same for MobileNet V3 small."""
+
+    rules = _mobilenet_v3(((1, True), (2, False), (3, True), (2, True), (3, True)))
