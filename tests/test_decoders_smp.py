@@ -11,6 +11,7 @@ from jaxseg.decoders.manet import MAnet
 from jaxseg.decoders.pan import PAN
 from jaxseg.decoders.pspnet import PSPNet
 from jaxseg.decoders.unet import UNet
+from jaxseg.decoders.unet_plus_plus import UNetPlusPlus
 from jaxseg.errors import InputError
 from jaxseg.layers.stages import Stage
 from jaxseg.pretrained import smp
@@ -30,6 +31,8 @@ PARAMETERS = {
     'LinkNet': (LinkNet(), 487_232, 7_669_712),
     'MAnet': (MAnet(), 10_498_816, 123_931_816),
     'PAN': (PAN(), 190_855, 751_495),
+    'UNetPlusPlus': (UNetPlusPlus(), 4_793_792, 25_477_568),
+    'UNetPlusPlus scse': (UNetPlusPlus(attention='scse'), 4_996_515 - 195, 27_617_271 - 195),
     'FPN': (FPN(), 1_870_592, 2_607_872),
     'DeepLabV3': (DeepLabV3(), 4_722_176, 16_125_440),
     'DeepLabV3 separable': (DeepLabV3(separable=True), 1_590_272, 3_597_824),
@@ -72,7 +75,8 @@ def test_a_decoder_has_the_parameters_of_smps(name):
     (LinkNet(6), (1, 2, 4, 8, 16, 32), 1, 6), (LinkNet(6), (4, 8, 8), 1, 6),
     (LinkNet(6), (16, 16), 1, 6),
     (MAnet((9, 8, 7, 6, 5)), (4, 8, 16, 32), 1, 5), (MAnet((6,)), (8, 8), 4, 6),
-    (PAN(6), (2, 4, 8, 16, 32), 4, 6), (PAN(6), (16, 16, 16), 16, 6), (PAN(6), (2, 8), 8, 6)],
+    (PAN(6), (2, 4, 8, 16, 32), 4, 6), (PAN(6), (16, 16, 16), 16, 6), (PAN(6), (2, 8), 8, 6),
+    (UNetPlusPlus((9, 8, 7)), (2, 8, 16, 32), 4, 7), (UNetPlusPlus((6,)), (8, 8), 4, 6)],
     ids=str)
 def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
     for height, width in ((64, 32), (96, 160)):
@@ -86,6 +90,7 @@ def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stri
     (FPN(), (2,), 'strides 4 and .* strides 2;'),
     (DeepLabV3Plus(), (2, 8), 'decoder: it needs a stage of stride 4 and .* strides 2, 8; use'),
     (PSPNet(), (16, 16), 'decoder.stride: it needs a stage of stride 8 and .* strides 16, 16;'),
+    (UNetPlusPlus(), (4,), 'decoder.widths: 5 widths .* of stride 4; give at most 2'),
     (MAnet(), (4, 8), 'decoder.widths: 5 widths .* of stride 8; give at most 3')],
     ids=str)
 def test_a_decoder_names_the_stages_that_it_lacks(decoder, strides, message):
@@ -97,6 +102,16 @@ def test_pspnet_reads_the_deepest_stage_of_its_stride():
     dilated = (*some_stages((2, 4, 8)), *some_stages((8,), channels=12))
     params = shapes(PSPNet(6), dilated)[1]['params']
     assert params['bin3_conv']['kernel'].shape == (1, 1, 12, 3)
+
+
+@pytest.mark.parametrize('strides, counts', [
+    ((2, 4, 8, 16, 32), (1, 2, 3, 4, 1)), ((4, 8, 16, 32), (1, 2, 3, 1, 1)),
+    ((4, 16, 32), (1, 1, 1, 1, 1))])
+def test_nodes_of_a_unet_plus_plus_need_a_stage_at_their_step(strides, counts):
+    params = shapes(UNetPlusPlus((9, 8, 7, 6, 5)), some_stages(strides))[1]['params']
+    assert {name for name in params if name.endswith('conv0')} == {
+        f'up{stride}_node{number}_conv0'
+        for stride, count in zip((16, 8, 4, 2, 1), counts, strict=True) for number in range(count)}
 
 
 def test_attention_of_a_unet_stands_where_smps_does():

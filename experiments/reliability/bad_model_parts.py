@@ -101,6 +101,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'norm': NORM}),
     ('model.decoder', 'segformer.SegFormer', {}, {'features': POSITIVE, 'norm': NORM}),
     ('model.decoder', 'unet.UNet', {'widths': [4]}, UNET),
+    ('model.decoder', 'unet_plus_plus.UNetPlusPlus', {'widths': [4]}, UNET),
     ('model.auxiliary', 'fcn.FCN', {}, FCN),
     ('model.auxiliary', 'unet.UNet', {'widths': [4]}, UNET),
     ('model.head', 'head.Head', {}, {'kernel': POSITIVE, 'dropout': BELOW_ONE}),

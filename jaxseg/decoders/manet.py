@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.double_conv import double_conv
 from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.squeeze_excite import ChannelGate
@@ -57,7 +58,7 @@ class MAnet(nn.Module):
                 gate = (ChannelGate(squeezed, name=f'{name}_gate')(x)
                         + ChannelGate(squeezed, name=f'{name}_skip_gate')(skip.features))
                 x = jnp.concatenate([x * gate, skip.features], -1)
-            x = block(block(x, width, 3, name, 0), width, 3, name, 1)
+            x = double_conv(x, width, self.norm, name, train=train)
         return x
 
 

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
-from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import NormSpec, make_norm
+from jaxseg.layers.double_conv import double_conv
+from jaxseg.layers.norm import NormSpec
 from jaxseg.layers.resize import upsample_nearest
-from jaxseg.layers.scse import SCSE
 from jaxseg.layers.stages import Stages, at_stride, deepest, first_stride
 
 
@@ -39,7 +38,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
         stride = first_stride(stages, self.widths, 'decoder.widths')
-        x = deepest(stages).features
+        x, scse = deepest(stages).features, self.attention == 'scse'
         for width in self.widths:
             stride //= 2
             x = upsample_nearest(x, 2)
@@ -48,11 +47,6 @@ class UNet(nn.Module):
                 x = jnp.concatenate([x, skip.features], -1)
             # segmentation_models.pytorch has skip connections, of 0 channels where the encoder has
             # no such stage, down to stride 2, and attention after every one of them.
-            if self.attention == 'scse' and (skip is not None or stride > 1):
-                x = SCSE(name=f'up{stride}_attention0')(x)
-            for index in (0, 1):
-                x = Conv(width, name=f'up{stride}_conv{index}')(x)
-                x = nn.relu(make_norm(self.norm, f'up{stride}_norm{index}')(x, train=train))
-            if self.attention == 'scse':
-                x = SCSE(name=f'up{stride}_attention1')(x)
+            x = double_conv(x, width, self.norm, f'up{stride}', train=train,
+                            scse=(scse and (skip is not None or stride > 1), scse))
         return x

@@ -35,6 +35,12 @@ def scse(name: str, place: str) -> tuple[Rule, ...]:
     return (*gate(f'{name}.cSE', f'{place}/channel'), *layer(f'{name}.sSE.0', f'{place}/position'))
 
 
+def step(name: str, place: str, part: int) -> tuple[Rule, ...]:
+    """The rules of one of the two convolutions of a `DecoderBlock` and of the attention to it."""
+    return (*conv_norm(f'{name}.conv{part}', f'{place}_conv{part - 1}', f'{place}_norm{part - 1}'),
+            *scse(f'{name}.attention{part}.attention', f'{place}_attention{part - 1}'))
+
+
 class _Model(ModelWeights):
     """Rules of an encoder and a head; a subclass adds those of its decoder.
 
@@ -51,11 +57,8 @@ class Unet(_Model):
     """U-Net, for `unet.UNet` of five widths and a head of kernel 3."""
 
     rules = (*ENCODER, *HEAD, *(
-        rule for index, stride in STEPS for part in (1, 2) for rule in (
-            *conv_norm(f'decoder.blocks.{index}.conv{part}', f'decoder/up{stride}_conv{part - 1}',
-                       f'decoder/up{stride}_norm{part - 1}'),
-            *scse(f'decoder.blocks.{index}.attention{part}.attention',
-                  f'decoder/up{stride}_attention{part - 1}'))))
+        rule for index, stride in STEPS for part in (1, 2)
+        for rule in step(f'decoder.blocks.{index}', f'decoder/up{stride}', part)))
     # The last step has no skip connection, and attention to it is not computed.
     unused = (*_Model.unused, 'decoder.blocks.4.attention1.*')
 
@@ -154,9 +157,8 @@ class MAnet(_Model):
                  *conv_norm(f'decoder.blocks.{index}.hl_conv.' + '{i}',
                             f'decoder/up{stride}_in_conv' + '{i}',
                             f'decoder/up{stride}_in_norm' + '{i}'))),
-             *(rule for index, stride in STEPS for part in (1, 2) for rule in conv_norm(
-                 f'decoder.blocks.{index}.conv{part}', f'decoder/up{stride}_conv{part - 1}',
-                 f'decoder/up{stride}_norm{part - 1}')))
+             *(rule for index, stride in STEPS for part in (1, 2)
+               for rule in step(f'decoder.blocks.{index}', f'decoder/up{stride}', part)))
 
 
 def conv_bn(name: str, place: str) -> tuple[Rule, ...]:
@@ -176,3 +178,12 @@ class PAN(_Model):
         *(rule for index in range(3) for rule in (
             *conv_bn(f'decoder.gau{index + 1}.conv1.1', f'stage{index}_weights'),
             *conv_bn(f'decoder.gau{index + 1}.conv2', f'stage{index}'))))
+
+
+class UnetPlusPlus(_Model):
+    """U-Net++, for `unet_plus_plus.UNetPlusPlus` of five widths and a head of kernel 3."""
+
+    rules = (*ENCODER, *HEAD, *(
+        rule for index, stride in STEPS for part in (1, 2) for rule in step(
+            'decoder.blocks.x_{i}_' + f'{index}', f'decoder/up{stride}_node' + '{i}', part)))
+    unused = (*_Model.unused, 'decoder.blocks.x_0_4.attention1.*')

@@ -47,6 +47,9 @@ ROWS = {
     # The reference halves the last stage, of stride 16, three times.
     'smp_pan': _row('PAN', dict(type='pan.PAN'), {}, size=(144, 176), output_stride=16,
                     dilate_first=True),
+    'smp_unet_plus_plus': _row(
+        'UnetPlusPlus', dict(type='unet_plus_plus.UNetPlusPlus', widths=SMALL, attention='scse'),
+        dict(decoder_channels=SMALL, decoder_attention_type='scse')),
     'smp_unet_scse': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
                           dict(decoder_channels=SMALL, decoder_attention_type='scse')),
 }
