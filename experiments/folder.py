@@ -5,7 +5,9 @@
 
 The folder contains {train,val}/{images,masks} and a dataset.json with the classes; see
 `jaxseg/data/folder.py` for other layouts. Images smaller than the crop are padded with void. With a
-GPU raise `batch_size`.
+GPU raise `batch_size`. A pretrained encoder, here torchvision's, is one line more:
+
+    --config.pretrained='{"type": "torchvision.ResNet", "path": "resnet18.pth"}'
 """
 
 from ml_collections import ConfigDict

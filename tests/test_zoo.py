@@ -1,0 +1,99 @@
+"""Every encoder with every decoder that it has the stages for, at any size, by shapes alone."""
+
+import functools
+import importlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxseg import decoders, encoders
+from jaxseg.build import _KINDS, build
+from jaxseg.errors import InputError
+from jaxseg.layers.resize import pad_to_multiple
+
+CLASSES = 7
+SIZES = ((101, 131), (512, 1024))
+# Encoders that end at stride 16, from where four steps of a decoder lead to stride 1, and decoders
+# that have five by default.
+STRIDE_16 = ('vgg_like.VGGLike', 'vit.ViT')
+FIVE_STEPS = {name: {'widths': [256, 128, 64, 32]} for name in (
+    'unet.UNet', 'unet_plus_plus.UNetPlusPlus', 'manet.MAnet')}
+# Pairs in which the decoder needs stages of strides that the encoder has not.
+REFUSED = {('vit.ViT', decoder) for decoder in (
+    'deeplab.DeepLabV3Plus', 'fpn.FPN', 'pspnet.PSPNet')}
+
+
+def parts(key, package):
+    """The types of all parts of a package, as configs name them."""
+    is_part, found = _KINDS[key][0], []
+    for file in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f'{package.__name__}.{file.name}')
+        found += [f'{file.name}.{name}' for name, value in vars(module).items()
+                  if getattr(value, '__module__', '') == module.__name__ and is_part(value)
+                  and not name.startswith('_')]
+    return found
+
+
+ENCODERS, DECODERS = parts('encoder', encoders), parts('decoder', decoders)
+
+
+@functools.cache
+def encoded(encoder, size):
+    """The encoder, and shapes of its stages and variables for five channels, padded as a model."""
+    part = build('encoder', {'type': encoder})
+    images = jax.ShapeDtypeStruct((1, *size, 5), jnp.float32)
+    padded = jax.eval_shape(lambda x: pad_to_multiple(x, part.stride), images)
+    stages, variables = jax.eval_shape(
+        lambda x: part.init_with_output(jax.random.key(0), x, train=False), padded)
+    return part, padded.shape[1:3], stages, variables
+
+
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('encoder', ENCODERS)
+def test_stages_are_in_order_of_depth_and_have_the_sizes_of_their_strides(encoder, size):
+    part, padded, stages, _ = encoded(encoder, size)
+    strides = [stage.stride for stage in stages]
+    assert strides == sorted(strides) and part.stride % strides[-1] == 0
+    for stage in stages:
+        assert stage.features.shape[:3] == (1, *(side // stage.stride for side in padded))
+        assert stage.features.dtype == jnp.float32
+
+
+@pytest.mark.parametrize('decoder', DECODERS)
+@pytest.mark.parametrize('encoder', ENCODERS)
+def test_a_decoder_takes_the_stages_or_names_those_that_it_needs(encoder, decoder):
+    for size in SIZES:
+        _, padded, stages, _ = encoded(encoder, size)
+        fields = FIVE_STEPS.get(decoder, {}) if encoder in STRIDE_16 else {}
+        part = build('decoder', {'type': decoder, **fields}, classes=CLASSES)
+
+        def decode(stages, part=part):
+            return part.init_with_output(jax.random.key(0), stages, train=False)[0]
+
+        if (encoder, decoder) in REFUSED:
+            with pytest.raises(InputError, match='^decoder') as error:
+                jax.eval_shape(decode, stages)
+            assert all(str(stage.stride) in str(error.value) for stage in stages)
+            continue
+        features = jax.eval_shape(decode, stages)
+        stride = padded[0] // features.shape[1]
+        assert features.shape[1:3] == (padded[0] // stride, padded[1] // stride)
+        assert stride in {1, 2, 4, 8, 16, 32}
+
+
+@pytest.mark.parametrize('encoder, decoder', [
+    *((encoder, 'fcn.FCN') for encoder in ENCODERS),
+    *(('resnet.ResNet', decoder) for decoder in DECODERS)])
+def test_logits_have_the_size_of_the_images(encoder, decoder):
+    model = build('model', {'type': 'segmentation_model.SegmentationModel',
+                            'encoder': {'type': encoder}, 'decoder': {'type': decoder}},
+                  classes=CLASSES)
+    images = jax.ShapeDtypeStruct((2, 101, 131, 3), jnp.float32)
+    keys = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
+    outputs, variables = jax.eval_shape(
+        lambda x: model.init_with_output(keys, x, train=True), images)
+    assert outputs['logits'].shape == (2, 101, 131, CLASSES)
+    assert outputs['logits'].dtype == jnp.float32
+    assert set(variables['params']) <= {'encoder', 'context', 'decoder', 'head'}
