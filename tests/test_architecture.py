@@ -67,7 +67,7 @@ def may_import_sibling(package: str, parts: list[str]) -> bool:
     """Whether files of a package may import this one of it; `parts` is its name in the package."""
     file = parts[0] if parts else ''
     if package == 'commands':
-        return file not in SUBCOMMANDS
+        return file.replace('_', '-') not in SUBCOMMANDS
     return package not in SHARED_FILE or file == SHARED_FILE[package]
 
 

@@ -1,4 +1,5 @@
-"""Encoders and models equal other libraries' on the same weights, at every stage."""
+"""Encoders and models equal other libraries' on the same weights, at every stage; weights that are
+written under the other library's names are the same when they are read."""
 
 import importlib.util
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.build import build
+from jaxseg.pretrained.revert import revert
 from tests.references import parity
 
 PEERS = ('torch', 'torchvision', 'timm', 'segmentation_models_pytorch', 'transformers')
@@ -23,6 +25,8 @@ def test_outputs_equal_those_of_the_other_library(name, tmp_path):
     part = build(record['part'], record['config'], **given)
     shapes = jax.eval_shape(lambda: part.init(jax.random.key(0), images, train=False))
     variables = source.load(shapes)
+    np.savez(tmp_path / 'weights.npz', **revert(variables, source.rules))
+    assert jax.tree.all(jax.tree.map(np.array_equal, source.load(shapes), variables))
     found = jax.jit(lambda variables: part.apply(variables, images, train=False))(variables)
     arrays = ([found['logits']] if record['part'] == 'model'
               else [stage.features for stage in found])

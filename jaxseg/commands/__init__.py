@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 from jaxseg.commands.malloc import tune_malloc
@@ -22,6 +23,7 @@ SUBCOMMANDS = {
     'evaluate': 'score a trained model on a split',
     'predict': 'write masks and overlays for images',
     'inspect': 'check every file of a data set, and draw augmented training samples',
+    'export-weights': 'write the weights of a trained model to one file',
 }
 
 
@@ -90,7 +92,7 @@ def _run(argv: Sequence[str], name: str) -> int:
         if subcommand == name:  # Only this one is imported: JAX takes seconds to start.
             with _environment_named():
                 importlib.import_module('jax')
-            importlib.import_module(f'jaxseg.commands.{name}').add_arguments(subparser)
+            _module(name).add_arguments(subparser)
             subparser.add_argument('--trust', action='append', default=[], metavar='PACKAGE',
                                    help='package outside of jaxseg whose parts the work directory '
                                         'may use; can be repeated')
@@ -101,7 +103,11 @@ def _run(argv: Sequence[str], name: str) -> int:
     if unknown:
         raise InputError(f'unknown argument {unknown[0]!r}; '
                          f'see jaxseg {name} --help, and write config keys as --config.key=value')
-    return importlib.import_module(f'jaxseg.commands.{name}').main(arguments, overrides) or 0
+    return _module(name).main(arguments, overrides) or 0
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f'jaxseg.commands.{name.replace("-", "_")}')
 
 
 @contextlib.contextmanager

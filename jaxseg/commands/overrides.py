@@ -15,7 +15,7 @@ def check_overrides(subcommand: str, overrides: Sequence[str], effective: Sequen
         key = _key(override)
         if key.split('.')[0] not in effective:
             raise InputError(f'--config.{key}: has no effect in {subcommand}; remove it '
-                             f'(keys with an effect: {", ".join(effective)})')
+                             f'(keys with an effect: {", ".join(effective) or "none"})')
 
 
 def override_names(overrides: Sequence[str], *, without: Sequence[str] = ()) -> str:

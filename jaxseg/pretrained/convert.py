@@ -139,8 +139,8 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
             surplus.append(name)
     missing = [place for place in shapes if place not in found]
     if surplus or missing:
-        raise InputError(f'{path}: {_listed(surplus, "tensors have no place in the model")}; '
-                         f'{_listed(missing, "variables of the model have no tensor")}; give the '
+        raise InputError(f'{path}: {listed(surplus, "tensors have no place in the model")}; '
+                         f'{listed(missing, "variables of the model have no tensor")}; give the '
                          f'model the type and depth of the checkpoint')
     return unflatten_dict({
         place: _value(path, name, tensor, place, shapes[place], adapt=place in first)
@@ -156,7 +156,8 @@ def _split(path: str, name: str, tensor: np.ndarray, parts: int) -> list[tuple[s
     return [(name, part) for part in np.split(tensor, parts)]
 
 
-def _listed(names: Sequence[str], problem: str) -> str:
+def listed(names: Sequence[str], problem: str) -> str:
+    """How many names have a problem, and the first of them."""
     shown = ', '.join(names[:SHOWN]) + (', ...' if len(names) > SHOWN else '')
     return f'{len(names)} {problem}' + (f' ({shown})' if names else '')
 

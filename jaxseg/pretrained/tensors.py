@@ -13,6 +13,7 @@ from jaxseg.pretrained.torch_file import read_torch
 
 Tensors = dict[str, np.ndarray]
 INDEX = '.index.json'
+METADATA = '__metadata__'  # the same key in safetensors and in our npz
 SAFETENSORS = {
     'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': ml_dtypes.bfloat16,
     'F8_E4M3': ml_dtypes.float8_e4m3fn, 'F8_E5M2': ml_dtypes.float8_e5m2, 'I64': 'int64',
@@ -100,7 +101,7 @@ def _from_bytes(path: pathlib.Path, name: str, entry: Mapping[str, Any]) -> np.n
 def _read_npz(path: pathlib.Path) -> Tensors:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+            return {name: archive[name] for name in archive if name != METADATA}
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib, and numpy's header parser each have their own
