@@ -22,6 +22,28 @@ from experiments.reliability.bad_values import (
 MOBILENET = {'width_multiplier': ABOVE_ZERO, 'output_stride': choices(4, 0, -8, 12, 64),
              'drop_path': BELOW_ONE, 'norm': NORM}
 
+# (type, fields that it needs, bad values by field).
+DECODERS: list[tuple[str, dict, dict[str, tuple]]] = [
+    ('fcn.FCN', {}, FCN),
+    ('deeplab.DeepLabV3', {}, {
+        'features': POSITIVE, 'rates': items(POSITIVE, 6), 'separable': FLAG, 'dropout': BELOW_ONE,
+        'norm': NORM}),
+    ('deeplab.DeepLabV3Plus', {}, {
+        'features': POSITIVE, 'skip_features': POSITIVE, 'rates': items(POSITIVE, 6),
+        'separable': FLAG, 'dropout': BELOW_ONE, 'norm': NORM}),
+    ('fpn.FPN', {}, {
+        'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
+    ('linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM}),
+    ('manet.MAnet', {'widths': [4]}, {
+        'widths': items(POSITIVE, 4), 'attention_features': POSITIVE, 'norm': NORM}),
+    ('pan.PAN', {}, {'features': POSITIVE, 'norm': NORM}),
+    ('pspnet.PSPNet', {}, {
+        'features': POSITIVE, 'bins': items(POSITIVE, 2), 'stride': POSITIVE, 'dropout': BELOW_ONE,
+        'norm': NORM}),
+    ('segformer.SegFormer', {}, {'features': POSITIVE, 'norm': NORM}),
+    ('unet.UNet', {'widths': [4]}, UNET),
+    ('unet_plus_plus.UNetPlusPlus', {'widths': [4]}, UNET),
+]
 # (key of the part, type, fields that it needs, bad values by field).
 MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'resnet.ResNet', {}, {
@@ -83,26 +105,6 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.context.0', 'self_attention.SelfAttention', {'features': 8}, TRANSFORMER),
     ('model.context.0', 'window_attention.WindowAttention', {'features': 8}, {
         **TRANSFORMER, 'window': POSITIVE}),
-    ('model.decoder', 'fcn.FCN', {}, FCN),
-    ('model.decoder', 'deeplab.DeepLabV3', {}, {
-        'features': POSITIVE, 'rates': items(POSITIVE, 6), 'separable': FLAG, 'dropout': BELOW_ONE,
-        'norm': NORM}),
-    ('model.decoder', 'deeplab.DeepLabV3Plus', {}, {
-        'features': POSITIVE, 'skip_features': POSITIVE, 'rates': items(POSITIVE, 6),
-        'separable': FLAG, 'dropout': BELOW_ONE, 'norm': NORM}),
-    ('model.decoder', 'fpn.FPN', {}, {
-        'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
-    ('model.decoder', 'linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM}),
-    ('model.decoder', 'manet.MAnet', {'widths': [4]}, {
-        'widths': items(POSITIVE, 4), 'attention_features': POSITIVE, 'norm': NORM}),
-    ('model.decoder', 'pan.PAN', {}, {'features': POSITIVE, 'norm': NORM}),
-    ('model.decoder', 'pspnet.PSPNet', {}, {
-        'features': POSITIVE, 'bins': items(POSITIVE, 2), 'stride': POSITIVE, 'dropout': BELOW_ONE,
-        'norm': NORM}),
-    ('model.decoder', 'segformer.SegFormer', {}, {'features': POSITIVE, 'norm': NORM}),
-    ('model.decoder', 'unet.UNet', {'widths': [4]}, UNET),
-    ('model.decoder', 'unet_plus_plus.UNetPlusPlus', {'widths': [4]}, UNET),
-    ('model.auxiliary', 'fcn.FCN', {}, FCN),
-    ('model.auxiliary', 'unet.UNet', {'widths': [4]}, UNET),
+    *((key, *decoder) for key in ('model.decoder', 'model.auxiliary') for decoder in DECODERS),
     ('model.head', 'head.Head', {}, {'kernel': POSITIVE, 'dropout': BELOW_ONE}),
 ]
