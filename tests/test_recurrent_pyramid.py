@@ -61,6 +61,25 @@ def test_the_default_has_four_stages_and_its_number_of_parameters():
     assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == expected
 
 
+def test_computing_blocks_again_changes_no_gradient_and_keeps_less():
+    x = random(1, 16, 24, 3)
+    variables = random_variables(RecurrentPyramid(**SMALL), x, train=False)
+
+    def run(remat):
+        encoder = RecurrentPyramid(**SMALL, remat=remat)
+
+        def loss(params):
+            stages = encoder.apply({'params': params}, x, train=False)
+            return sum(jnp.sum(stage.features ** 3) for stage in stages)
+
+        traced = str(jax.make_jaxpr(jax.grad(loss))(variables['params']))
+        return jax.jit(jax.grad(loss))(variables['params']), 'checkpoint' in traced
+
+    (plain, no), (again, yes) = run(False), run(True)
+    assert yes and not no
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), plain, again)
+
+
 def test_features_have_the_dtype_of_the_images():
     stages, variables = shapes(RecurrentPyramid(**SMALL), dtype=jnp.bfloat16)
     assert {stage.features.dtype for stage in stages} == {jnp.dtype(jnp.bfloat16)}

@@ -60,7 +60,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'hardnet.HarDNet', {}, {'variant': choices('69', 68, '39DS'), 'norm': NORM}),
     ('model.encoder', 'recurrent_pyramid.RecurrentPyramid', {}, {
         'widths': items(POSITIVE, 4), 'depths': items(POSITIVE, 1), 'cell': choices('gruu'),
-        'expansion': floats(0.9, 0, -1), 'drop_path': BELOW_ONE}),
+        'expansion': floats(0.9, 0, -1), 'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'convnext.ConvNeXt', {}, {
         'variant': choices('tny', 'xxlarge'), 'version': choices(0, 3, '2', 2.0),
         'output_stride': choices(4, 0, -8, 12, 64), 'output_norm': FLAG, 'drop_path': BELOW_ONE,

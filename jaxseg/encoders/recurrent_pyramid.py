@@ -34,6 +34,7 @@ class RecurrentPyramid(nn.Module):
       cell: any cell of `jaxseg.layers.recurrence.Recurrence`.
       expansion: channels inside the perceptron of a block, over those of its stage.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
 
     Raises:
       InputError: another number of depths than of widths.
@@ -44,6 +45,7 @@ class RecurrentPyramid(nn.Module):
     cell: CellName = 'mingru'
     expansion: Annotated[float, Range(1)] = 2.0
     drop_path: DropRate = 0.0
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -55,6 +57,7 @@ class RecurrentPyramid(nn.Module):
         if not self.widths or len(self.widths) != len(self.depths):
             raise InputError(f'encoder.depths: {self.depths} for widths {self.widths}; give one '
                              f'number of blocks for every stage, and at least one stage')
+        block = nn.remat(_Block) if self.remat else _Block
         stages, index = [], 0
         for stage, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):
             kernel, stride = (7, FIRST_STRIDE) if stage == 0 else (3, 2)
@@ -62,8 +65,8 @@ class RecurrentPyramid(nn.Module):
             x = nn.LayerNorm(dtype=x.dtype, name=f'patches{stage}_norm')(x)
             for _ in range(depth):
                 drop_path = self.drop_path * index / max(1, sum(self.depths) - 1)
-                x = _Block(index % 2 == 1, self.cell, self.expansion, drop_path,
-                           name=f'block{index}')(x, train=train)
+                x = block(index % 2 == 1, self.cell, self.expansion, drop_path, train,
+                          name=f'block{index}')(x)
                 index += 1
             features = nn.LayerNorm(dtype=x.dtype, name=f'stage{stage}_norm')(x)
             stages.append(Stage(FIRST_STRIDE * 2 ** stage, features))
@@ -77,18 +80,19 @@ class _Block(nn.Module):
     cell: CellName
     expansion: Positive
     drop_path: float
+    train: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         width, dtype = x.shape[-1], x.dtype
         y = nn.LayerNorm(dtype=dtype, name='norm_scan')(x)
         gate = nn.silu(nn.Dense(2 * width, dtype=dtype, name='gate')(y))
         y = nn.Dense(width, dtype=dtype, name='out')(self._scan(y) * gate)
-        x = x + DropPath(self.drop_path)(y, train=train)
+        x = x + DropPath(self.drop_path)(y, train=self.train)
         y = nn.LayerNorm(dtype=dtype, name='norm_mlp')(x)
         y = nn.gelu(nn.Dense(int(self.expansion * width), dtype=dtype, name='mlp_in')(y))
         y = nn.Dense(width, dtype=dtype, name='mlp_out')(y)
-        return x + DropPath(self.drop_path)(y, train=train)
+        return x + DropPath(self.drop_path)(y, train=self.train)
 
     def _scan(self, x: jax.Array) -> jax.Array:
         """(B, H, W, C) -> (B, H, W, 2 C): both directions along the rows or the columns."""
