@@ -73,7 +73,7 @@ def test_computing_blocks_again_changes_no_gradient_and_keeps_less():
             return sum(jnp.sum(stage.features ** 3) for stage in stages)
 
         traced = str(jax.make_jaxpr(jax.grad(loss))(variables['params']))
-        return jax.jit(jax.grad(loss))(variables['params']), 'checkpoint' in traced
+        return jax.jit(jax.grad(loss))(variables['params']), 'remat' in traced
 
     (plain, no), (again, yes) = run(False), run(True)
     assert yes and not no
