@@ -57,6 +57,8 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'mobilenet.MobileNetV2', {}, MOBILENET),
     ('model.encoder', 'mobilenet.MobileNetV3', {}, {
         **MOBILENET, 'variant': choices('Large', 'medium', 3)}),
+    ('model.encoder', 'densenet.DenseNet', {}, {
+        'depth': choices(120, 0, -121, '121', 121.0), 'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'hardnet.HarDNet', {}, {'variant': choices('69', 68, '39DS'), 'norm': NORM}),
     ('model.encoder', 'recurrent_pyramid.RecurrentPyramid', {}, {
         'widths': items(POSITIVE, 4), 'depths': items(POSITIVE, 1), 'cell': choices('gruu'),

@@ -11,6 +11,16 @@ RESNET = (
     *batch_norm('layer{i}.{j}.bn{k}', 'layer{i}_{j}/bn{k}'),
     *layer('layer{i}.{j}.downsample.0', 'layer{i}_{j}/downsample_conv'),
     *batch_norm('layer{i}.{j}.downsample.1', 'layer{i}_{j}/downsample_bn'))
+DENSE_LAYER, OUR_DENSE_LAYER = 'features.denseblock{i}.denselayer{j}.', 'block{i}_layer{j}/'
+# The published files have a dot before the number of a convolution or norm of a layer.
+DENSENET = (
+    *layer('features.conv0', 'conv0'), *batch_norm('features.norm0', 'norm0'),
+    *(rule for dot in ('', '.') for rule in (
+        *layer(f'{DENSE_LAYER}conv{dot}{{k}}', f'{OUR_DENSE_LAYER}conv{{k}}'),
+        *batch_norm(f'{DENSE_LAYER}norm{dot}{{k}}', f'{OUR_DENSE_LAYER}norm{{k}}'))),
+    *layer('features.transition{i}.conv', 'transition{i}_conv'),
+    *batch_norm('features.transition{i}.norm', 'transition{i}_norm'),
+    *batch_norm('features.norm5', 'norm5'))
 
 
 def _conv_norm(name: str, place: str) -> tuple[Rule, ...]:
@@ -102,3 +112,15 @@ class MobileNetV3Small(MobileNetV3Large):
     """The same for MobileNet V3 small."""
 
     rules = _mobilenet_v3(((1, True), (2, False), (3, True), (2, True), (3, True)))
+
+
+class DenseNet(Weights):
+    """DenseNet 121, 161, 169 and 201 for the encoder `densenet.DenseNet`.
+
+    Args:
+      path: a checkpoint of torchvision, with the names of its published files or those that it
+        saves, of timm, or of an encoder of segmentation_models.pytorch. The classifier is not used.
+    """
+
+    rules, first = DENSENET, 'params/conv0/kernel'
+    unused = ('classifier.*', '*.num_batches_tracked')
