@@ -117,26 +117,25 @@ class MobileNetV3(nn.Module):
 def _blocks(encoder: nn.Module, groups: Sequence[_Group], activation: Callable, norm: Callable,
             x: jax.Array, train: bool) -> Stages:
     """The stages from the output of the stem on; the blocks are `block{group}_{place}`."""
-    stages, reached, dilation, number = [], 2, 1, 0
-    last = sum(len(group.expansions) for group in groups) - 1
-    for index, group in enumerate(groups):
+    blocks = [(index, place, group, expansion) for index, group in enumerate(groups)
+              for place, expansion in enumerate(group.expansions)]
+    stages, reached, dilation = [], 2, 1
+    for number, (index, place, group, expansion) in enumerate(blocks):
         features = scale_channels(group.features, encoder.width_multiplier)
-        for place, expansion in enumerate(group.expansions):
-            stride, own_dilation = (group.stride if place == 0 else 1), dilation
-            residual = stride == 1 and x.shape[-1] == features
-            if stride == 2:
-                stages.append(Stage(reached, x))
-                if reached == encoder.output_stride:
-                    stride, dilation = 1, dilation * 2
-                reached *= stride
-            hidden = scale_channels(x.shape[-1], expansion)
-            squeeze = functools.partial(SqueezeExcite, scale_channels(hidden, 0.25),
-                                        gate=nn.hard_sigmoid)
-            x = InvertedResidual(
-                features, hidden, group.kernel, stride, own_dilation, residual=residual, norm=norm,
-                activation=nn.hard_swish if group.hard else activation,
-                squeeze_excite=squeeze if group.squeeze else None,
-                drop_path=encoder.drop_path * number / last, name=f'block{index}_{place}'
-            )(x, train=train)
-            number += 1
+        stride, own_dilation = (group.stride if place == 0 else 1), dilation
+        residual = stride == 1 and x.shape[-1] == features
+        if stride == 2:
+            stages.append(Stage(reached, x))
+            if reached == encoder.output_stride:
+                stride, dilation = 1, dilation * 2
+            reached *= stride
+        hidden = scale_channels(x.shape[-1], expansion)
+        squeeze = functools.partial(SqueezeExcite, scale_channels(hidden, 0.25),
+                                    gate=nn.hard_sigmoid)
+        x = InvertedResidual(
+            features, hidden, group.kernel, stride, own_dilation, residual=residual, norm=norm,
+            activation=nn.hard_swish if group.hard else activation,
+            squeeze_excite=squeeze if group.squeeze else None,
+            drop_path=encoder.drop_path * number / (len(blocks) - 1),
+            name=f'block{index}_{place}')(x, train=train)
     return (*stages, Stage(reached, x))
