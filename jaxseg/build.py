@@ -50,7 +50,7 @@ def build(key: str, entry: Any, **given: Any) -> Any:
 
 def _build_one(key: str, entry: Any, given: Mapping) -> Any:
     symbol = _symbol(key, entry)
-    parameters = _parameters(symbol)
+    parameters = fields_of(symbol)
     fields = _fields(key, entry, parameters, given)
     return symbol(**fields, **{name: value for name, value in given.items() if name in parameters})
 
@@ -58,7 +58,7 @@ def _build_one(key: str, entry: Any, given: Mapping) -> Any:
 def build_function(key: str, entry: Any) -> Callable:
     """The function that an entry names, with the entry's fields bound to its keyword options."""
     symbol = _symbol(key, entry)
-    options = {name: p for name, p in _parameters(symbol).items()
+    options = {name: p for name, p in fields_of(symbol).items()
                if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD)}
     return functools.partial(symbol, **_fields(key, entry, options, {}))
 
@@ -163,17 +163,17 @@ def _symbol(key: str, entry: Any) -> Callable:
         file, _, symbol_name = name.partition('.')
         if file not in _files(PACKAGES[kind]):
             raise InputError(f'{key} {name!r}: there is no jaxseg/{PACKAGES[kind]}/{file}.py; '
-                             f'{nearest(name, _parts(kind))}')
+                             f'{nearest(name, parts_of(kind))}')
         module = importlib.import_module(f'jaxseg.{PACKAGES[kind]}.{file}')
     symbol = vars(module).get(symbol_name)
     if not callable(symbol):
-        known = _defined(module) if ':' in name else _parts(kind)
+        known = _defined(module) if ':' in name else parts_of(kind)
         raise InputError(f'{key} {name!r}: {module.__name__} does not define {symbol_name!r}; '
                          f'{nearest(symbol_name if ":" in name else name, known)}')
     is_part, description = _KINDS[kind]
     imported = ':' not in name and symbol.__module__ != module.__name__
     if symbol_name.startswith('_') or imported or not is_part(symbol):
-        known = '' if ':' in name else f'; {nearest(name, _parts(kind))}'
+        known = '' if ':' in name else f'; {nearest(name, parts_of(kind))}'
         raise InputError(f'{key} {name!r}: {symbol_name} is not such a part; '
                          f'{kind} expects {description}{known}')
     return symbol
@@ -193,16 +193,13 @@ def _files(package: str) -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(spec.submodule_search_locations))
 
 
-def _parts(kind: str) -> list[str]:
-    """Every `file.Symbol` of a package that is a part of this kind.
-
-    For error messages only: it imports the whole package.
-    """
+def parts_of(kind: str) -> dict[str, Callable]:
+    """Every part of the library of this kind by its `file.Symbol`; it imports the whole package."""
     modules = {file: importlib.import_module(f'jaxseg.{PACKAGES[kind]}.{file}')
                for file in _files(PACKAGES[kind])}
     is_part, _ = _KINDS[kind]
-    return [f'{file}.{name}' for file, module in modules.items() for name in _defined(module)
-            if is_part(vars(module)[name])]
+    return {f'{file}.{name}': vars(module)[name] for file, module in modules.items()
+            for name in _defined(module) if is_part(vars(module)[name])}
 
 
 def _defined(module: types.ModuleType) -> list[str]:
@@ -211,7 +208,7 @@ def _defined(module: types.ModuleType) -> list[str]:
             and getattr(value, '__module__', '') == module.__name__]
 
 
-def _parameters(symbol: Callable) -> dict[str, inspect.Parameter]:
+def fields_of(symbol: Callable) -> dict[str, inspect.Parameter]:
     """The parameters of a part, with annotations that are strings resolved where they can be."""
     own_init = (isinstance(symbol, type) and '__init__' in vars(symbol)
                 and not hasattr(symbol, '__dataclass_fields__'))

@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     'predict': 'write masks and overlays for images',
     'inspect': 'check every file of a data set, and draw augmented training samples',
     'export-weights': 'write the weights of a trained model to one file',
+    'models': 'list encoders, context layers, decoders and sources of weights',
 }
 
 
