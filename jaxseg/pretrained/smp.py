@@ -6,7 +6,8 @@ from jaxseg.pretrained.names import Rule, batch_norm, layer, layer_norm, prefixe
 
 # Encoders that have the names of a known library there. No two of them share a name with different
 # places, so that all rules stand one after the other.
-ENCODERS = (torchvision.ResNet, efficientnet_pytorch.EfficientNet, smp_encoders.MiT)
+ENCODERS = (torchvision.ResNet, torchvision.DenseNet, efficientnet_pytorch.EfficientNet,
+            smp_encoders.MiT)
 ENCODER = tuple(rule for source in ENCODERS
                 for rule in prefixed(source.rules, 'encoder.', 'encoder/'))
 HEAD = layer('segmentation_head.0', 'head')
