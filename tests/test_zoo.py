@@ -22,7 +22,7 @@ FIVE_STEPS = {name: {'widths': [256, 128, 64, 32]} for name in (
     'unet.UNet', 'unet_plus_plus.UNetPlusPlus', 'manet.MAnet')}
 # Pairs in which the decoder needs stages of strides that the encoder has not.
 REFUSED = {('vit.ViT', decoder) for decoder in (
-    'deeplab.DeepLabV3Plus', 'fpn.FPN', 'pspnet.PSPNet')}
+    'deeplab.DeepLabV3Plus', 'fpn.FPN', 'pspnet.PSPNet', 'upernet.UPerNet')}
 
 
 def parts(key, package):

@@ -43,6 +43,8 @@ DECODERS: list[tuple[str, dict, dict[str, tuple]]] = [
     ('segformer.SegFormer', {}, {'features': POSITIVE, 'norm': NORM}),
     ('unet.UNet', {'widths': [4]}, UNET),
     ('unet_plus_plus.UNetPlusPlus', {'widths': [4]}, UNET),
+    ('upernet.UPerNet', {}, {
+        'features': POSITIVE, 'bins': items(POSITIVE, 2), 'norm_stages': FLAG, 'norm': NORM}),
 ]
 # (key of the part, type, fields that it needs, bad values by field).
 MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [

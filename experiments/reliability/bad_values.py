@@ -56,6 +56,7 @@ OPTIMIZER = {'learning_rate': ABOVE_ZERO, 'weight_decay': NOT_NEGATIVE,
              'max_grad_norm': optional(ABOVE_ZERO)}
 BETAS = {**OPTIMIZER, 'b1': BELOW_ONE, 'b2': BELOW_ONE}
 STAGE = integers(-2 ** 31, 2 ** 31 - 1)[:9]  # the range depends on the encoder
-FCN = {'widths': items(POSITIVE, 4), 'stage': STAGE, 'norm': NORM, 'dropout': BELOW_ONE}
+FCN = {'widths': items(POSITIVE, 4), 'kernel': POSITIVE, 'stage': STAGE, 'norm': NORM,
+       'dropout': BELOW_ONE}
 UNET = {'widths': items(POSITIVE, 4), 'norm': NORM, 'attention': choices('se')}
 LABEL = integers(0, 65535)

@@ -83,6 +83,27 @@ class Segformer(_Model):
              *conv_norm('decoder.fuse_stage', 'decoder/fuse_conv', 'decoder/fuse_norm'))
 
 
+class UPerNet(_Model):
+    """UPerNet, for `upernet.UPerNet` with `norm_stages` and a head of kernel 1, aligned corners.
+
+    It has the default bins, and the encoder has stages of strides 4 to 32.
+    """
+
+    rules = (*ENCODER, *HEAD, *conv_norm('decoder.psp.out_conv', 'decoder/pool_conv',
+                                         'decoder/pool_norm'),
+             *(rule for index, side in enumerate((1, 2, 3, 6)) for rule in conv_norm(
+                 f'decoder.psp.blocks.{index}.1', f'decoder/bin{side}_conv',
+                 f'decoder/bin{side}_norm')),
+             *(rule for index, stride in enumerate((4, 8, 16, 32)) for rule in layer_norm(
+                 f'decoder.feature_norms.{index}', f'decoder/stage{stride}_norm')),
+             *(rule for index, stride in enumerate((16, 8, 4)) for rule in (
+                 *conv_norm(f'decoder.fpn_lateral_blocks.{index}.conv_norm_relu',
+                            f'decoder/lateral{stride}_conv', f'decoder/lateral{stride}_norm'),
+                 *conv_norm(f'decoder.fpn_conv_blocks.{index}', f'decoder/level{stride}_conv',
+                            f'decoder/level{stride}_norm'))),
+             *conv_norm('decoder.fusion_block', 'decoder/fuse_conv', 'decoder/fuse_norm'))
+
+
 def aspp(name: str) -> tuple[Rule, ...]:
     """The rules of `ASPP`, with plain or separable convolutions."""
     place = 'decoder/aspp/{}'.format

@@ -35,6 +35,8 @@ ROWS = {
                     dict(decoder_pyramid_channels=64, decoder_segmentation_channels=32,
                          decoder_merge_policy='cat'), kernel=1),
     'smp_segformer': _row('Segformer', dict(type='segformer.SegFormer'), {}, kernel=1),
+    'smp_upernet': _row('UPerNet', dict(type='upernet.UPerNet', features=32, norm_stages=True),
+                        dict(decoder_channels=32), kernel=1),
     'smp_deeplabv3': _row('DeepLabV3', dict(type='deeplab.DeepLabV3', features=32, rates=[2, 4, 6]),
                           dict(decoder_channels=32, decoder_atrous_rates=(2, 4, 6)), kernel=1,
                           output_stride=8, dilate_first=True),
