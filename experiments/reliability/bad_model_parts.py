@@ -55,12 +55,15 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'average_shortcut': FLAG, 'squeeze_excite': FLAG, 'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'efficientnet.EfficientNet', {}, {
         'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
-        'drop_path': BELOW_ONE, 'norm': NORM}),
+        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM}),
     ('model.encoder', 'mobilenet.MobileNetV2', {}, MOBILENET),
     ('model.encoder', 'mobilenet.MobileNetV3', {}, {
         **MOBILENET, 'variant': choices('Large', 'medium', 3)}),
     ('model.encoder', 'densenet.DenseNet', {}, {
         'depth': choices(120, 0, -121, '121', 121.0), 'norm': NORM, 'remat': FLAG}),
+    ('model.encoder', 'efficientnet_v2.EfficientNetV2', {}, {
+        'variant': choices('b4', 0, 'S'), 'output_stride': choices(4, 0, -8, 12, 64),
+        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM}),
     ('model.encoder', 'hardnet.HarDNet', {}, {'variant': choices('69', 68, '39DS'), 'norm': NORM}),
     ('model.encoder', 'recurrent_pyramid.RecurrentPyramid', {}, {
         'widths': items(POSITIVE, 4), 'depths': items(POSITIVE, 1), 'cell': choices('gruu'),

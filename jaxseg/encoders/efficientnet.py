@@ -12,7 +12,7 @@ import jax
 from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
-from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
 from jaxseg.layers.squeeze_excite import SqueezeExcite
 from jaxseg.layers.stages import Stage, Stages
 
@@ -25,7 +25,6 @@ SCALES = {
 GROUPS = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
           (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
 STEM = 32
-NORM = {'kind': 'batch', 'momentum': 0.99, 'epsilon': 1e-3}  # as TensorFlow's
 
 
 class _Block(NamedTuple):
@@ -41,7 +40,7 @@ class EfficientNet(nn.Module):
     """EfficientNet b0 to b7 (Tan & Le 2019, arXiv:1905.11946) and Lite 0 to 4.
 
     Lite has no squeeze and excitation, ReLU6 in place of swish, and a stem, first and last group
-    that do not grow. Padding and norm are TensorFlow's, from where its weights come. (B, H, W, C)
+    that do not grow. Padding and norm are TensorFlow's, from where most weights come. (B, H, W, C)
     -> five stages, at strides 2, 4, 8, 16 and 32, each before the next halving of the size. H and W
     must be multiples of `output_stride`. With `output_stride` 8 or 16 the later blocks dilate
     instead of striding. The convolution to 1,280 channels before the classifier is left out.
@@ -51,6 +50,8 @@ class EfficientNet(nn.Module):
       output_stride: stride of the last stage.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0 (0.2 in the
         paper).
+      padding: 'same' as TensorFlow's, or 'symmetric' as weights need that were trained in PyTorch
+        (timm's without 'tf' in the name, with norm=dict(kind='batch')).
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
     """
 
@@ -58,7 +59,8 @@ class EfficientNet(nn.Module):
                      'lite0', 'lite1', 'lite2', 'lite3', 'lite4'] = 'b0'
     output_stride: Literal[8, 16, 32] = 32
     drop_path: DropRate = 0.0
-    norm: NormSpec = field(default_factory=lambda: dict(NORM))
+    padding: Literal['same', 'symmetric'] = 'same'
+    norm: NormSpec = field(default_factory=lambda: dict(TENSORFLOW))
 
     @property
     def stride(self) -> int:
@@ -71,7 +73,7 @@ class EfficientNet(nn.Module):
         activation = nn.relu6 if lite else nn.silu
         norm = functools.partial(norm_layer, self.norm, train)
         stem = STEM if lite else scale_channels(STEM, width)
-        x = Conv(stem, 3, 2, padding='same', name='stem_conv')(x)
+        x = Conv(stem, 3, 2, padding=self.padding, name='stem_conv')(x)
         x = activation(norm(name='stem_bn')(x))
         blocks = list(_blocks(self.variant))
         stages, reached, dilation = [], 2, 1
@@ -88,7 +90,7 @@ class EfficientNet(nn.Module):
                 block.features, inputs * block.expansion, block.kernel, stride, own_dilation,
                 residual=block.stride == 1 and block.features == inputs, norm=norm,
                 activation=activation, squeeze_excite=None if lite else squeeze,
-                drop_path=self.drop_path * index / len(blocks), padding='same',
+                drop_path=self.drop_path * index / len(blocks), padding=self.padding,
                 name=f'block{index}')(x, train=train)
         return (*stages, Stage(reached, x))
 

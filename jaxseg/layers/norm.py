@@ -13,6 +13,7 @@ from jaxseg.fields import Positive, PositiveInt, Range, check_fields, nearest
 from jaxseg.layers.axis import mapped_axis
 
 NormSpec = Literal['batch', 'group'] | Mapping[str, Any]  # a kind, or the fields of `Norm`
+TENSORFLOW = {'kind': 'batch', 'momentum': 0.99, 'epsilon': 1e-3}  # as layers there
 CHANNELS_PER_GROUP = 8  # at least, where there are as many
 
 
