@@ -147,7 +147,7 @@ def test_a_run_starts_from_the_weights_and_keeps_their_normalization(tmp_path, c
     run = open_workdir(tmp_path / 'work', trust=['tests'])
     assert (run.record.mean, run.record.std) == (torchvision.ResNet.mean, torchvision.ResNet.std)
     assert run.spec.mean != torchvision.ResNet.mean
-    origin = Origin('torchvision.ResNet', {'resnet18.pth': digest}, None)
+    origin = Origin('torchvision.ResNet', None, {'resnet18.pth': digest}, None)
     assert run.record.pretrained == origin
     _, variables = run.variables('latest')
     params = variables['params']

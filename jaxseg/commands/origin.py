@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxseg.errors import InputError
 from jaxseg.fields import check_fields
+from jaxseg.pretrained import hub
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,11 +16,13 @@ class Origin:
 
     Args:
       type: the table of names, as in the config.
+      source: the address on the Hugging Face Hub, with the commit; None is a file of the machine.
       sha256: digests of the files of the checkpoint, by name.
       license: of the weights, an SPDX identifier; None is unknown.
     """
 
     type: str
+    source: str | None
     sha256: Mapping[str, str]
     license: str | None
 
@@ -31,9 +34,15 @@ class Origin:
         """The origin of what a part of `pretrained` loads.
 
         Raises:
-          InputError: a file is missing.
+          InputError: a file is missing, or cannot be downloaded.
         """
-        return cls(type, {file.name: _digest(file) for file in weights.files}, weights.license)
+        files, license = weights.files, weights.license
+        address = hub.parse(getattr(weights, 'path', ''))
+        if address is not None:
+            _, address = hub.download(address)  # from the cache
+            license = license or hub.license_of(address)
+        return cls(type, address and str(address), {file.name: _digest(file) for file in files},
+                   license)
 
     @classmethod
     def from_record(cls, values: Any) -> 'Origin | None':
@@ -49,7 +58,8 @@ class Origin:
     def __str__(self) -> str:
         files = ', '.join(f'{name} (SHA-256 {digest[:12]}...)'
                           for name, digest in self.sha256.items())
-        return f'{self.type}, {files}, licence {self.license or "unknown"}'
+        source = f'{self.source}, ' if self.source else ''
+        return f'{self.type}, {source}{files}, licence {self.license or "unknown"}'
 
 
 def _digest(path: Any) -> str:

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shlex
 from collections.abc import Iterable
+from typing import Any
 
 from jaxseg.errors import InputError
 
@@ -26,6 +27,11 @@ def path_argument(text: str, argument: str) -> pathlib.Path:
         raise InputError(f'{argument}: empty; give a path, or . for the current folder')
     _check_path(text, f'{argument}={text}')
     return pathlib.Path(text)
+
+
+def is_local(path: Any) -> bool:
+    """Whether the value of a key that names a path is one of this machine, not an address."""
+    return isinstance(path, str) and bool(path) and '://' not in path
 
 
 def check_folder(path: pathlib.Path, argument: str):

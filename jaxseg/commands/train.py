@@ -18,7 +18,7 @@ from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble, windowed_note
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
-from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, path_argument
+from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, is_local, path_argument
 from jaxseg.commands.resume import check_same_data, check_same_run, model_of_run
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
@@ -266,6 +266,6 @@ def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     for part, keys in PATH_KEYS.items():
         if isinstance(config.get(part), Mapping):
             absolute[part] = {key: os.path.abspath(os.path.expanduser(value))
-                              if key in keys and isinstance(value, str) and value else value
+                              if key in keys and is_local(value) else value
                               for key, value in config[part].items()}
     return {**config, **absolute}

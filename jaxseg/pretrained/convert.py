@@ -29,7 +29,8 @@ class Weights:
     """A checkpoint of another library, for a part of the model; a subclass names its tensors.
 
     Args:
-      path: the file, in one of the formats of `jaxseg.pretrained.tensors`.
+      path: the file, in one of the formats of `jaxseg.pretrained.tensors`, or its address on the
+        Hugging Face Hub, `hf://OWNER/NAME@REVISION/FILE`.
     """
 
     path: str

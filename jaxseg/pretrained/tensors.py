@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxseg.errors import InputError
+from jaxseg.pretrained import hub
 from jaxseg.pretrained.torch_file import read_torch
 
 Tensors = dict[str, np.ndarray]
@@ -34,10 +35,12 @@ def read_tensors(path: str | pathlib.Path) -> Tensors:
     - `.npz`;
     - `.index.json` of a checkpoint in several files, which lie in the same folder.
 
+    A path may be an address on the Hugging Face Hub (`jaxseg.pretrained.hub`).
+
     Raises:
       InputError: a missing or damaged file, another format, or something that is no tensor.
     """
-    path = _file(path)
+    path, *_ = checkpoint_files(path)
     for suffixes, read in READERS.items():
         if path.name.endswith(suffixes):
             return read(path)
@@ -49,11 +52,17 @@ def checkpoint_files(path: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
     """The files that `read_tensors` reads: the path, and with an index the files beside it.
 
     Raises:
-      InputError: there is no file, or an index is damaged.
+      InputError: there is no file, it cannot be downloaded, or an index is damaged.
     """
-    path = _file(path)
-    parts = sorted(set(_weight_map(path).values())) if path.name.endswith(INDEX) else ()
-    return (path, *(_file(path.with_name(name)) for name in parts))
+    address = hub.parse(path)
+    if address is None:
+        file = _file(path)
+    else:
+        file, address = hub.download(address)
+    parts = sorted(set(_weight_map(file).values())) if file.name.endswith(INDEX) else ()
+    for name in parts if address else ():
+        hub.download(address._replace(file=str(pathlib.PurePath(address.file).with_name(name))))
+    return (file, *(_file(file.with_name(name)) for name in parts))
 
 
 def _file(path: str | pathlib.Path) -> pathlib.Path:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxseg.errors import InputError
 from jaxseg.files import replacing
-from jaxseg.pretrained.tensors import METADATA, Tensors
+from jaxseg.pretrained.tensors import METADATA, Tensors, checkpoint_files
 
 SUFFIXES = ('.safetensors', '.npz')
 LONGEST_HEADER = 10 ** 8  # bytes, as the reader of safetensors allows
@@ -48,7 +48,7 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
     Raises:
       InputError: it cannot be read, or has none.
     """
-    path = pathlib.Path(path)
+    path, *_ = checkpoint_files(path)
     try:
         if path.suffix == '.npz':
             with np.load(path, allow_pickle=False) as archive:
@@ -56,8 +56,6 @@ def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
         with path.open('rb') as file:
             length = int.from_bytes(file.read(8), 'little')
             return dict(json.loads(file.read(min(length, LONGEST_HEADER)))[METADATA])
-    except OSError as error:
-        raise InputError(f'{path}: {error.strerror}; give the path of a checkpoint') from None
     except Exception as error:  # zipfile, zlib, json and numpy's header parser each have their own
         raise InputError(f'{path}: it has no metadata ({type(error).__name__}); give a file that '
                          f'jaxseg export-weights wrote') from error
