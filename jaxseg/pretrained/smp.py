@@ -1,13 +1,13 @@
 """Names of whole models of segmentation_models.pytorch: encoder, decoder and head."""
 
-from jaxseg.pretrained import efficientnet_pytorch, smp_encoders, torchvision
+from jaxseg.pretrained import smp_encoders, torchvision
 from jaxseg.pretrained.convert import ModelWeights
 from jaxseg.pretrained.names import Rule, batch_norm, layer, layer_norm, prefixed
 
-# Encoders that have the names of a known library there. No two of them share a name with different
-# places, so that all rules stand one after the other.
-ENCODERS = (torchvision.ResNet, torchvision.DenseNet, efficientnet_pytorch.EfficientNet,
-            smp_encoders.MiT)
+# Encoders with the stages that they have there. No two of them share a name or a place, so that the
+# rules of all stand one after the other. EfficientNet is not among them: there its stages are the
+# stem at stride 2 and the first of the last blocks at stride 16.
+ENCODERS = (torchvision.ResNet, torchvision.VGG, torchvision.DenseNet, smp_encoders.MiT)
 ENCODER = tuple(rule for source in ENCODERS
                 for rule in prefixed(source.rules, 'encoder.', 'encoder/'))
 HEAD = layer('segmentation_head.0', 'head')
@@ -55,7 +55,10 @@ class _Model(ModelWeights):
 
 
 class Unet(_Model):
-    """U-Net, for `unet.UNet` of five widths and a head of kernel 3."""
+    """U-Net, for `unet.UNet` of five widths and a head of kernel 3; not over VGG.
+
+    There the reference has two more convolutions, and no skip connection at stride 1.
+    """
 
     rules = (*ENCODER, *HEAD, *(
         rule for index, stride in STEPS for part in (1, 2)
@@ -203,7 +206,10 @@ class PAN(_Model):
 
 
 class UnetPlusPlus(_Model):
-    """U-Net++, for `unet_plus_plus.UNetPlusPlus` of five widths and a head of kernel 3."""
+    """U-Net++, for `unet_plus_plus.UNetPlusPlus` of five widths and a head of kernel 3.
+
+    Not over VGG, for the reason given for `Unet`.
+    """
 
     rules = (*ENCODER, *HEAD, *(
         rule for index, stride in STEPS for part in (1, 2) for rule in step(

@@ -1,4 +1,4 @@
-"""Whole models of segmentation_models.pytorch over small residual networks."""
+"""Whole models of segmentation_models.pytorch over small encoders."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,12 +21,12 @@ def _smp(name: str, encoder: str = 'resnet18', **options: Any) -> Callable:
 
 
 def _row(name: str, decoder: dict[str, Any], options: dict[str, Any], *, kernel: int = 3,
-         size: tuple[int, int] = (64, 96), **encoder: Any) -> Row:
+         size: tuple[int, int] = (64, 96), over: str = 'resnet18', **encoder: Any) -> Row:
     config = dict(type='segmentation_model.SegmentationModel', align_corners=True, decoder=decoder,
-                  encoder=dict(type='resnet.ResNet', **encoder),
+                  encoder={'type': 'resnet.ResNet', **encoder},
                   head=dict(type='head.Head', kernel=kernel))
     return Row('model', config, f'smp.{name}', 'segmentation_models_pytorch',
-               _smp(name, **options), size, classes=CLASSES)
+               _smp(name, over, **options), size, classes=CLASSES)
 
 
 ROWS = {
@@ -54,4 +54,10 @@ ROWS = {
         dict(decoder_channels=SMALL, decoder_attention_type='scse')),
     'smp_unet_scse': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
                           dict(decoder_channels=SMALL, decoder_attention_type='scse')),
+    # Skip connections of no channels at stride 2, and one at stride 1 that is not used.
+    'smp_unet_mit': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
+                         dict(decoder_channels=SMALL, decoder_attention_type='scse'),
+                         over='mit_b0', type='mit.MiT', variant='b0'),
+    'smp_linknet_vgg': _row('Linknet', dict(type='linknet.LinkNet'), {}, kernel=1, over='vgg11',
+                            type='vgg.VGG', depth=11, norm=None),
 }
