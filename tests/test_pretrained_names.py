@@ -6,6 +6,7 @@ from jaxseg.pretrained.names import batch_norm, layer, matches, name_of, places_
 
 RULES = (*layer('stem.{k:conv|dense}', 'stem/{k}'), *batch_norm('l{i}.{j}.bn', 'layer{i}_{j}/bn'),
          ('b.{i}.qkv.weight', ('params/b{i}/q/kernel', 'params/b{i}/k/kernel')),
+         ('b.{i}.qkv.bias', ('params/b{i}/q/bias', '', 'params/b{i}/v/bias')),
          ('x{i}.y{i}', 'params/xy{i}'))
 
 
@@ -17,11 +18,12 @@ RULES = (*layer('stem.{k:conv|dense}', 'stem/{k}'), *batch_norm('l{i}.{j}.bn', '
     ('l12.3.bn.running_var', ('batch_stats/layer12_3/bn/batch/var',)),
     ('l12.b.bn.running_var', ()),
     ('b.7.qkv.weight', ('params/b7/q/kernel', 'params/b7/k/kernel')),
+    ('b.7.qkv.bias', ('params/b7/q/bias', '', 'params/b7/v/bias')),
     ('x3.y3', ('params/xy3',)),
     ('x3.y4', ())])
 def test_a_tensor_has_the_places_of_its_rule_and_they_its_name(name, places):
     assert places_of(name, RULES) == places
-    for place in places:
+    for place in filter(None, places):
         assert name_of(place, RULES) == (name, places)
 
 
@@ -42,6 +44,8 @@ def test_a_prefix_moves_rules_into_a_part():
     moved = prefixed(RULES, 'encoder.', 'encoder/')
     assert places_of('encoder.b.0.qkv.weight', moved) == (
         'params/encoder/b0/q/kernel', 'params/encoder/b0/k/kernel')
+    assert places_of('encoder.b.0.qkv.bias', moved) == (
+        'params/encoder/b0/q/bias', '', 'params/encoder/b0/v/bias')
     assert places_of('encoder.l1.2.bn.running_mean', moved) == (
         'batch_stats/encoder/layer1_2/bn/batch/mean',)
 

@@ -15,7 +15,8 @@ from jaxseg.layers import transformer_block
 from jaxseg.layers.dropout import DropPath
 from tests.variables import random, random_variables
 
-TINY = dict(size=(8, 2, 2), patch=4, grid=(3, 3))
+DINOV2 = dict(patch=14, grid=(37, 37), layer_scale=1e-5, norm_taps=True)
+TINY = dict(variant=(8, 2, 2), patch=4, grid=(3, 3))
 
 
 def shapes(encoder, *image, dtype=jnp.float32):
@@ -33,22 +34,26 @@ def count(tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize('size, options, parameters', [
+@pytest.mark.parametrize('variant, options, parameters', [
     ('tiny', {}, 5_524_032), ('small', {}, 21_664_896), ('base', {}, 85_797_120),
     ('large', {}, 303_299_584), ('huge', dict(patch=14, grid=(16, 16)), 630_762_240),
     ('small', dict(patch=8, grid=(28, 28)), 21_669_504),
     ('tiny', dict(registers=1, token_positions='all'), 5_524_416),
-    ('small', dict(token_positions='none', layer_scale=1e-6), 21_673_728)])
-def test_it_has_the_parameters_of_timms_without_norm_and_classifier(size, options, parameters):
-    stages, variables = shapes(ViT(size, **options))
+    ('small', dict(token_positions='none', layer_scale=1e-6), 21_673_728),
+    ('small', DINOV2, 22_056_192),
+    ('giant', dict(DINOV2, mlp='swiglu'), 1_136_479_232),
+    ('small', dict(DINOV2, registers=4, token_positions='none'), 22_057_344)])
+def test_it_has_the_parameters_of_timms_without_what_it_leaves_out(
+        variant, options, parameters):
+    stages, variables = shapes(ViT(variant, **options))
     assert count(variables) == parameters
-    width, depth, _ = vit.SIZES[size]
+    width, depth, _ = vit.VARIANTS[variant]
     assert [stage.features.shape for stage in stages] == [(1, 2, 3, width)] * 4
     assert {stage.stride for stage in stages} == {options.get('patch', 16)}
 
 
 def test_taps_are_evenly_spaced_or_chosen_and_outputs_of_these_blocks():
-    images, deep = random(1, 8, 12, 3), {**TINY, 'size': (8, 6, 2)}
+    images, deep = random(1, 8, 12, 3), {**TINY, 'variant': (8, 6, 2)}
     variables = random_variables(ViT(**deep), images, train=False)
     every = features(ViT(**deep, taps=tuple(range(6))), variables, images)
     for taps, wanted in ((None, (1, 2, 4, 5)), ((0, 3), (0, 3))):
@@ -92,12 +97,12 @@ def test_stochastic_depth_grows_to_its_rate_in_both_branches(monkeypatch):
     rates = []
     monkeypatch.setattr(transformer_block, 'DropPath',
                         lambda rate: rates.append(rate) or DropPath(rate))
-    shapes(ViT(**{**TINY, 'size': (8, 3, 2)}, drop_path=0.4))
+    shapes(ViT(**{**TINY, 'variant': (8, 3, 2)}, drop_path=0.4))
     np.testing.assert_allclose(rates, [0, 0, 0.2, 0.2, 0.4, 0.4])
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(size=(8, 2, 3)), r'encoder.size: 3 heads do not divide 8 channels'),
+    (dict(variant=(8, 2, 3)), r'encoder.variant: 3 heads do not divide 8 channels'),
     (dict(taps=(0, 2)), r'encoder.taps: \(0, 2\) are not indices of the 2 blocks.*0 to 1'),
     (dict(taps=(1, 0)), r'encoder.taps: \(1, 0\)'), (dict(taps=()), r'encoder.taps: \(\)')])
 def test_heads_and_taps_that_cannot_be_are_named(options, message):
@@ -105,6 +110,6 @@ def test_heads_and_taps_that_cannot_be_are_named(options, message):
         shapes(ViT(**{**TINY, **options}))
 
 
-def test_an_unknown_size_is_named():
-    with pytest.raises(InputError, match="encoder.size: expected one of tiny.*, got 'smal'"):
-        build('encoder', {'type': 'vit.ViT', 'size': 'smal'})
+def test_an_unknown_variant_is_named():
+    with pytest.raises(InputError, match="encoder.variant: expected one of tiny.*, got 'smal'"):
+        build('encoder', {'type': 'vit.ViT', 'variant': 'smal'})

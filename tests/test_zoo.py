@@ -17,11 +17,12 @@ CLASSES = 7
 SIZES = ((101, 131), (512, 1024))
 # Encoders that end at stride 16, from where four steps of a decoder lead to stride 1, and decoders
 # that have five by default.
-STRIDE_16 = ('vgg_like.VGGLike', 'vit.ViT')
+TRANSFORMERS = ('vit.ViT', 'dinov3.DINOv3')
+STRIDE_16 = ('vgg_like.VGGLike', *TRANSFORMERS)
 FIVE_STEPS = {name: {'widths': [256, 128, 64, 32]} for name in (
     'unet.UNet', 'unet_plus_plus.UNetPlusPlus', 'manet.MAnet')}
 # Pairs in which the decoder needs stages of strides that the encoder has not.
-REFUSED = {('vit.ViT', decoder) for decoder in (
+REFUSED = {(encoder, decoder) for encoder in TRANSFORMERS for decoder in (
     'deeplab.DeepLabV3Plus', 'fpn.FPN', 'pspnet.PSPNet', 'upernet.UPerNet')}
 
 

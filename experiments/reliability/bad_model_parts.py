@@ -82,8 +82,13 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
         'norm': NORM}),
+    ('model.encoder', 'dinov3.DINOv3', {}, {
+        'variant': (*choices('Tiny', 'giant'), 3, [8, 1, 2], [8, 1, 2, 0], [8, 1, 2, 2.5]),
+        'patch': POSITIVE, 'taps': optional(items(COUNT, 1)), 'norm_taps': FLAG,
+        'class_features': FLAG, 'registers': COUNT, 'layer_scale': ABOVE_ZERO,
+        'mlp': choices('gated'), 'qkv_bias': FLAG, 'drop_path': BELOW_ONE}),
     ('model.encoder', 'vit.ViT', {}, {
-        'size': (*choices('Tiny', 'vit'), 3, [1, 2], [8, 1, 0], [8, 1, 2.5]), 'patch': POSITIVE,
+        'variant': (*choices('Tiny', 'vit'), 3, [1, 2], [8, 1, 0], [8, 1, 2.5]), 'patch': POSITIVE,
         'grid': pairs(POSITIVE, 4), 'taps': optional(items(COUNT, 1)), 'norm_taps': FLAG,
         'class_features': FLAG, 'registers': COUNT, 'token_positions': choices('registers'),
         'resampling': choices('bicubic'), 'layer_scale': optional(ABOVE_ZERO),

@@ -13,8 +13,8 @@ from jaxseg.layers.tokens import PatchEmbed, check_heads, prepend, stage_of, tap
 from jaxseg.layers.transformer_block import KERNEL_INIT, TransformerBlock, layer_norm
 
 # Channels, blocks, heads.
-SIZES = {'tiny': (192, 12, 3), 'small': (384, 12, 6), 'base': (768, 12, 12),
-         'large': (1024, 24, 16), 'huge': (1280, 32, 16), 'giant': (1536, 40, 24)}
+VARIANTS = {'tiny': (192, 12, 3), 'small': (384, 12, 6), 'base': (768, 12, 12),
+            'large': (1024, 24, 16), 'huge': (1280, 32, 16), 'giant': (1536, 40, 24)}
 OFFSET = 0.1  # of DINOv2: added to the size that positions are resized to
 
 
@@ -28,7 +28,7 @@ class ViT(nn.Module):
     of positions is resized.
 
     Args:
-      size: a name, or the numbers of channels, blocks and heads.
+      variant: a name, or the numbers of channels, blocks and heads.
       patch: side of a patch.
       grid: patches of the images that positions are stored for: (14, 14) of 224 x 224 at patch 16.
       taps: indices of the blocks whose outputs are stages; by default four, evenly spaced.
@@ -47,8 +47,8 @@ class ViT(nn.Module):
       InputError: heads that do not divide the channels, or taps that are no blocks.
     """
 
-    size: (Literal['tiny', 'small', 'base', 'large', 'huge', 'giant']
-           | tuple[PositiveInt, PositiveInt, PositiveInt]) = 'small'
+    variant: (Literal['tiny', 'small', 'base', 'large', 'huge', 'giant']
+              | tuple[PositiveInt, PositiveInt, PositiveInt]) = 'small'
     patch: PositiveInt = 16
     grid: tuple[PositiveInt, PositiveInt] = (14, 14)
     taps: tuple[NonNegativeInt, ...] | None = None
@@ -68,7 +68,8 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
-        width, depth, heads = SIZES[self.size] if isinstance(self.size, str) else self.size
+        named = isinstance(self.variant, str)
+        width, depth, heads = VARIANTS[self.variant] if named else self.variant
         check_heads(width, heads)
         taps = tap_indices(self.taps, depth)
         x = PatchEmbed(width, self.patch, name='patch_embed')(x)

@@ -84,7 +84,20 @@ def rotate_2d(x: jax.Array) -> jax.Array:
     shape = height, width, depth // 4
     angle = jnp.concatenate([jnp.broadcast_to(rows[:, None], shape),
                              jnp.broadcast_to(columns[None], shape)], -1)
-    sine, cosine = jnp.sin(angle)[None, :, :, None], jnp.cos(angle)[None, :, :, None]
+    return rotate(x, angle)
+
+
+def rotate(x: jax.Array, angle: jax.Array) -> jax.Array:
+    """Channel c of every head rotated with channel c + d / 2, computed in float32.
+
+    Args:
+      x: queries or keys, (B, ..., heads, d).
+      angle: (..., d / 2).
+
+    Returns:
+      The shape and dtype of `x`.
+    """
+    sine, cosine = jnp.sin(angle)[None, ..., None, :], jnp.cos(angle)[None, ..., None, :]
     a, b = jnp.split(x.astype(jnp.float32), 2, -1)
     return jnp.concatenate([a * cosine - b * sine, a * sine + b * cosine], -1).astype(x.dtype)
 

@@ -74,5 +74,5 @@ def stage_of(x: jax.Array, size: tuple[int, int], patch: int, *, class_features:
 def check_heads(width: int, heads: int):
     """Raises InputError unless the heads divide the channels."""
     if width % heads:
-        raise InputError(f'encoder.size: {heads} heads do not divide {width} channels; give '
-                         f'(channels, blocks, heads) such that they do')
+        raise InputError(f'encoder.variant: {heads} heads do not divide {width} channels; give '
+                         f'numbers such that they do')

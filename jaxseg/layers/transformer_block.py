@@ -52,22 +52,22 @@ class TransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool,
-                 rotate: Callable[[jax.Array], jax.Array] | None = None) -> jax.Array:
-        """`rotate` is applied to queries and keys, (B, N, heads, C / heads)."""
-        y = self._attention(layer_norm(x.dtype, self.epsilon, 'norm1')(x), rotate)
+                 rotation: Callable[[jax.Array], jax.Array] | None = None) -> jax.Array:
+        """`rotation` is applied to queries and keys, (B, N, heads, C / heads)."""
+        y = self._attention(layer_norm(x.dtype, self.epsilon, 'norm1')(x), rotation)
         x = x + DropPath(self.drop_path)(self._scaled(y, 'scale1'), train=train)
         y = self._mlp(layer_norm(x.dtype, self.epsilon, 'norm2')(x))
         return x + DropPath(self.drop_path)(self._scaled(y, 'scale2'), train=train)
 
-    def _attention(self, x: jax.Array, rotate: Callable | None) -> jax.Array:
+    def _attention(self, x: jax.Array, rotation: Callable | None) -> jax.Array:
         width = x.shape[-1]
         split = (*x.shape[:2], self.heads, width // self.heads)
         some, key_bias = self.biases != 'none', self.biases == 'all'
         query = dense(x, width, 'query', bias=some).reshape(split)
         key = dense(x, width, 'key', bias=key_bias).reshape(split)
         value = dense(x, width, 'value', bias=some).reshape(split)
-        if rotate is not None:
-            query, key = rotate(query), rotate(key)
+        if rotation is not None:
+            query, key = rotation(query), rotation(key)
         return dense(attend(query, key, value).reshape(x.shape), width, 'out')
 
     def _mlp(self, x: jax.Array) -> jax.Array:

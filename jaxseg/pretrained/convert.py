@@ -104,7 +104,7 @@ class ModelWeights(Weights):
 
 
 def _is_fresh(place: str) -> bool:
-    return place.split('/')[1] in FRESH
+    return place.partition('/')[2].split('/')[0] in FRESH
 
 
 def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Sequence[Rule], *,
@@ -135,7 +135,8 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
     for name, tensor in tensors.items():
         places = places_of(name, rules, shapes)
         if places and not any(place in found for place in places):
-            found |= zip(places, _split(path, name, tensor, len(places)), strict=True)
+            parts = zip(places, _split(path, name, tensor, len(places)), strict=True)
+            found |= {place: part for place, part in parts if place}
         elif not matches(name, unused):
             surplus.append(name)
     missing = [place for place in shapes if place not in found]

@@ -3,7 +3,8 @@
 A rule is a pair of templates, such as `('layer{i}.{j}.conv{k}.weight',
 'params/layer{i}_{j}/conv{k}/kernel')`. `{i}` stands for a number, `{part:q|k|v}` for one of some
 words; both templates of a rule have the same fields. A place may be several, `('.../query/kernel',
-'.../key/kernel')`: the tensor holds them one after the other along its first axis, in equal parts.
+'.../key/kernel')`: the tensor holds them one after the other along its first axis, in equal parts;
+of a part whose place is '' nothing is used.
 """
 
 import functools
@@ -42,6 +43,8 @@ def prefixed(rules: Sequence[Rule], name: str, place: str) -> tuple[Rule, ...]:
     def moved(places: Places) -> Places:
         if isinstance(places, tuple):
             return tuple(map(moved, places))
+        if not places:
+            return places
         collection, rest = places.split('/', 1)
         return f'{collection}/{place}{rest}'
 
@@ -60,7 +63,7 @@ def places_of(name: str, rules: Sequence[Rule], known: Container[str] | None = N
         if values is not None:
             places = places if isinstance(places, tuple) else (places,)
             filled = tuple(_fill(place, values) for place in places)
-            if known is None or all(place in known for place in filled):
+            if known is None or all(place in known for place in filled if place):
                 return filled
     return ()
 

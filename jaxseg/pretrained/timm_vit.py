@@ -1,4 +1,4 @@
-"""Names of timm's vision transformers with learned positions."""
+"""Names of timm's vision transformers."""
 
 from jaxseg.pretrained.convert import Weights
 from jaxseg.pretrained.names import Rule, layer, layer_norm
@@ -65,3 +65,28 @@ class DINOv2Giant(DINOv2):
     """The same for the giant one, with `mlp='swiglu'`."""
 
     rules = REGISTERS + TOKENS + ATTENTION + GATED_MLP
+
+
+DINOV3 = (
+    (BLOCK + '.gamma_{k}', f'params/{PLACE}' + '/scale{k}'),
+    (f'{BLOCK}.attn.q_bias', f'params/{PLACE}/query/bias'),
+    (f'{BLOCK}.attn.v_bias', f'params/{PLACE}/value/bias'),
+    *TOKENS, *REGISTERS, *ATTENTION)
+
+
+class DINOv3(Weights):
+    """DINOv3 (`vit_*_dinov3`) for the encoder `dinov3.DINOv3`.
+
+    It has `qkv_bias=False`, but for `vit_*_dinov3_qkvb`.
+    """
+
+    rules, first = DINOV3 + MLP, ViT.first
+    unused = ViT.unused
+
+
+class DINOv3SwiGLU(DINOv3):
+    """The same for small plus, huge plus and 7b, with `mlp='swiglu'`."""
+
+    rules = (*DINOV3, *layer(f'{BLOCK}.mlp.fc1_g', f'{PLACE}/mlp_gate'),
+             *layer(f'{BLOCK}.mlp.fc1_x', f'{PLACE}/mlp_in'),
+             *layer(f'{BLOCK}.mlp.fc2', f'{PLACE}/mlp_out'))

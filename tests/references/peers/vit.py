@@ -37,20 +37,20 @@ def _transformers(name: str, patch: int, **options: Any) -> Callable:
 
 ROWS = {
     'timm_vit_tiny': Row(
-        'encoder', dict(type='vit.ViT', size='tiny'), 'timm_vit.ViT', 'timm',
+        'encoder', dict(type='vit.ViT', variant='tiny'), 'timm_vit.ViT', 'timm',
         _timm('vit_tiny_patch16_224', [2, 5, 8, 11], dynamic_img_size=True), size=(64, 96)),
     'timm_deit_distilled': Row(
-        'encoder', dict(type='vit.ViT', size=[96, 2, 3], grid=[4, 6], registers=1,
+        'encoder', dict(type='vit.ViT', variant=[96, 2, 3], grid=[4, 6], registers=1,
                         token_positions='all'), 'timm_vit.DeiT', 'timm',
         _timm('deit_tiny_distilled_patch16_224', [0, 1], img_size=(64, 96), embed_dim=96,
               depth=2), size=(64, 96)),
     'timm_deit3_large_image': Row(
-        'encoder', dict(type='vit.ViT', size=[96, 2, 3], patch=8, grid=[4, 4], layer_scale=1e-6,
+        'encoder', dict(type='vit.ViT', variant=[96, 2, 3], patch=8, grid=[4, 4], layer_scale=1e-6,
                         token_positions='none'), 'timm_vit.DeiT', 'timm',
         _timm('deit3_small_patch16_224', [0, 1], img_size=32, patch_size=8, embed_dim=96,
               depth=2, num_heads=3, dynamic_img_size=True), size=(56, 96)),
     'transformers_vit': Row(
-        'encoder', dict(type='vit.ViT', size=[96, 2, 3], grid=[4, 4], resampling='plain'),
+        'encoder', dict(type='vit.ViT', variant=[96, 2, 3], grid=[4, 4], resampling='plain'),
         'transformers_vit.ViT', 'transformers',
         _transformers('ViT', 16, hidden_size=96, num_hidden_layers=2, num_attention_heads=3,
                       intermediate_size=384, image_size=64), size=(80, 96)),
