@@ -147,3 +147,15 @@ def test_encoders_of_whole_models_share_no_name_and_no_place():
             assert places == places_of(f'encoder.{name}', smp.ENCODER), name
             assert [name_of(place, own) for place in places] == [
                 name_of(place, smp.ENCODER) for place in places], name
+
+
+def test_names_of_deeplabv3_before_its_decoder_had_any_lead_to_the_same_places():
+    record, places = parity.load('smp_deeplabv3'), set()
+    for name in record['tensors']:
+        old = name
+        for number, part in enumerate(('aspp', 'conv', 'bn')):
+            old = old.replace(f'decoder.{part}.', f'decoder.{number}.')
+        found = places_of(old, smp.DeepLabV3.rules)
+        assert found == places_of(name, smp.DeepLabV3.rules)
+        places |= {place for place in found if place.split('/')[1] == 'decoder'}
+    assert len(places) == 7 * 5  # seven convolutions with norm

@@ -133,7 +133,10 @@ class DeepLabV3(_Model):
     """
 
     rules = (*ENCODER, *HEAD, *aspp('decoder.aspp'), *layer('decoder.conv', 'decoder/conv'),
-             *batch_norm('decoder.bn', 'decoder/norm'))
+             *batch_norm('decoder.bn', 'decoder/norm'),
+             # In older versions the decoder was a sequence.
+             *aspp('decoder.0'), *layer('decoder.1', 'decoder/conv'),
+             *batch_norm('decoder.2', 'decoder/norm'))
 
 
 class DeepLabV3Plus(_Model):
