@@ -85,7 +85,7 @@ def test_blocks_are_computed_again_under_the_same_names():
     variables = shapes(encoder)[1]
     assert jax.tree.structure(variables) == jax.tree.structure(shapes(ConvNeXt('atto'))[1])
     jaxpr = jax.make_jaxpr(lambda values: encoder.apply(values, images, train=True))(variables)
-    assert [equation.primitive.name for equation in jaxpr.eqns].count('remat2') == 12
+    assert sum('remat' in equation.primitive.name for equation in jaxpr.eqns) == 12
 
 
 def test_response_norm_of_a_map_by_hand_and_of_zeros():

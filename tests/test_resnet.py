@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.encoders import resnet
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.errors import InputError
+from jaxseg.layers import residual
 from jaxseg.layers.dropout import DropPath
 from tests.variables import random
 
@@ -51,7 +51,7 @@ def test_images_of_other_channels_in_bfloat16_give_stages_in_bfloat16():
 
 def test_stochastic_depth_grows_to_the_last_block(monkeypatch):
     rates = []
-    monkeypatch.setattr(resnet, 'DropPath', lambda rate: rates.append(rate) or DropPath(rate))
+    monkeypatch.setattr(residual, 'DropPath', lambda rate: rates.append(rate) or DropPath(rate))
     shapes(ResNet(18, drop_path=0.7))
     np.testing.assert_allclose(rates, 0.7 * np.arange(8) / 7)
 

@@ -55,7 +55,7 @@ def test_blocks_are_computed_again_under_the_same_names():
     variables = shapes(encoder)[1]
     assert jax.tree.structure(variables) == jax.tree.structure(shapes(Swin())[1])
     jaxpr = jax.make_jaxpr(lambda values: encoder.apply(values, images, train=True))(variables)
-    assert [equation.primitive.name for equation in jaxpr.eqns].count('remat2') == 12
+    assert sum('remat' in equation.primitive.name for equation in jaxpr.eqns) == 12
 
 
 @pytest.mark.parametrize('fields, words', [

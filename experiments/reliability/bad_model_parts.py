@@ -79,6 +79,8 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'vgg.VGG', {}, {
         'depth': choices(12, 0, -11, '16', 16.0), 'norm': optional(NORM)}),
+    ('model.encoder', 'hrnet.HRNet', {}, {
+        'variant': choices('w20', 18, 'W18'), 'increase': FLAG, 'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
         'widths': items(POSITIVE, 4), 'depth': POSITIVE, 'stem_stride': choices(0, 3, -1, 8),
         'norm': NORM}),

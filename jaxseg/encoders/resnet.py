@@ -10,82 +10,13 @@ import jax
 from jaxseg.errors import InputError
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.norm import NormSpec, norm_layer
-from jaxseg.layers.squeeze_excite import SqueezeExcite
+from jaxseg.layers.residual import BasicBlock, Bottleneck
 from jaxseg.layers.stages import Stage, Stages
 
 BLOCKS = {18: (2, 2, 2, 2), 26: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
           101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
 BASIC = (18, 34)  # the depths with two convolutions in a block, the others have three
-
-
-class ResidualBlock(nn.Module):
-    """`relu(shortcut(x) + branch(x))`; a subclass defines the branch.
-
-    Args:
-      width: channels of the branch, which leaves `expansion` times as many.
-      first_dilation: of the convolution that strides, or did before it was dilated.
-      inner: channels of its 3x3 convolution in `groups` groups.
-      pool: the shortcut averages 2x2 pixels before its convolution, which then has no stride.
-    """
-
-    width: int
-    stride: int
-    first_dilation: int
-    dilation: int
-    pool: bool
-    inner: int
-    groups: int
-    squeeze_excite: bool
-    drop_path: float
-    train: bool
-    norm: Callable
-
-    expansion = 1
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.branch(x)
-        if self.squeeze_excite:
-            y = SqueezeExcite(max(8, (y.shape[-1] // 16 + 4) // 8 * 8), name='squeeze_excite')(y)
-        y = DropPath(self.drop_path)(y, train=self.train)
-        return nn.relu(y + self.shortcut(x))
-
-    def branch(self, x: jax.Array) -> jax.Array:
-        """(B, H, W, C) -> (B, H / stride, W / stride, width * expansion)."""
-        raise NotImplementedError
-
-    def shortcut(self, x: jax.Array) -> jax.Array:
-        """The input itself, or a 1x1 convolution of it where the block changes its shape."""
-        features, stride = self.width * self.expansion, self.stride
-        if stride == 1 and x.shape[-1] == features:
-            return x
-        if self.pool:
-            x, stride = nn.avg_pool(x, (2, 2), (stride, stride), 'SAME'), 1
-        x = Conv(features, 1, stride, name='downsample_conv')(x)
-        return self.norm(name='downsample_bn')(x)
-
-
-class BasicBlock(ResidualBlock):
-    """Two 3x3 convolutions."""
-
-    def branch(self, x: jax.Array) -> jax.Array:
-        y = Conv(self.width, 3, self.stride, self.first_dilation, name='conv1')(x)
-        y = nn.relu(self.norm(name='bn1')(y))
-        return self.norm(name='bn2')(Conv(self.width, dilation=self.dilation, name='conv2')(y))
-
-
-class Bottleneck(ResidualBlock):
-    """1x1, 3x3 and 1x1 convolutions; the 3x3 strides (torchvision's V1.5)."""
-
-    expansion = 4
-
-    def branch(self, x: jax.Array) -> jax.Array:
-        y = nn.relu(self.norm(name='bn1')(Conv(self.inner, 1, name='conv1')(x)))
-        y = Conv(self.inner, 3, self.stride, self.first_dilation, self.groups, name='conv2')(y)
-        y = nn.relu(self.norm(name='bn2')(y))
-        return self.norm(name='bn3')(Conv(self.width * self.expansion, 1, name='conv3')(y))
 
 
 class ResNet(nn.Module):
@@ -160,8 +91,9 @@ class ResNet(nn.Module):
             inner = max(1, width * self.width_per_group // 64) * self.groups
             for place in range(blocks):
                 first = place == 0
-                x = block(width, stride if first else 1, first_dilation if first else dilation,
-                          dilation, pool=self.average_shortcut and index > 0, inner=inner,
+                x = block(width, inner=inner, stride=stride if first else 1,
+                          first_dilation=first_dilation if first else dilation, dilation=dilation,
+                          pool=self.average_shortcut and index > 0,
                           drop_path=self.drop_path * number / (sum(counts) - 1),
                           name=f'layer{index + 1}_{place}')(x)
                 number += 1
