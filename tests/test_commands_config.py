@@ -47,6 +47,14 @@ def test_overrides_keep_types_and_reach_into_lists(tmp_path):
     assert isinstance(changed['optimizer']['learning_rate'], float) and config['steps'] == 12
 
 
+def test_an_override_may_be_a_json_object_or_list():
+    changed = configs.override({'model': {'encoder': {}}, 'other': []}, [
+        '--config.model={"encoder": {"remat": true, "norm": null, "width": 4}}',
+        '--config.other=[false, "a"]', '--config.text={"open'])
+    assert changed == {'model': {'encoder': {'remat': True, 'norm': None, 'width': 4}},
+                       'other': [False, 'a'], 'text': '{"open'}
+
+
 @pytest.mark.parametrize('argument, words', [
     ('--config.steps=many', ['--config.steps=many: expected int, such as 12']),
     ('--config.optimizer.learning_rate=fast', ['expected float, such as 0.003']),

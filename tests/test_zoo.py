@@ -2,14 +2,14 @@
 
 import functools
 import importlib
-import pkgutil
+import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxseg import decoders, encoders
-from jaxseg.build import _KINDS, build
+from jaxseg.build import build, parts_of
 from jaxseg.errors import InputError
 from jaxseg.layers.resize import pad_to_multiple
 
@@ -21,23 +21,14 @@ TRANSFORMERS = ('vit.ViT', 'dinov3.DINOv3')
 STRIDE_16 = ('vgg_like.VGGLike', *TRANSFORMERS)
 FIVE_STEPS = {name: {'widths': [256, 128, 64, 32]} for name in (
     'unet.UNet', 'unet_plus_plus.UNetPlusPlus', 'manet.MAnet')}
+# One encoder for every tuple of strides: decoders trace the larger size for these.
+LARGE = ('resnet.ResNet', 'convnext.ConvNeXt', 'vgg.VGG', 'vgg_like.VGGLike', 'vit.ViT')
 # Pairs in which the decoder needs stages of strides that the encoder has not.
 REFUSED = {(encoder, decoder) for encoder in TRANSFORMERS for decoder in (
     'deeplab.DeepLabV3Plus', 'fpn.FPN', 'pspnet.PSPNet', 'upernet.UPerNet')}
 
 
-def parts(key, package):
-    """The types of all parts of a package, as configs name them."""
-    is_part, found = _KINDS[key][0], []
-    for file in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f'{package.__name__}.{file.name}')
-        found += [f'{file.name}.{name}' for name, value in vars(module).items()
-                  if getattr(value, '__module__', '') == module.__name__ and is_part(value)
-                  and not name.startswith('_')]
-    return found
-
-
-ENCODERS, DECODERS = parts('encoder', encoders), parts('decoder', decoders)
+ENCODERS, DECODERS = list(parts_of('encoder')), list(parts_of('decoder'))
 
 
 @functools.cache
@@ -65,7 +56,7 @@ def test_stages_are_in_order_of_depth_and_have_the_sizes_of_their_strides(encode
 @pytest.mark.parametrize('decoder', DECODERS)
 @pytest.mark.parametrize('encoder', ENCODERS)
 def test_a_decoder_takes_the_stages_or_names_those_that_it_needs(encoder, decoder):
-    for size in SIZES:
+    for size in SIZES if encoder in LARGE else SIZES[:1]:
         _, padded, stages, _ = encoded(encoder, size)
         fields = FIVE_STEPS.get(decoder, {}) if encoder in STRIDE_16 else {}
         part = build('decoder', {'type': decoder, **fields}, classes=CLASSES)
@@ -98,3 +89,14 @@ def test_logits_have_the_size_of_the_images(encoder, decoder):
     assert outputs['logits'].shape == (2, 101, 131, CLASSES)
     assert outputs['logits'].dtype == jnp.float32
     assert set(variables['params']) <= {'encoder', 'context', 'decoder', 'head'}
+
+
+def test_the_benchmark_has_a_row_for_every_part(monkeypatch):
+    folder = pathlib.Path(__file__).parents[1] / 'experiments/benchmarks'
+    monkeypatch.setattr(sys, 'path', [str(folder), *sys.path])
+    zoo = importlib.import_module('zoo')
+    assert {entry['type'] for entry in zoo.ENCODERS} == set(ENCODERS)
+    assert {entry['type'] for entry in zoo.DECODERS} == set(DECODERS)
+    for kind, entries in (('encoder', zoo.ENCODERS), ('decoder', zoo.DECODERS)):
+        for entry in entries:
+            build(kind, entry, classes=CLASSES)

@@ -1,6 +1,7 @@
 """Configs: from a file or a work directory, with overrides from the command line."""
 
 import ast
+import contextlib
 import copy
 import importlib.util
 import json
@@ -83,8 +84,8 @@ def _check_plain(value: Any, key: str):
 def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     """A copy of the config with `--config.key.subkey=value` applied.
 
-    Values are Python literals; anything else is a string. A key that the config does not have is
-    added, so that any field of a part can be set; `jaxseg.build` checks its name and type.
+    Values are Python literals or JSON; anything else is a string. A key that the config does not
+    have is added, so that any field of a part can be set; `jaxseg.build` checks its name and type.
 
     Raises:
       InputError: no value, a parent that is not a dict, or a value of another type than before.
@@ -142,11 +143,19 @@ def _assign(place: dict | list, key: str, text: str, argument: str):
         place[key] = _typed(place.get(key), text, argument)
 
 
+def _literal(text: str) -> Any:
+    """A Python literal, a JSON object or list, or else the text itself."""
+    read = [lambda: ast.literal_eval(LITERALS.get(text.lower(), text))]
+    if text.startswith(('{', '[')):
+        read.append(lambda: json.loads(text))
+    for attempt in read:
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            return attempt()
+    return text
+
+
 def _typed(before: Any, text: str, argument: str) -> Any:
-    try:
-        value = ast.literal_eval(LITERALS.get(text.lower(), text))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        value = text
+    value = _literal(text)
     if isinstance(value, tuple):
         value = list(value)
     if isinstance(before, str) and not isinstance(value, str) and value is not None:
