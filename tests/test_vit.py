@@ -1,6 +1,7 @@
 """Vision transformers: sizes, taps, tokens, positions and stochastic depth."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -75,14 +76,14 @@ def test_the_class_token_is_the_same_at_every_position_and_taps_may_be_normed():
     np.testing.assert_allclose(normed.std(-1), 1, atol=1e-3)
 
 
-def test_positions_are_resized_by_one_of_three_rules():
+def test_positions_are_resized_by_one_of_four_rules():
     images, found = random(1, 16, 20, 3), []
-    for resampling in ('antialias', 'plain', 'offset'):
+    for resampling in ('antialias', 'plain', 'offset', 'bilinear'):
         encoder = ViT((8, 1, 2), 4, (3, 3), resampling=resampling)
         variables = random_variables(encoder, images, train=False)
         found.append(features(encoder, variables, images)[0])
-    for one, other in ((0, 1), (1, 2), (0, 2)):
-        assert np.abs(found[one] - found[other]).max() > 1e-3
+    for one, other in itertools.combinations(found, 2):
+        assert np.abs(one - other).max() > 1e-3
 
 
 def test_any_number_of_channels_and_the_dtype_of_the_input():

@@ -31,6 +31,9 @@ DECODERS: list[tuple[str, dict, dict[str, tuple]]] = [
     ('deeplab.DeepLabV3Plus', {}, {
         'features': POSITIVE, 'skip_features': POSITIVE, 'rates': items(POSITIVE, 6),
         'separable': FLAG, 'dropout': BELOW_ONE, 'norm': NORM}),
+    ('dpt.DPT', {}, {
+        'widths': (*items(POSITIVE, 4), [4], [4] * 5), 'features': POSITIVE,
+        'readout': choices('cat'), 'norm': NORM}),
     ('fpn.FPN', {}, {
         'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
     ('linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM}),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.fields import DropRate, NonNegativeInt, Positive, PositiveInt
-from jaxseg.layers.resize import resize_bicubic
+from jaxseg.layers.resize import resize_bicubic, resize_bilinear
 from jaxseg.layers.stages import Stages
 from jaxseg.layers.tokens import PatchEmbed, check_heads, prepend, stage_of, tap_indices
 from jaxseg.layers.transformer_block import KERNEL_INIT, TransformerBlock, layer_norm
@@ -37,8 +37,8 @@ class ViT(nn.Module):
         'project' of `jaxseg.decoders.dpt`).
       registers: tokens without a meaning after the class token.
       token_positions: which of these tokens have a position.
-      resampling: of positions, bicubic: 'antialias' as timm, 'plain' as transformers' ViT and
-        DINOv2, 'offset' as DINOv2 without registers of its authors.
+      resampling: of positions: bicubic, 'antialias' as timm, 'plain' as transformers' ViT and
+        DINOv2, 'offset' as DINOv2 without registers of its authors; or 'bilinear' as DPT.
       layer_scale: initial value, 1e-5 in DINOv2; None for no layer scale.
       mlp: 'swiglu' in the giant DINOv2.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
@@ -56,7 +56,7 @@ class ViT(nn.Module):
     class_features: bool = False
     registers: NonNegativeInt = 0
     token_positions: Literal['none', 'class', 'all'] = 'class'
-    resampling: Literal['antialias', 'plain', 'offset'] = 'antialias'
+    resampling: Literal['antialias', 'plain', 'offset', 'bilinear'] = 'antialias'
     layer_scale: Positive | None = None
     mlp: Literal['gelu', 'swiglu'] = 'gelu'
     drop_path: DropRate = 0.0
@@ -98,10 +98,17 @@ class ViT(nn.Module):
         rows, columns = self.grid
         table = self.param('position', KERNEL_INIT, (1, placed + rows * columns, width))
         of_tokens, of_patches = table[:, :placed], table[:, placed:].reshape(1, *self.grid, width)
-        scale = [(new + OFFSET) / old for new, old in zip(size, self.grid, strict=True)]
-        of_patches = resize_bicubic(of_patches, size, antialias=self.resampling == 'antialias',
-                                    scale=scale if self.resampling == 'offset' else None)
+        of_patches = self._resized(of_patches, size)
         x = (x + of_patches.astype(x.dtype)).reshape(x.shape[0], -1, width)
         start = jnp.concatenate(tokens, 1)
         start = start.at[:, :placed].add(of_tokens)
         return prepend([start], x)
+
+    def _resized(self, positions: jax.Array, size: tuple[int, int]) -> jax.Array:
+        """(1, *grid, C) -> (1, *size, C)."""
+        offset = OFFSET if self.resampling == 'offset' else 0
+        scale = [(new + offset) / old for new, old in zip(size, self.grid, strict=True)]
+        if self.resampling == 'bilinear':
+            return resize_bilinear(positions, size, scale)
+        return resize_bicubic(positions, size, antialias=self.resampling == 'antialias',
+                              scale=scale)
