@@ -37,11 +37,12 @@ ENCODERS = (
     *(dict(type='efficientnet.EfficientNet', variant=variant)
       for variant in ('lite0', 'lite4', 'b0', 'b4')),
     *(dict(type='efficientnet_v2.EfficientNetV2', variant=variant) for variant in ('b0', 's')),
+    *(dict(type='hrnet.HRNet', variant=variant) for variant in ('w18', 'w48')),
     *(dict(type='hardnet.HarDNet', variant=variant) for variant in ('39ds', '68ds', '68', '85')),
     *(dict(type='convnext.ConvNeXt', variant=variant) for variant in ('atto', 'tiny', 'base')),
     *(dict(type='swin.Swin', variant=variant) for variant in ('tiny', 'base')),
     *(dict(type='mit.MiT', variant=variant) for variant in ('b0', 'b1', 'b2', 'b5')),
-    *(dict(type='vit.ViT', size=size) for size in ('tiny', 'small', 'base')),
+    *(dict(type='vit.ViT', variant=variant) for variant in ('tiny', 'small', 'base')),
     dict(type='dinov3.DINOv3'),
     dict(type='recurrent_pyramid.RecurrentPyramid'),
 )
