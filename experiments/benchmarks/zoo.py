@@ -49,7 +49,7 @@ ENCODERS = (
 DECODERS = tuple(dict(type=name) for name in (
     'fcn.FCN', 'unet.UNet', 'unet_plus_plus.UNetPlusPlus', 'manet.MAnet', 'linknet.LinkNet',
     'fpn.FPN', 'pspnet.PSPNet', 'pan.PAN', 'deeplab.DeepLabV3', 'deeplab.DeepLabV3Plus',
-    'upernet.UPerNet', 'segformer.SegFormer'))
+    'upernet.UPerNet', 'segformer.SegFormer', 'dpt.DPT'))
 
 
 def measure(kind: str, entry: dict, inputs: object, repeats: int) -> dict:
