@@ -5,7 +5,7 @@ import importlib
 __version__ = '0.1.0'
 __all__ = ['InputError', 'load', 'run', 'tune_malloc']
 
-_MODULES = {'InputError': 'jaxseg.errors', 'load': 'jaxseg.commands.workdir',
+_MODULES = {'InputError': 'jaxseg.errors', 'load': 'jaxseg.commands.load',
             'run': 'jaxseg.commands.train', 'tune_malloc': 'jaxseg.commands.malloc'}
 
 

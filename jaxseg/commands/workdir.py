@@ -112,22 +112,3 @@ def write_description(path: pathlib.Path, config: RunConfig, spec: DatasetSpec, 
     write_record(path / 'splits.json', splits)
     # config.json is written last: if it exists, there is a run to continue.
     write_record(path / 'config.json', config.to_dict())
-
-
-def load(workdir: str | pathlib.Path, checkpoint: str | int = 'best', *,
-         trust: Collection[str] = ()) -> Predictor:
-    """The trained model of a work directory as a function of images.
-
-    `predict = jaxseg.load('runs/a')`; then `predict(image)` is the mask (H, W) of an image
-    (H, W, C) of any size, and `predict.probabilities(image)` the class probabilities
-    (H, W, classes). Images are arrays as the training data were read: uint8 where they had 8 bits.
-    Only parts of jaxseg are built, unless the work directory comes from somebody you trust: then
-    `trust` names the packages of its other parts.
-
-    Raises:
-      InputError: no run there, a part that is not trusted, no such checkpoint, or one that does
-        not fit the model.
-    """
-    run = open_workdir(workdir, trust=trust)
-    _, variables = run.variables(str(checkpoint))
-    return run.predictor(variables)

@@ -1,0 +1,73 @@
+"""Models that segmentation_models.pytorch saves by `save_pretrained`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxseg.pretrained.saved import SavedModel, Settings
+
+RESNETS: dict[str, dict] = {
+    **{f'resnet{depth}': {'depth': depth} for depth in (18, 34, 50, 101, 152)},
+    'resnext50_32x4d': {'depth': 50, 'groups': 32, 'width_per_group': 4},
+    'resnext101_32x8d': {'depth': 101, 'groups': 32, 'width_per_group': 8}}
+ENCODERS: dict[str, dict] = {
+    **{name: {'type': 'resnet.ResNet', **fields} for name, fields in RESNETS.items()},
+    **{f'mit_b{size}': {'type': 'mit.MiT', 'variant': f'b{size}'} for size in range(6)}}
+ATTENTION = {None: 'none', 'scse': 'scse'}
+MERGE = {'add': 'add', 'cat': 'concatenate'}
+UNET = {'widths': ('decoder_channels', list), 'attention': ('decoder_attention_type', ATTENTION)}
+DEEPLAB = {'features': ('decoder_channels', int), 'rates': ('decoder_atrous_rates', list),
+           'separable': ('decoder_aspp_separable', bool)}
+DECODER_NORM = {'decoder_use_norm': 'batchnorm'}
+BLOCKS = {**DECODER_NORM, 'decoder_interpolation': 'nearest'}
+# By class: our decoder, its fields by keys of theirs, the kernel of the head, and keys that must
+# have one value. A class with a stride of its encoder dilates ResNets.
+MODELS: dict[str, tuple[str, dict, int, dict]] = {
+    'Unet': ('unet.UNet', UNET, 3, BLOCKS),
+    'UnetPlusPlus': ('unet_plus_plus.UNetPlusPlus', UNET, 3, BLOCKS),
+    'MAnet': ('manet.MAnet', {'widths': ('decoder_channels', list),
+                              'attention_features': ('decoder_pab_channels', int)}, 3, BLOCKS),
+    'Linknet': ('linknet.LinkNet', {}, 1, DECODER_NORM),
+    'FPN': ('fpn.FPN', {'levels': ('decoder_pyramid_channels', int),
+                        'features': ('decoder_segmentation_channels', int),
+                        'merge': ('decoder_merge_policy', MERGE)}, 1,
+            {'decoder_interpolation': 'nearest', 'upsampling': 4}),
+    'PSPNet': ('pspnet.PSPNet', {'features': ('psp_out_channels', int)}, 3,
+               {**DECODER_NORM, 'encoder_depth': 3, 'upsampling': 8}),
+    'PAN': ('pan.PAN', {'features': ('decoder_channels', int)}, 3,
+            {'decoder_interpolation': 'bilinear', 'upsampling': 4, 'encoder_output_stride': 16}),
+    'DeepLabV3': ('deeplab.DeepLabV3', DEEPLAB, 1,
+                  {'encoder_output_stride': 8, 'upsampling': None}),
+    'DeepLabV3Plus': ('deeplab.DeepLabV3Plus', DEEPLAB, 1,
+                      {'encoder_output_stride': 16, 'upsampling': 4}),
+    'Segformer': ('segformer.SegFormer', {'features': ('decoder_segmentation_channels', int)}, 1,
+                  {'upsampling': 4})}
+
+
+def describe(config: Mapping[str, Any], where: str) -> SavedModel:
+    """The model of a config.json.
+
+    Raises:
+      InputError: it has no counterpart here; `where` begins the message.
+    """
+    settings = Settings(config, where)
+    names = {name: name for name in MODELS}
+    name = settings.choose('_model_class', names)
+    kind, fields, kernel, fixed = MODELS[name]
+    settings.require(**{'encoder_depth': 5, 'in_channels': 3, 'activation': None,
+                        'aux_params': None, **fixed})
+    dilated = 'encoder_output_stride' in fixed
+    encoder = settings.choose('encoder_name', {key: entry for key, entry in ENCODERS.items()
+                                               if key in RESNETS or not dilated})
+    if dilated:
+        encoder = {**encoder, 'output_stride': fixed['encoder_output_stride'], 'dilate_first': True}
+    decoder = {'type': kind, **{
+        field: settings.choose(key, known) if isinstance(known, dict) else settings.take(key, known)
+        for field, (key, known) in fields.items()}}
+    classes = settings.take('classes', int)
+    settings.ignore('encoder_weights', 'decoder_dropout', 'psp_dropout', 'decoder_aspp_dropout')
+    settings.close()
+    model = {'type': 'segmentation_model.SegmentationModel', 'align_corners': True,
+             'encoder': encoder, 'decoder': decoder,
+             'head': {'type': 'head.Head', 'kernel': kernel}}
+    return SavedModel(f'smp.{name}', model, tuple(f'class_{index}' for index in range(classes)),
+                      overlapping=classes == 1)

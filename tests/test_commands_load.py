@@ -1,0 +1,119 @@
+"""`jaxseg.load` of folders that segmentation_models.pytorch and transformers saved."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import jaxseg
+from jaxseg.build import build
+from jaxseg.commands.load import _normalization
+from jaxseg.errors import InputError
+from jaxseg.pretrained import saved_smp, saved_transformers
+from tests.references import parity
+from tests.torch_files import encode
+
+UNET = {'_model_class': 'Unet', 'activation': None, 'aux_params': None, 'classes': 5,
+        'decoder_attention_type': None, 'decoder_channels': [256, 128, 64, 32, 16],
+        'decoder_interpolation': 'nearest', 'decoder_use_norm': 'batchnorm', 'encoder_depth': 5,
+        'encoder_name': 'resnet18', 'encoder_weights': None, 'in_channels': 3}
+PLUS = {'_model_class': 'DeepLabV3Plus', 'classes': 5, 'decoder_aspp_dropout': 0.5,
+        'decoder_aspp_separable': True, 'decoder_atrous_rates': [12, 24, 36],
+        'decoder_channels': 256, 'encoder_name': 'resnet18', 'encoder_output_stride': 16,
+        'upsampling': 4}
+SEGFORMER = {'architectures': ['SegformerForSemanticSegmentation'], 'model_type': 'segformer',
+             'depths': [2, 2, 2, 2], 'hidden_sizes': [32, 64, 160, 256], 'sr_ratios': [8, 4, 2, 1],
+             'decoder_hidden_size': 256, 'drop_path_rate': 0.1, 'torch_dtype': 'float32',
+             'id2label': {'1': 'road', '0': 'sky', '2': 'c', '3': 'd', '4': 'e'}}
+PREPROCESSOR = {'do_rescale': True, 'rescale_factor': 1 / 255, 'image_mean': [0.1, 0.2, 0.3],
+                'image_std': [0.5, 0.6, 0.7], 'size': 512}
+
+
+def saved(folder, config, record, weights='model.safetensors'):
+    """A folder as `save_pretrained` writes it; `record` has the tensors."""
+    tensors = parity.tensors_of(parity.load(record))
+    (folder / 'config.json').write_text(json.dumps(config))
+    if weights.endswith('.bin'):
+        (folder / weights).write_bytes(encode(tensors))
+    else:
+        safetensors.numpy.save_file(tensors, folder / weights)
+    return tensors
+
+
+def kept(entry):
+    """The fields of a part that are not its defaults."""
+    part = build('model', entry, classes=5)
+    return {name: str(getattr(part, name)) for name in ('encoder', 'decoder', 'head')}
+
+
+@pytest.mark.parametrize('config, record, describe', [
+    (UNET, 'smp_unet', saved_smp.describe), (PLUS, 'smp_deeplabv3plus', saved_smp.describe),
+    (SEGFORMER, 'transformers_segformer_b0', saved_transformers.describe)])
+def test_a_config_becomes_the_model_that_is_equal(config, record, describe):
+    found, wanted = describe(config, 'x'), parity.load(record)
+    assert found.source == wanted['source']
+    assert kept(found.model) == kept(wanted['config'])
+    assert found.model.get('align_corners', False) == wanted['config']['align_corners']
+    assert len(found.classes) == 5
+
+
+def test_a_folder_of_smp_becomes_a_predictor(tmp_path):
+    tensors = saved(tmp_path, UNET, 'smp_unet', 'pytorch_model.bin')
+    file = tmp_path / 'preprocessor_config.json'
+    assert _normalization(file) is None  # then it is that of the table of names
+    file.write_text(json.dumps({'do_normalize': False}))
+    assert _normalization(file) == ((0, 0, 0), (1, 1, 1))
+    file.write_text(json.dumps(PREPROCESSOR))
+    predict = jaxseg.load(tmp_path)
+    assert (predict.channels, predict.dtypes) == (3, ('uint8',))
+    np.testing.assert_array_equal(
+        predict.variables['params']['encoder']['conv1']['kernel'],
+        tensors['encoder.conv1.weight'].transpose(2, 3, 1, 0))
+    image = np.random.default_rng(0).integers(0, 256, (32, 40, 3)).astype(np.uint8)
+    found = predict.probabilities(image)
+    model = build('model', parity.load('smp_unet')['config'], classes=found.shape[-1])
+    mean, std = PREPROCESSOR['image_mean'], PREPROCESSOR['image_std']
+    inputs = ((image[None] / 255 - np.array(mean)) / np.array(std)).astype(np.float32)
+    outputs = jax.jit(lambda v: model.apply(v, inputs, train=False))(predict.variables)
+    np.testing.assert_allclose(found, jax.nn.softmax(outputs['logits'])[0], atol=1e-5)
+
+
+def test_a_folder_of_transformers_becomes_a_predictor(tmp_path):
+    tensors = saved(tmp_path, SEGFORMER, 'transformers_segformer_b0')
+    classifier = jaxseg.load(tmp_path).variables['params']['head']
+    np.testing.assert_array_equal(classifier['kernel'][0, 0],
+                                  tensors['decode_head.classifier.weight'][:, :, 0, 0].T)
+    found = saved_transformers.describe(SEGFORMER, 'x')
+    assert found.classes == ('sky', 'road', 'c', 'd', 'e')
+    for bad in ({'rescale_factor': 1.0}, {'do_rescale': False}, {'image_mean': 0.5}):
+        (tmp_path / 'preprocessor_config.json').write_text(json.dumps(PREPROCESSOR | bad))
+        with pytest.raises(InputError, match=f'preprocessor_config.json: {min(bad)}'):
+            jaxseg.load(tmp_path)
+
+
+@pytest.mark.parametrize('config, words', [
+    (UNET | {'_model_class': 'Unett'}, "_model_class is 'Unett'.*did you mean 'Unet'"),
+    (UNET | {'encoder_name': 'resnet17'}, "encoder_name is 'resnet17'.*did you mean 'resnet1"),
+    (UNET | {'decoder_channels': 3}, 'decoder_channels is 3'),
+    (UNET | {'in_channels': 4}, 'in_channels is 4, and our model has 3'),
+    (UNET | {'activation': 'sigmoid'}, "activation is 'sigmoid'"),
+    (UNET | {'decoder_new': 1}, 'decoder_new is not known'),
+    (UNET | {'classes': True}, 'classes is True'),
+    (PLUS | {'encoder_name': 'mit_b0'}, "encoder_name is 'mit_b0'"),
+    (PLUS | {'encoder_output_stride': 8}, 'encoder_output_stride is 8'),
+    (SEGFORMER | {'architectures': ['Other']}, r"architectures is \['Other'\]"),
+    (SEGFORMER | {'depths': [2, 2, 2, 9]}, r'depths and hidden_sizes are \[2, 2, 2, 9\]'),
+    (SEGFORMER | {'strides': [4, 2, 2, 1]}, r'strides is \[4, 2, 2, 1\]'),
+    (SEGFORMER | {'id2label': {'1': 'a'}}, 'id2label')])
+def test_a_model_without_a_counterpart_is_refused_by_its_key(tmp_path, config, words):
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f'config.json: {words}'):
+        jaxseg.load(tmp_path)
+
+
+def test_a_folder_without_weights_is_named(tmp_path):
+    (tmp_path / 'config.json').write_text(json.dumps(UNET))
+    with pytest.raises(InputError, match='no weights beside config.json; known are model.safet'):
+        jaxseg.load(tmp_path)
