@@ -10,6 +10,7 @@ from experiments.reliability.bad_values import (
     NORM,
     POSITIVE,
     SCAN,
+    STAGE,
     TRANSFORMER,
     UNET,
     choices,
@@ -34,6 +35,9 @@ DECODERS: list[tuple[str, dict, dict[str, tuple]]] = [
     ('dpt.DPT', {}, {
         'widths': (*items(POSITIVE, 4), [4], [4] * 5), 'features': POSITIVE,
         'readout': choices('cat'), 'norm': NORM}),
+    ('mask_transformer.MaskTransformer', {}, {
+        'features': POSITIVE, 'layers': POSITIVE, 'heads': POSITIVE, 'stage': STAGE,
+        'drop_path': BELOW_ONE}),
     ('fpn.FPN', {}, {
         'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
     ('linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM}),

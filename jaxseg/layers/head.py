@@ -38,3 +38,20 @@ class Head(nn.Module):
         margin = (self.kernel // 2, self.kernel // 2)
         logits = convolve(x.astype(jnp.float32), kernel, padding=(margin, margin))
         return logits + bias[None, None, None]
+
+
+class Identity(nn.Module):
+    """No head, for a decoder whose features are logits: (B, H, W, classes) -> the same, float32.
+
+    Raises:
+      InputError: another number of channels than classes.
+    """
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        if x.shape[-1] != self.classes:
+            raise InputError(f"head: 'head.Identity' takes logits of {self.classes} classes, and "
+                             f'the decoder has {x.shape[-1]} channels; give head.Head')
+        return x.astype(jnp.float32)
