@@ -49,7 +49,8 @@ ENCODERS = (
 DECODERS = tuple(dict(type=name) for name in (
     'fcn.FCN', 'unet.UNet', 'unet_plus_plus.UNetPlusPlus', 'manet.MAnet', 'linknet.LinkNet',
     'fpn.FPN', 'pspnet.PSPNet', 'pan.PAN', 'deeplab.DeepLabV3', 'deeplab.DeepLabV3Plus',
-    'upernet.UPerNet', 'segformer.SegFormer', 'dpt.DPT'))
+    'upernet.UPerNet', 'segformer.SegFormer', 'dpt.DPT',
+    'mask_transformer.MaskTransformer'))
 
 
 def measure(kind: str, entry: dict, inputs: object, repeats: int) -> dict:
