@@ -38,6 +38,8 @@ DEVICES = (f'{TRAINING}::test_four_devices_take_the_gradient_of_one_with_dropout
            f'_decoders',)
 FORWARD = f'{LEARNING}::test_the_score_is_that_of_a_plain_forward_pass'
 RESUMED = 'tests/test_extending.py::test_an_algorithm_of_ones_own_continues_bit_for_bit'
+PARITY = 'tests/test_parity.py::test_outputs_equal_those_of_the_other_library'
+CONV = 'tests/test_layers_conv.py'
 MODELS, RULES = 'tests/test_models.py', 'tests/test_training_optimizer.py'
 RESNET = ('tests/test_resnet_reference.py',)
 TRANSFORMS, COLORS = ('tests/test_data_transforms.py',), ('tests/test_data_color_transforms.py',)
@@ -52,7 +54,7 @@ FIRST = [
     Mutation('evaluation without normalisation', 'jaxseg/commands/assemble.py',
              "preprocess({'image': images}, None)['image']", 'images.astype(jnp.float32)',
              (FORWARD,)),
-    Mutation('ResNet without shortcuts', 'jaxseg/encoders/resnet.py',
+    Mutation('ResNet without shortcuts', 'jaxseg/layers/residual.py',
              'y + self.shortcut(x)', 'y + 0 * self.shortcut(x)', RESNET),
     Mutation('stem pooling shifted by one', 'jaxseg/encoders/resnet.py',
              'padding=((1, 1), (1, 1))', 'padding=((0, 2), (0, 2))', RESNET),
@@ -159,6 +161,31 @@ SECOND = [
              (f'{LEARNING}::test_every_experiment_starts_at_the_loss_of_even_probabilities'
               '[shapes/convolutional.py]',)),
 ]
+# Of the encoders, and of the weights of other libraries.
+THIRD = [
+    Mutation('a GELU by tanh where the reference has the exact one', 'jaxseg/encoders/mit.py',
+             'approximate=False', 'approximate=True', (f'{PARITY}[transformers_mit_b0]',)),
+    Mutation('ReLU for ReLU6', 'jaxseg/encoders/hardnet.py', 'nn.relu6(', 'nn.relu(',
+             (f'{PARITY}[hardnet39ds]',)),
+    Mutation('aligned corners that are not', 'jaxseg/layers/resize.py',
+             'if align_corners:', 'if align_corners is None:',
+             ('tests/test_layers_resize.py::'
+              'test_bilinear_resizing_with_aligned_corners_keeps_the_outermost_values',)),
+    Mutation('a transposed convolution that is mirrored', 'jaxseg/layers/conv.py',
+             'kernel[::-1, ::-1], (self.stride', 'kernel, (self.stride',
+             (f'{CONV}::test_a_transposed_convolution_adds_the_kernel_at_every_position',)),
+    Mutation('a strided depthwise convolution of the wrong phase', 'jaxseg/layers/depthwise.py',
+             'column:column + sides[1], q]', 'column:column + sides[1], p]',
+             (f'{CONV}::test_a_depthwise_convolution_equals_a_grouped_one',)),
+    Mutation('a first convolution that is not scaled', 'jaxseg/pretrained/convert.py',
+             'np.float32(RGB / channels)', 'np.float32(1)',
+             ('tests/test_pretrained_weights.py::'
+              'test_the_first_convolution_takes_any_number_of_channels',)),
+    Mutation('weights that are loaded and not used', 'jaxseg/training/initialized.py',
+             '{**variables, **flatten_dict(self._values)}', '{**variables}',
+             ('tests/test_pretrained_weights.py::'
+              'test_a_run_starts_from_the_weights_and_keeps_their_normalization',)),
+]
 
 
 def run_tests(tree: pathlib.Path, tests: Sequence[str], *options: str) -> list[str]:
@@ -216,7 +243,7 @@ def main() -> int:
     parser.add_argument('--full', action='store_true', help='all tests for every mutation')
     parser.add_argument('--table', type=pathlib.Path, help='file that receives the table')
     arguments = parser.parse_args()
-    chosen = [mutation for mutation in FIRST + SECOND if arguments.only in mutation.name]
+    chosen = [mutation for mutation in FIRST + SECOND + THIRD if arguments.only in mutation.name]
     outcomes, broken = [], set()
     with tempfile.TemporaryDirectory() as folder:
         tree = pathlib.Path(folder) / 'tree'
