@@ -28,11 +28,9 @@ def shapes(encoder, channels=3, dtype='float32'):
     (101, dict(groups=32, width_per_group=8), 86_742_336),
     (101, dict(groups=64, width_per_group=4), 81_406_272),
     (50, dict(width_per_group=128), 66_834_240), (101, dict(width_per_group=128), 124_837_696),
-    (18, D, 11_195_744), (26, D, 13_965_408), (34, D, 21_303_904), (50, D, 23_527_264),
-    (101, D, 42_519_392), (152, D, 58_163_040),
-    (18, SE, 11_266_624), (34, SE, 21_447_416), (50, SE, 26_039_024), (101, SE, 47_277_872),
-    (152, SE, 64_772_848), (50, dict(groups=32, width_per_group=4, **SE), 25_510_896),
-    (101, dict(groups=32, width_per_group=4, **SE), 46_906_416),
+    (18, D, 11_195_744), (26, D, 13_965_408), (50, D, 23_527_264),
+    (18, SE, 11_266_624), (50, SE, 26_039_024),
+    (50, dict(groups=32, width_per_group=4, **SE), 25_510_896),
     (101, dict(groups=32, width_per_group=8, **SE, **D), 91_539_280)])
 def test_every_relative_has_the_number_of_parameters_of_its_reference(depth, fields, parameters):
     stages, variables = shapes(ResNet(depth, **fields))

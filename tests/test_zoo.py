@@ -75,12 +75,10 @@ def test_a_decoder_takes_the_stages_or_names_those_that_it_needs(encoder, decode
         assert stride in {1, 2, 4, 8, 16, 32}
 
 
-@pytest.mark.parametrize('encoder, decoder', [
-    *((encoder, 'fcn.FCN') for encoder in ENCODERS),
-    *(('resnet.ResNet', decoder) for decoder in DECODERS)])
-def test_logits_have_the_size_of_the_images(encoder, decoder):
+@pytest.mark.parametrize('decoder', DECODERS)
+def test_logits_have_the_size_of_the_images(decoder):
     model = build('model', {'type': 'segmentation_model.SegmentationModel',
-                            'encoder': {'type': encoder}, 'decoder': {'type': decoder}},
+                            'encoder': {'type': 'resnet.ResNet'}, 'decoder': {'type': decoder}},
                   classes=CLASSES)
     images = jax.ShapeDtypeStruct((2, 101, 131, 3), jnp.float32)
     keys = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
