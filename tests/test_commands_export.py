@@ -73,6 +73,8 @@ def test_our_names_hold_the_whole_model_and_what_it_expects(trained, tmp_path, s
     assert json.loads(metadata['config'])['model'] == run.config.model
     assert (metadata['format'], metadata['checkpoint']) == ('flax', str(step))
     assert json.loads(metadata['classes']) == list(run.spec.classes)
+    (tmp_path / 'plain').write_text('')
+    assert path.stat().st_mode == (tmp_path / 'plain').stat().st_mode
     if suffix == '.safetensors':
         with safetensors.safe_open(path, 'numpy') as file:
             assert file.metadata() == metadata

@@ -39,7 +39,8 @@ def write_tensors(path: pathlib.Path, tensors: Tensors, metadata: Mapping[str, s
         else:
             import safetensors.numpy  # an extra
 
-            safetensors.numpy.save_file(tensors, partial, dict(metadata))
+            # Its own writer of files makes them unreadable for all other users.
+            partial.write_bytes(safetensors.numpy.save(tensors, dict(metadata)))
 
 
 def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
