@@ -112,21 +112,36 @@ def test_context_and_auxiliary_have_fixed_places_in_the_parameter_tree_whatever_
     assert jax.tree.structure(again['params']) == jax.tree.structure(several)
 
 
-@pytest.mark.parametrize('index, channels', [(-1, 64), (3, 32), (1, 8)])
-def test_a_context_may_replace_any_stage(index, channels):
-    encoder = ResNet(18, width=8, output_stride=8)
-    context = Recorder()
-    model = SegmentationModel(encoder, FCN((4,)), 3, context, context_stage=index)
+@pytest.mark.parametrize('index, replaced', [(-1, 4), (3, 3), (1, 1)])
+def test_a_context_may_replace_any_stage(index, replaced):
+    encoder, channels = ResNet(18, width=8, output_stride=8), [8, 8, 16, 32, 64]
+    model = SegmentationModel(encoder, StageRecorder(), 3, Recorder(), context_stage=index)
     _, variables = shapes(model, 1, 32, 48, 3)
-    assert variables['params']['context']['layers_0']['scale'].shape == (channels,)
+    seen = variables['params']['context']['layers_0']['scale'].shape
+    assert seen == (channels[replaced],)
+    # The context doubles the channels.
+    channels[replaced] *= 2
+    found = [variables['params']['decoder'][f'stage{place}'].shape for place in range(5)]
+    assert found == [(number,) for number in channels]
 
 
 class Recorder(nn.Module):
-    """A context whose parameter shows the channels of its input."""
+    """A context whose parameter shows the channels of its input, of which it returns two copies."""
 
     @nn.compact
     def __call__(self, x, *, train):
-        return x * self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None, None]
+        x = x * self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None, None]
+        return jnp.concatenate([x, x], -1)
+
+
+class StageRecorder(nn.Module):
+    """A decoder whose parameters show the channels of the stages; it returns the deepest."""
+
+    @nn.compact
+    def __call__(self, stages, *, train):
+        for place, stage in enumerate(stages):
+            self.param(f'stage{place}', nn.initializers.ones, stage.features.shape[-1:])
+        return stages[-1].features
 
 
 def test_an_auxiliary_decoder_reads_layer3_of_a_dilated_resnet_and_not_the_context():
