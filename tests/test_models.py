@@ -151,7 +151,7 @@ def test_an_auxiliary_decoder_reads_layer3_of_a_dilated_resnet_and_not_the_conte
     _, variables = shapes(model, 1, 32, 32, 3)
     auxiliary = variables['params']['auxiliary']['decoders_0']
     assert auxiliary['conv0']['kernel'].shape[2] == 8 * 4 * 4  # layer3: 4 x 32
-    assert variables['params']['decoder']['conv0']['kernel'].shape[2] == 8 * 8 * 4
+    assert variables['params']['decoder']['conv0']['kernel'].shape[2] == 2 * 8 * 8 * 4
 
 
 def test_a_resnet18_unet_with_11_classes_has_smps_parameters():
