@@ -282,6 +282,6 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'schedule': (_is_schedule, 'a function (*, steps, options) that returns step -> factor'),
     'inference': (_has('predictions', 'probabilities', 'compilations', 'windowed'),
                   'a class with predictions, probabilities, compilations and windowed'),
-    'pretrained': (_has('part', 'mean', 'std', 'license', 'files', 'load'),
-                   'a class with part, mean, std, license, files and load(wanted)'),
+    'pretrained': (_has('part', 'mean', 'std', 'license', 'files', 'check', 'load'),
+                   'a class with part, mean, std, license, files, check(model) and load(wanted)'),
 }

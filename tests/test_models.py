@@ -23,6 +23,7 @@ from jaxseg.layers.axis import mapped_over
 from jaxseg.layers.head import Head
 from jaxseg.layers.stages import deepest
 from jaxseg.models.segmentation_model import SegmentationModel
+from tests.recorders import Recorder, StageRecorder
 from tests.variables import random_variables
 
 CLASSES = 5
@@ -123,25 +124,6 @@ def test_a_context_may_replace_any_stage(index, replaced):
     channels[replaced] *= 2
     found = [variables['params']['decoder'][f'stage{place}'].shape for place in range(5)]
     assert found == [(number,) for number in channels]
-
-
-class Recorder(nn.Module):
-    """A context whose parameter shows the channels of its input, of which it returns two copies."""
-
-    @nn.compact
-    def __call__(self, x, *, train):
-        x = x * self.param('scale', nn.initializers.ones, x.shape[-1:])[None, None, None]
-        return jnp.concatenate([x, x], -1)
-
-
-class StageRecorder(nn.Module):
-    """A decoder whose parameters show the channels of the stages; it returns the deepest."""
-
-    @nn.compact
-    def __call__(self, stages, *, train):
-        for place, stage in enumerate(stages):
-            self.param(f'stage{place}', nn.initializers.ones, stage.features.shape[-1:])
-        return stages[-1].features
 
 
 def test_an_auxiliary_decoder_reads_layer3_of_a_dilated_resnet_and_not_the_context():

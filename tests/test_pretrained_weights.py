@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -249,3 +250,24 @@ def test_a_run_starts_from_a_whole_model_of_other_classes(tmp_path, capfd):
                                    weights[f'{name}.weight'].transpose(2, 3, 1, 0), rtol=1e-6)
     for head in (params['head'], params['auxiliary']['heads_0']):
         assert 0 < np.abs(head['kernel']).max() < 0.1 and np.abs(head['bias']).max() < 1e-20
+
+
+@pytest.mark.parametrize('source, fields, key', [
+    ('timm.MobileNet', {'encoder': {'type': 'mobilenet.MobileNetV3'}},
+     'model.encoder.norm.epsilon: 0.001, .*epsilon=1e-05'),
+    ('smp.DeepLabV3Plus', {'align_corners': True}, 'model.encoder.dilate_first: False, .*=True'),
+    ('smp.FPN', {}, 'model.align_corners: False, .*align_corners=True'),
+    ('transformers.Segformer', {'align_corners': True}, 'model.align_corners: True, .*=False')])
+def test_a_field_that_the_weights_need_otherwise_is_named(source, fields, key):
+    weights = build('pretrained', {'type': source, 'path': 'a.pth'})
+    entry = {'type': 'segmentation_model.SegmentationModel', 'encoder': {'type': 'resnet.ResNet'},
+             'decoder': {'type': 'fcn.FCN'}, **fields}
+    with pytest.raises(InputError, match=f'^{key}$'):
+        weights.check(build('model', entry, classes=3))
+
+
+def test_a_model_without_the_field_needs_none():
+    weights = build('pretrained', {'type': 'timm.MobileNet', 'path': 'a.pth'})
+    for norm in ('batch', {'kind': 'batch', 'epsilon': 1e-5}, None):
+        weights.check(types.SimpleNamespace(encoder=types.SimpleNamespace(norm=norm)))
+    weights.check(types.SimpleNamespace(encoder=None))

@@ -120,6 +120,8 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     origin = (model.pretrained if model else
               weights and Origin.of(weights, config.pretrained['type']))
     parts = assemble(config, spec, normalization)
+    if weights:
+        weights.check(parts.model)
     schedule = build('schedule', config.schedule, steps=config.steps)
     optimizer = build('optimizer', config.optimizer, schedule=schedule)
     make = functools.partial(build, 'algorithm', config.algorithm, model=parts.model,

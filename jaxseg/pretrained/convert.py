@@ -5,6 +5,7 @@ import itertools
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -42,6 +43,9 @@ class Weights:
     std: ClassVar[tuple[float, ...]] = IMAGENET_STD
     # Of the weights, an SPDX identifier, where the library states one for all of its checkpoints.
     license: ClassVar[str | None] = None
+    # Fields of the part, or of the whole model, that the weights need and their shapes do not
+    # show. A part without such a field is another one, which needs no such value.
+    requires: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     # As `convert` takes them.
     rules: ClassVar[Sequence[Rule]] = ()
     unused: ClassVar[Sequence[str]] = ()
@@ -51,6 +55,19 @@ class Weights:
     def files(self) -> tuple[pathlib.Path, ...]:
         """The files of the checkpoint."""
         return checkpoint_files(self.path)
+
+    def check(self, model: Any):
+        """Raises InputError where a field of the model would make the weights compute another."""
+        part = '' if self.part is None else f'{self.part}.'
+        for path, needed in self.requires.items():
+            value = model
+            for name in f'{part}{path}'.split('.'):
+                value = (value.get(name, needed) if isinstance(value, Mapping)
+                         else getattr(value, name, needed))
+            if value != needed:
+                raise InputError(f'model.{part}{path}: {value!r}, but the weights of '
+                                 f'{type(self).__name__} compute something else with it; '
+                                 f'set --config.model.{part}{path}={needed!r}')
 
     def load(self, wanted: Any) -> dict[str, Any]:
         """The variables of the part, for shapes as they are `wanted`.

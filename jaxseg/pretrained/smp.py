@@ -54,6 +54,10 @@ class _Model(ModelWeights):
         '*.num_batches_tracked', 'classification_head.*')
 
 
+ALIGNED = {'align_corners': True}  # where logits are smaller than the images
+DILATED = {**ALIGNED, 'encoder.dilate_first': True}
+
+
 class Unet(_Model):
     """U-Net, for `unet.UNet` of five widths and a head of kernel 3; not over VGG.
 
@@ -70,6 +74,7 @@ class Unet(_Model):
 class FPN(_Model):
     """FPN, for `fpn.FPN` over stages of strides 4 to 32 and a head of kernel 1, aligned corners."""
 
+    requires = ALIGNED
     rules = (*ENCODER, *HEAD, *layer('decoder.p5', 'decoder/lateral32'), *(
         rule for index, stride in enumerate((32, 16, 8, 4)) for rule in (
             *layer(f'decoder.p{5 - index}.skip_conv', f'decoder/lateral{stride}'),
@@ -82,6 +87,7 @@ class FPN(_Model):
 class Segformer(_Model):
     """SegFormer, for `segformer.SegFormer` and a head of kernel 1, aligned corners."""
 
+    requires = ALIGNED
     rules = (*ENCODER, *HEAD, *layer('decoder.mlp_stage.{i}.linear', 'decoder/linear{i}'),
              *conv_norm('decoder.fuse_stage', 'decoder/fuse_conv', 'decoder/fuse_norm'))
 
@@ -92,6 +98,7 @@ class UPerNet(_Model):
     It has the default bins, and the encoder has stages of strides 4 to 32.
     """
 
+    requires = ALIGNED
     rules = (*ENCODER, *HEAD, *conv_norm('decoder.psp.out_conv', 'decoder/pool_conv',
                                          'decoder/pool_norm'),
              *(rule for index, side in enumerate((1, 2, 3, 6)) for rule in conv_norm(
@@ -132,6 +139,7 @@ class DeepLabV3(_Model):
     There a ResNet is dilated with `dilate_first`.
     """
 
+    requires = DILATED
     rules = (*ENCODER, *HEAD, *aspp('decoder.aspp'), *layer('decoder.conv', 'decoder/conv'),
              *batch_norm('decoder.bn', 'decoder/norm'),
              # In older versions the decoder was a sequence.
@@ -142,6 +150,7 @@ class DeepLabV3(_Model):
 class DeepLabV3Plus(_Model):
     """DeepLabv3+, for `deeplab.DeepLabV3Plus`; the rest as for `DeepLabV3`."""
 
+    requires = DILATED
     rules = (*ENCODER, *HEAD, *aspp('decoder.aspp.0'), *separable('decoder.aspp.1', 'decoder/conv'),
              *batch_norm('decoder.aspp.2', 'decoder/norm'),
              *conv_norm('decoder.block1', 'decoder/skip_conv', 'decoder/skip_norm'),
@@ -155,6 +164,7 @@ class PSPNet(_Model):
     The encoder has all of its stages, of which the deeper ones have no effect.
     """
 
+    requires = ALIGNED
     rules = (*ENCODER, *HEAD, *conv_norm('decoder.conv', 'decoder/project_conv',
                                          'decoder/project_norm'),
              *(rule for index, side in enumerate((1, 2, 3, 6)) for rule in conv_norm(
@@ -198,6 +208,7 @@ def conv_bn(name: str, place: str) -> tuple[Rule, ...]:
 class PAN(_Model):
     """PAN, for `pan.PAN` and a head of kernel 3, aligned corners; see `DeepLabV3` on ResNets."""
 
+    requires = DILATED
     rules = (*ENCODER, *HEAD, *(
         rule for name, place in (
             ('branch1.1', 'mean'), ('mid.0', 'middle'), ('down1.1', 'down0'), ('down2.1', 'down1'),

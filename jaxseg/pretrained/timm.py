@@ -1,5 +1,7 @@
 """Names of timm's models."""
 
+from typing import ClassVar
+
 from jaxseg.pretrained.convert import Weights
 from jaxseg.pretrained.names import batch_norm, layer, layer_norm
 from jaxseg.pretrained.torchvision import RESNET
@@ -79,4 +81,5 @@ class MobileNet(Weights):
     """
 
     rules, first = MOBILENET, 'params/stem_conv/kernel'
+    requires: ClassVar = {'norm.epsilon': 1e-5}
     unused = ('conv_head.*', 'bn2.*', 'classifier.*', '*.num_batches_tracked')

@@ -1,6 +1,7 @@
 """Names of torchvision's models, which timm and segmentation_models.pytorch use as well."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxseg.pretrained.convert import Weights
 from jaxseg.pretrained.names import Rule, batch_norm, layer
@@ -106,6 +107,7 @@ class MobileNetV3Large(Weights):
 
     rules = _mobilenet_v3(((1, False), (2, False), (3, True), (4, False), (2, True), (3, True)))
     first, unused = 'params/stem_conv/kernel', ('classifier.*', '*.num_batches_tracked')
+    requires: ClassVar = {'norm.epsilon': 1e-3}
 
 
 class MobileNetV3Small(MobileNetV3Large):

@@ -1,5 +1,7 @@
 """Names of models of the package transformers."""
 
+from typing import ClassVar
+
 from jaxseg.pretrained.convert import ModelWeights, Weights
 from jaxseg.pretrained.names import batch_norm, layer, layer_norm, prefixed
 
@@ -71,6 +73,7 @@ class Segformer(ModelWeights):
         `save_pretrained` writes.
     """
 
+    requires: ClassVar = {'align_corners': False}
     rules = (*prefixed(MIT, 'segformer.', 'encoder/'), *layer('decode_head.classifier', 'head'),
              *(rule for stage in range(4) for rule in layer(
                  f'decode_head.linear_c.{stage}.proj', f'decoder/linear{3 - stage}')),

@@ -1,5 +1,7 @@
 """Names of DPT of the library transformers, as in its files."""
 
+from typing import ClassVar
+
 from jaxseg.pretrained.convert import ModelWeights
 from jaxseg.pretrained.names import Rule, batch_norm, layer, prefixed
 from jaxseg.pretrained.transformers_vit import VIT
@@ -38,6 +40,7 @@ class DPT(ModelWeights):
       path: a checkpoint of `DPTForSemanticSegmentation` with batch norm.
     """
 
+    requires: ClassVar = {'align_corners': True, 'encoder.resampling': 'bilinear'}
     rules = (*prefixed(VIT, 'dpt.', 'encoder/'), *layer('head.head.4', 'head'),
              *(rule for index in range(STAGES) for rule in _stage(index)),
              *layer('head.head.0', 'decoder/head_conv'),

@@ -1,5 +1,7 @@
 """Names of UPerNet of the package transformers."""
 
+from typing import ClassVar
+
 from jaxseg.pretrained import transformers, transformers_swin
 from jaxseg.pretrained.convert import ModelWeights
 from jaxseg.pretrained.names import Rule, batch_norm, layer, prefixed
@@ -26,6 +28,7 @@ class UPerNet(ModelWeights):
         writes.
     """
 
+    requires: ClassVar = {'align_corners': False}
     rules = (
         *prefixed(BACKBONES, 'backbone.', 'encoder/'), *layer('decode_head.classifier', 'head'),
         *(rule for index, side in enumerate(BINS)
