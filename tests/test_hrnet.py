@@ -11,8 +11,7 @@ from jaxseg.errors import InputError
 # Of timm's models without the classifier: the branches, and the blocks of `increase`.
 PARAMETERS = {
     'w18_small': (1_477_920, 1_358_720), 'w18_small_v2': (3_860_720, 1_385_920),
-    'w18': (9_562_260, 1_385_920), 'w32': (29_305_536, 1_576_320),
-    'w48': (65_325_120, 1_793_920), 'w64': (115_697_600, 2_011_520)}
+    'w18': (9_562_260, 1_385_920), 'w48': (65_325_120, 1_793_920)}
 
 
 def shapes(encoder, channels=3, dtype=jnp.float32):

@@ -21,8 +21,8 @@ TRANSFORMERS = ('vit.ViT', 'dinov3.DINOv3')
 STRIDE_16 = ('vgg_like.VGGLike', *TRANSFORMERS)
 FIVE_STEPS = {name: {'widths': [256, 128, 64, 32]} for name in (
     'unet.UNet', 'unet_plus_plus.UNetPlusPlus', 'manet.MAnet')}
-# One encoder for every tuple of strides: decoders trace the larger size for these.
-LARGE = ('resnet.ResNet', 'convnext.ConvNeXt', 'vgg.VGG', 'vgg_like.VGGLike', 'vit.ViT')
+# One encoder for the usual strides: decoders trace the larger size for these.
+LARGE = ('resnet.ResNet', 'convnext.ConvNeXt', 'vit.ViT')
 # Pairs in which the decoder needs stages of strides that the encoder has not.
 REFUSED = {(encoder, decoder) for encoder in TRANSFORMERS for decoder in (
     'deeplab.DeepLabV3Plus', 'fpn.FPN', 'pspnet.PSPNet', 'upernet.UPerNet')}
