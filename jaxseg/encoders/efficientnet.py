@@ -14,7 +14,7 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
 from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
 from jaxseg.layers.squeeze_excite import SqueezeExcite
-from jaxseg.layers.stages import Stage, Stages
+from jaxseg.layers.stages import Stage, Stages, dilated
 
 # Factors of the numbers of channels and of blocks.
 SCALES = {
@@ -76,18 +76,16 @@ class EfficientNet(nn.Module):
         x = Conv(stem, 3, 2, padding=self.padding, name='stem_conv')(x)
         x = activation(norm(name='stem_bn')(x))
         blocks = list(_blocks(self.variant))
-        stages, reached, dilation = [], 2, 1
-        for index, block in enumerate(blocks):
-            stride, own_dilation = block.stride, dilation
-            if stride == 2:
+        stages, reached = [], 2
+        strides = dilated([block.stride for block in blocks], reached, self.output_stride)
+        for index, (block, (stride, dilation)) in enumerate(zip(blocks, strides, strict=True)):
+            if block.stride == 2:
                 stages.append(Stage(reached, x))
-                if reached == self.output_stride:
-                    stride, dilation = 1, dilation * 2
                 reached *= stride
             inputs = x.shape[-1]
             squeeze = functools.partial(SqueezeExcite, max(1, inputs // 4), activation)
             x = InvertedResidual(
-                block.features, inputs * block.expansion, block.kernel, stride, own_dilation,
+                block.features, inputs * block.expansion, block.kernel, stride, dilation,
                 residual=block.stride == 1 and block.features == inputs, norm=norm,
                 activation=activation, squeeze_excite=None if lite else squeeze,
                 drop_path=self.drop_path * index / len(blocks), padding=self.padding,

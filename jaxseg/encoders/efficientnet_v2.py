@@ -15,7 +15,7 @@ from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.inverted_residual import InvertedResidual
 from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
 from jaxseg.layers.squeeze_excite import SqueezeExcite
-from jaxseg.layers.stages import Stage, Stages
+from jaxseg.layers.stages import Stage, Stages, dilated
 
 
 class _Variant(NamedTuple):
@@ -115,15 +115,13 @@ class EfficientNetV2(nn.Module):
                  name='stem_conv')(x)
         x = nn.silu(norm(name='stem_bn')(x))
         blocks = list(_blocks(variant))
-        stages, reached, dilation = [], 2, 1
-        for index, block in enumerate(blocks):
-            stride, own_dilation = block.stride, dilation
-            if stride == 2:
+        stages, reached = [], 2
+        strides = dilated([block.stride for block in blocks], reached, self.output_stride)
+        for index, (block, (stride, dilation)) in enumerate(zip(blocks, strides, strict=True)):
+            if block.stride == 2:
                 stages.append(Stage(reached, x))
-                if reached == self.output_stride:
-                    stride, dilation = 1, dilation * 2
                 reached *= stride
-            x = self._block(block, x.shape[-1], stride, own_dilation, norm,
+            x = self._block(block, x.shape[-1], stride, dilation, norm,
                             self.drop_path * index / len(blocks))(x, train=train)
         return (*stages, Stage(reached, x))
 

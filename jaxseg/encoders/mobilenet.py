@@ -11,9 +11,9 @@ import jax
 from jaxseg.fields import DropRate, Positive
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
-from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
 from jaxseg.layers.squeeze_excite import SqueezeExcite
-from jaxseg.layers.stages import Stage, Stages
+from jaxseg.layers.stages import Stage, Stages, dilated
 
 
 class _Group(NamedTuple):
@@ -39,7 +39,6 @@ V3 = {
         _Group((1,), 3, 2, 16, True), _Group((4.5, 3.67), 3, 2, 24),
         _Group((4, 6, 6), 5, 2, 40, True, True), _Group((3, 3), 5, 1, 48, True, True),
         _Group((6, 6, 6), 5, 2, 96, True, True))}
-V3_NORM = {'kind': 'batch', 'momentum': 0.99, 'epsilon': 1e-3}  # as TensorFlow's
 
 
 class MobileNetV2(nn.Module):
@@ -94,7 +93,7 @@ class MobileNetV3(nn.Module):
     width_multiplier: Positive = 1.0
     output_stride: Literal[8, 16, 32] = 32
     drop_path: DropRate = 0.0
-    norm: NormSpec = field(default_factory=lambda: dict(V3_NORM))
+    norm: NormSpec = field(default_factory=lambda: dict(TENSORFLOW))
 
     @property
     def stride(self) -> int:
@@ -119,21 +118,20 @@ def _blocks(encoder: nn.Module, groups: Sequence[_Group], activation: Callable, 
     """The stages from the output of the stem on; the blocks are `block{group}_{place}`."""
     blocks = [(index, place, group, expansion) for index, group in enumerate(groups)
               for place, expansion in enumerate(group.expansions)]
-    stages, reached, dilation = [], 2, 1
-    for number, (index, place, group, expansion) in enumerate(blocks):
+    given = [group.stride if place == 0 else 1 for _, place, group, _ in blocks]
+    stages, reached = [], 2
+    for number, ((index, place, group, expansion), (stride, dilation)) in enumerate(
+            zip(blocks, dilated(given, reached, encoder.output_stride), strict=True)):
         features = scale_channels(group.features, encoder.width_multiplier)
-        stride, own_dilation = (group.stride if place == 0 else 1), dilation
-        residual = stride == 1 and x.shape[-1] == features
-        if stride == 2:
+        residual = given[number] == 1 and x.shape[-1] == features
+        if given[number] == 2:
             stages.append(Stage(reached, x))
-            if reached == encoder.output_stride:
-                stride, dilation = 1, dilation * 2
             reached *= stride
         hidden = scale_channels(x.shape[-1], expansion)
         squeeze = functools.partial(SqueezeExcite, scale_channels(hidden, 0.25),
                                     gate=nn.hard_sigmoid)
         x = InvertedResidual(
-            features, hidden, group.kernel, stride, own_dilation, residual=residual, norm=norm,
+            features, hidden, group.kernel, stride, dilation, residual=residual, norm=norm,
             activation=nn.hard_swish if group.hard else activation,
             squeeze_excite=squeeze if group.squeeze else None,
             drop_path=encoder.drop_path * number / (len(blocks) - 1),

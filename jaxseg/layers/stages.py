@@ -98,3 +98,23 @@ def at_index(stages: Sequence[Stage], index: int, where: str) -> Stage:
                          f'{len(stages)}, of strides {_listed(strides(stages))}; '
                          f'give {-len(stages)} to {len(stages) - 1}')
     return stages[index]
+
+
+def dilated(strides: Sequence[int], reached: int, output_stride: int) -> list[tuple[int, int]]:
+    """The stride and dilation of every block, where none goes beyond `output_stride`.
+
+    A block that would keeps its resolution, and all blocks after it dilate twice as much.
+
+    Args:
+      strides: of the blocks, 1 or 2.
+      reached: the stride of the input of the first.
+    """
+    found, dilation = [], 1
+    for stride in strides:
+        beyond = reached * stride > output_stride
+        found.append((1 if beyond else stride, dilation))
+        if beyond:
+            dilation *= 2
+        else:
+            reached *= stride
+    return found

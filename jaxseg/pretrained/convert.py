@@ -121,7 +121,12 @@ class ModelWeights(Weights):
 
 
 def _is_fresh(place: str) -> bool:
-    return place.partition('/')[2].split('/')[0] in FRESH
+    return part_of(place) in FRESH
+
+
+def part_of(place: str) -> str:
+    """The part of a whole model that a place is in."""
+    return place.partition('/')[2].partition('/')[0]
 
 
 def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Sequence[Rule], *,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
-from jaxseg.pretrained.convert import Weights, listed
+from jaxseg.pretrained.convert import Weights, listed, part_of
 from jaxseg.pretrained.tensors import read_tensors
 from jaxseg.pretrained.write import read_metadata
 
@@ -51,7 +51,7 @@ class Exported(Weights):
           InputError: the file cannot be read, or its tensors are not those of these parts.
         """
         shapes, tensors = (
-            {place: value for place, value in flat.items() if _part(place) in self.parts}
+            {place: value for place, value in flat.items() if part_of(place) in self.parts}
             for flat in (flatten_dict(wanted, sep='/'), read_tensors(self.path)))
         surplus = [place for place in tensors if place not in shapes]
         missing = [place for place in shapes if place not in tensors]
@@ -65,7 +65,7 @@ class Exported(Weights):
                 raise InputError(
                     f'{self.path}: {place} is {tensor.dtype} {tensor.shape} and the model needs '
                     f'{shapes[place].dtype} {shapes[place].shape}; give the model the sizes of the '
-                    f'run, or leave {_part(place)!r} out of pretrained.parts')
+                    f'run, or leave {part_of(place)!r} out of pretrained.parts')
         return unflatten_dict(tensors, sep='/')
 
     def _recorded(self, name: str) -> Any:
@@ -75,8 +75,3 @@ class Exported(Weights):
         except (KeyError, ValueError):
             raise InputError(f'{self.path}: it does not state the {name} of its run; give a file '
                              f'that jaxseg export-weights wrote') from None
-
-
-def _part(place: str) -> str:
-    _, _, path = place.partition('/')
-    return path.partition('/')[0]
