@@ -162,10 +162,7 @@ def convert(path: str, tensors: Mapping[str, np.ndarray], wanted: Any, rules: Se
         elif not matches(name, unused):
             surplus.append(name)
     missing = [place for place in shapes if place not in found]
-    if surplus or missing:
-        raise InputError(f'{path}: {listed(surplus, "tensors have no place in the model")}; '
-                         f'{listed(missing, "variables of the model have no tensor")}; give the '
-                         f'model the type and depth of the checkpoint')
+    check_complete(path, surplus, missing, 'give the model the type and depth of the checkpoint')
     return unflatten_dict({
         place: _value(path, name, tensor, place, shapes[place], adapt=place in first)
         for place, (name, tensor) in found.items()}, sep='/')
@@ -178,6 +175,13 @@ def _split(path: str, name: str, tensor: np.ndarray, parts: int) -> list[tuple[s
         raise InputError(f'{path}: {name} of shape {tensor.shape} does not divide into {parts} '
                          f'parts; give a checkpoint of the model')
     return [(name, part) for part in np.split(tensor, parts)]
+
+
+def check_complete(path: str, surplus: Sequence[str], missing: Sequence[str], remedy: str):
+    """Raises InputError if tensors have no place, or variables no tensor."""
+    if surplus or missing:
+        raise InputError(f'{path}: {listed(surplus, "tensors have no place in the model")}; '
+                         f'{listed(missing, "variables of the model have no tensor")}; {remedy}')
 
 
 def listed(names: Sequence[str], problem: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
-from jaxseg.pretrained.convert import Weights, listed, part_of
+from jaxseg.pretrained.convert import Weights, check_complete, part_of
 from jaxseg.pretrained.tensors import read_tensors
 from jaxseg.pretrained.write import read_metadata
 
@@ -55,11 +55,8 @@ class Exported(Weights):
             for flat in (flatten_dict(wanted, sep='/'), read_tensors(self.path)))
         surplus = [place for place in tensors if place not in shapes]
         missing = [place for place in shapes if place not in tensors]
-        if surplus or missing:
-            raise InputError(
-                f'{self.path}: {listed(surplus, "tensors have no place in the model")}; '
-                f'{listed(missing, "variables of the model have no tensor")}; give the model the '
-                f'parts of the run, or name those that are the same in pretrained.parts')
+        check_complete(self.path, surplus, missing, 'give the model the parts of the run, or name '
+                       'those that are the same in pretrained.parts')
         for place, tensor in tensors.items():
             if (tensor.shape, tensor.dtype) != (shapes[place].shape, shapes[place].dtype):
                 raise InputError(
