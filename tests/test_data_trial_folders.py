@@ -1,0 +1,73 @@
+"""The trial folders are small, the same each time, and read by their data types."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from jaxseg.data.folder import Folder
+from jaxseg.data.inspection import look_through
+from tests import trial_folders
+
+SHARES = {'train': 0.8, 'val': 0.2}
+
+
+@pytest.fixture(scope='module')
+def trials(tmp_path_factory):
+    """All trial folders, written when they are first asked for."""
+    root, written = tmp_path_factory.mktemp('trials'), {}
+
+    def get(name):
+        if name not in written:
+            trial_folders.TRIALS[name](root / name)
+            written[name] = root / name
+        return written[name]
+
+    return get
+
+
+def look(data, split='train'):
+    source = data.source(split)
+    problems, counts = look_through(source, data.spec)
+    assert not problems
+    return len(source), counts.pixels / counts.labelled, counts.void / (counts.void
+                                                                        + counts.labelled)
+
+
+@pytest.mark.parametrize('name', trial_folders.TRIALS)
+def test_every_folder_is_below_one_megabyte(trials, name):
+    files = [path for path in trials(name).rglob('*') if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 1_000_000
+
+
+def test_a_folder_is_the_same_each_time(trials, tmp_path):
+    trial_folders.coco_polygons(tmp_path)
+    for path in sorted(trials('coco_polygons').rglob('*.*')):
+        assert path.read_bytes() == (tmp_path / path.relative_to(
+            trials('coco_polygons'))).read_bytes()
+
+
+def test_thin_lines_are_a_tenth_of_the_pixels(trials):
+    data = Folder(str(trials('thin_lines')), classes=('cell', 'membrane'), channels=1,
+                  splits={'train': 1.0}, labels={'binary': True})
+    count, shares, void = look(data)
+    assert count == 30 and 0.05 < shares[1] < 0.15 and void == 0
+
+
+def test_large_photos_have_masks_of_colors(trials):
+    count, shares, void = look(Folder(str(trials('large_photos')), splits={'train': 1.0}))
+    assert count == 6 and (shares > 0.02).all() and void == 0
+
+
+def test_tiles_of_six_channels_differ_in_the_last_three_alone(trials):
+    data = Folder(str(trials('satellite_tiles')), channels=6, splits={'train': 1.0})
+    count, shares, void = look(data)
+    assert count == 32 and (shares > 0.2).all() and 0 < void < 0.05
+    assert data.spec.value_range == (0, 65535)
+    samples = list(data.source('train'))
+    pixels = np.concatenate([sample['image'].reshape(-1, 6) for sample in samples])
+    labels = np.concatenate([sample['mask'].ravel() for sample in samples])
+    means = np.stack([pixels[labels == label].mean(0) for label in range(3)])
+    spread = np.ptp(means, 0) / pixels[labels < 255].std(0)
+    assert (spread[:3] < 0.2).all() and (spread[3:] > 1.5).all()
+    stored = tifffile.imread(trials('satellite_tiles') / 'images' / 'scene0_tile0.tif')
+    np.testing.assert_array_equal(stored, samples[0]['image'])
