@@ -41,7 +41,7 @@ from measure import machine, take_turns, write  # noqa: E402
 
 from experiments.contexts import FAMILIES, contexts  # noqa: E402
 from jaxseg.build import build  # noqa: E402
-from jaxseg.commands.train import run  # noqa: E402
+from jaxseg.commands.training import run  # noqa: E402
 from jaxseg.commands.workdir import open_workdir  # noqa: E402
 from jaxseg.explain import receptive_field as fields  # noqa: E402
 

@@ -124,7 +124,7 @@ SECOND = [
     Mutation('Normalize ignores the value range', 'jaxseg/data/device_transforms.py',
              'low, high = self.value_range', 'low, high = 0.0, 255.0',
              ('tests/test_data_device_transforms.py',)),
-    Mutation('a resumed run starts with the first batch', 'jaxseg/commands/train.py',
+    Mutation('a resumed run starts with the first batch', 'jaxseg/commands/training.py',
              'start_step=first', 'start_step=0', (f'{RESUMED}[mean_teacher]',)),
     Mutation('gradients under pmap are averaged', SUPERVISED,
              'jax.lax.psum((loss, gradients), self.axis_name)',

@@ -6,7 +6,7 @@ __version__ = '0.1.0'
 __all__ = ['InputError', 'load', 'run', 'tune_malloc']
 
 _MODULES = {'InputError': 'jaxseg.errors', 'load': 'jaxseg.commands.load',
-            'run': 'jaxseg.commands.train', 'tune_malloc': 'jaxseg.commands.malloc'}
+            'run': 'jaxseg.commands.training', 'tune_malloc': 'jaxseg.commands.malloc'}
 
 
 def __getattr__(name: str):

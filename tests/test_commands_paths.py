@@ -7,7 +7,7 @@ import pytest
 from jaxseg.commands import main
 from jaxseg.commands.paths import command
 from jaxseg.commands.predict import find_images
-from jaxseg.commands.train import run
+from jaxseg.commands.training import run
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
 from tests import runs

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxseg.commands.origin import Origin
-from jaxseg.commands.train import _with_absolute_paths
+from jaxseg.commands.training import with_absolute_paths
 from jaxseg.errors import InputError
 from jaxseg.pretrained import hub, torchvision
 from jaxseg.pretrained.tensors import checkpoint_files, read_tensors
@@ -97,6 +97,6 @@ def test_without_the_package_its_extra_is_named(monkeypatch):
 
 def test_an_address_in_a_config_is_no_path_of_this_machine():
     config = {'pretrained': {'type': 'a.B', 'path': 'hf://some/net@v1'}, 'data': {'root': 'a'}}
-    found = _with_absolute_paths(config)
+    found = with_absolute_paths(config)
     assert found['pretrained'] == config['pretrained']
     assert found['data']['root'] == f'{pathlib.Path.cwd()}/a'

@@ -32,6 +32,7 @@ from experiments.reliability.bad_values import (
 )
 from experiments.reliability.cases import OVERLAPPING, Case, bad_config, shorten, shown
 
+SHAPES = {'type': 'synthetic.Shapes', 'size': [32, 32], 'samples': {'train': 4, 'val': 4}}
 # (key of the part, type, fields that it needs, bad values by field).
 PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('data', 'synthetic.Shapes', {}, {
@@ -82,6 +83,11 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'colors': ('red', 3, ['red'], [3], [[1, 2]], [[1, 2, 256]], [[1, 2, -1]], [[1, 2, NAN]]),
         'splits': (*({'train': 0.5, 'val': value} for value in SHARE), 3, 'x', [0.5]),
         'naming': (3, 'x', None, [], {'images': 3}), 'labels': (3, 'x', None, [])}),
+    ('data', 'folds.Fold', {'data': SHAPES}, {
+        'data': (3, None, 'x', [SHAPES], {}),
+        'fold': (*optional(COUNT), 5), 'folds': integers(2), 'pooled': (*NAMES, [], ['none']),
+        'group': (3, [], {}, '[', '(', 'nothing that a name holds'), 'seed': COUNT,
+        'assignment': choices('block', 'Stratified')}),
     ('data', 'tfds.Tfds', {'directory': 'data'}, {
         'directory': (3, None, True, [], {}), 'mapping': (3, True, [], {}),
         'classes': optional(NAMES), 'colors': ('red', 3, ['red'], [3]),

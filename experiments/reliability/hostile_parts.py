@@ -25,7 +25,7 @@ CODE = "import os, pathlib\npathlib.Path(os.environ['MARKER']).touch()\n\n\nclas
 FOREIGN = (
     f'{MODULE}:Part', f'{MODULE}:', f' {MODULE}:Part', f'{MODULE}::Part', f'{MODULE}.deeper:Part',
     f'.{MODULE}:Part', f'..{MODULE}:Part', ':Part', ':', 'os:system', 'os.path:join',
-    'subprocess:run', 'builtins:exec', 'pathlib:Path', 'jaxseg.commands.train:run',
+    'subprocess:run', 'builtins:exec', 'pathlib:Path', 'jaxseg.commands.training:run',
     'jaxseg.build:_symbol', 'jaxseg.training.checkpoint:Checkpoints', 'jaxseg:run',
     'importlib:import_module', f'JAXSEG.{MODULE}:x')
 # Without a colon they are sought in jaxseg alone.

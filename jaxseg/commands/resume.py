@@ -1,6 +1,7 @@
 """Whether a run may continue in a work directory: the same config, the same data."""
 
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,8 @@ def check_same_run(workdir: pathlib.Path, config: RunConfig):
 def _resumable(key: str, old: Any, new: Any) -> bool:
     if key == 'steps':
         return new >= old
+    # A data set within a data set, such as that of a fold, has the same keys.
+    key = re.sub(r'^(data\.)+', 'data.', key)
     return any(key == known or key.startswith(f'{known}.') for known in RESUMABLE_KEYS)
 
 

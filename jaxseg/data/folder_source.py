@@ -56,6 +56,10 @@ class FolderSource:
         """The stem of every pair, in order."""
         return tuple(pair.name for pair in self.pairs)
 
+    def with_pairs(self, split: str, pairs: Sequence[Pair]) -> 'FolderSource':
+        """Other pairs of the same data set, as a split of this name."""
+        return FolderSource(split, pairs, self._labels, self._spec)
+
     def sizes(self) -> set[tuple[int, int]]:
         """Every (height, width) that occurs, read from the headers."""
         with concurrent.futures.ThreadPoolExecutor() as pool:

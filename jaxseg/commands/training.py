@@ -1,0 +1,277 @@
+"""A run: planned, checked before anything is compiled, then trained or continued."""
+
+import contextlib
+import functools
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxseg.build import build
+from jaxseg.commands import config as configs
+from jaxseg.commands.assemble import ModelRecord, Parts, assemble, windowed_note
+from jaxseg.commands.lock import locked
+from jaxseg.commands.origin import Origin
+from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, is_local, path_argument
+from jaxseg.commands.resume import check_same_data, check_same_run, model_of_run
+from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.signals import stop_deferred
+from jaxseg.commands.trust import foreign_packages
+from jaxseg.commands.workdir import write_description
+from jaxseg.data.pipeline import check_batches, train_batches
+from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.splits import check_source, split_identity
+from jaxseg.errors import InputError
+from jaxseg.memory import check_memory, tree_bytes
+from jaxseg.training.checkpoint import Checkpoints, restore_state
+from jaxseg.training.initialized import Initialized
+from jaxseg.training.layout import check_batch, init_key, step_key
+from jaxseg.training.loop import Intervals, train
+from jaxseg.training.report import Report
+
+# Columns of metrics.csv that no algorithm may use.
+RESERVED = ('step', 'images_per_second')
+
+
+def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
+    """Trains; everything that can fail on input fails before anything is compiled.
+
+    Args:
+      workdir: receives config.json, dataset.json, model.json, splits.json, checkpoints, metrics.csv
+        and curves.png. Where it holds a stopped run of the same config, training continues from its
+        last checkpoint and ends with the same parameters, bit for bit on one device.
+      config: the keys of `jaxseg.commands.run_config.RunConfig`.
+
+    Returns:
+      True when all steps are done, False when Ctrl-C or SIGTERM stopped the run (which is saved).
+
+    Raises:
+      InputError: something in the config or the data cannot be used.
+      FloatingPointError: a loss is not finite.
+    """
+    directory = path_argument(workdir, 'workdir')
+    record = RunConfig.from_mapping(with_absolute_paths(configs.plain(config)))
+    spec, done = train_in(directory, record)
+    trust = foreign_packages(record.to_dict())
+    if done < record.steps:
+        continuing = command('train', workdir=workdir, trust=trust)
+        print(f'stopped and saved step {done}; continue with: {continuing}', flush=True)
+        return False
+    split = next((split for split in ('test', 'val') if split in spec.splits), 'train')
+    score = command('evaluate', workdir=workdir, split=split, trust=trust)
+    print(f'done: {workdir}; score it: {score}', flush=True)
+    return True
+
+
+def train_in(directory: pathlib.Path, config: RunConfig,
+             stopping: Callable[[], contextlib.AbstractContextManager] = stop_deferred
+             ) -> tuple[DatasetSpec, int]:
+    """Trains a run, or continues it.
+
+    Args:
+      config: with absolute paths.
+      stopping: opened while training; it yields a function that is True once a stop is requested.
+
+    Returns:
+      The description of the data, and the number of steps done.
+
+    Raises:
+      InputError, FloatingPointError: as `run`.
+    """
+    check_workdir(directory)
+    check_same_run(directory, config)
+    plan = _plan(config, model_of_run(directory))
+    with locked(directory):
+        check_same_run(directory, config)  # again: another run may have ended there meanwhile
+        check_same_data(directory, plan.spec, plan.splits)
+        with stopping() as stop_requested:
+            return plan.spec, _train(plan, directory, stop_requested)
+
+
+class _Plan(NamedTuple):
+    """The parts of a run, built and checked; nothing is compiled."""
+
+    config: RunConfig
+    spec: DatasetSpec
+    sources: dict[str, Source]
+    splits: dict[str, Any]
+    transforms: tuple
+    parts: Parts
+    algorithm: Any
+    record: ModelRecord
+    batch: dict[str, np.ndarray]
+    state: Any  # its shapes
+    weights: Any  # of another library, or None
+    make_algorithm: Callable  # outside of `pmap`, possibly of another model
+
+
+def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
+    """The plan of a run; `model` is that of a run which continues."""
+    dataset = build('data', config.data)
+    spec = dataset.spec
+    weights = build('pretrained', config.pretrained) if config.pretrained is not None else None
+    # A run that continues needs the file of its weights no more.
+    begins = model or weights
+    known = begins if begins and spec.channels == len(begins.mean) else spec
+    normalization = {'mean': known.mean, 'std': known.std, 'value_range': spec.value_range}
+    origin = (model.pretrained if model else
+              weights and Origin.of(weights, config.pretrained['type']))
+    parts = assemble(config, spec, normalization)
+    if weights:
+        weights.check(parts.model)
+    schedule = build('schedule', config.schedule, steps=config.steps)
+    optimizer = build('optimizer', config.optimizer, schedule=schedule)
+    make = functools.partial(build, 'algorithm', config.algorithm, model=parts.model,
+                             task=parts.task, optimizer=optimizer, preprocess=parts.preprocess)
+    algorithm = make(axis_name=parts.layout.axis_name)
+    if parts.layout.axis_name and not hasattr(algorithm, 'axis_name'):
+        raise InputError(f"parallel: 'pmap' needs an algorithm with a field axis_name, "
+                         f"which {config.algorithm['type']} is not; use 'jit'")
+    transforms = build('transforms', config.transforms)
+    check_batch(config.batch_size)
+    # Every split that the run will read; 'val' may be missing.
+    sources = {split: check_source(dataset, split) for split in ('train', 'val')
+               if split in ('train', *spec.splits)}
+    check_batches(sources['train'], spec=spec, transforms=transforms)
+    batch = _first_batch(config, sources['train'], spec, transforms)
+    record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
+    splits = {split: split_identity(source) for split, source in sources.items()}
+    state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
+    check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
+                 'make the model smaller')
+    plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state,
+                 weights, functools.partial(make, axis_name=None))
+    _trace(plan)
+    return plan
+
+
+def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transforms: tuple
+                 ) -> dict[str, np.ndarray]:
+    """The first batch, without its names, after a look at one sample of its size."""
+    read = functools.partial(train_batches, source, spec=spec, transforms=transforms,
+                             seed=config.seed)
+    for batch_size in (1, config.batch_size):
+        batch = next(read(batch_size=batch_size))
+        batch.pop('name')
+        check_memory('batch_size: a batch', config.batch_size // batch_size * tree_bytes(batch),
+                     'lower it, or the size of the images that transforms return')
+    return batch
+
+
+def _trace(plan: _Plan):
+    """Traces the whole step without compiling it, which finds parts that do not fit together."""
+    algorithm = plan.make_algorithm()
+    after, metrics = jax.eval_shape(
+        lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), plan.state, plan.batch)
+    reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
+    if reserved:
+        raise InputError(f'algorithm {plan.config.algorithm["type"]}: the name of metric '
+                         f'{reserved[0]!r} is reserved, as are {", ".join(RESERVED)} '
+                         f'and all names that begin with val_; rename it')
+    if jax.tree.structure(after) != jax.tree.structure(plan.state):
+        raise InputError(f'algorithm {plan.config.algorithm["type"]}: a step returns a state of '
+                         f'another structure than init; return the same pytree')
+
+
+def _initial_state(plan: _Plan) -> Any:
+    """The initial state, with the weights of another library where the config names them.
+
+    Raises:
+      InputError: they cannot be read, or are not those of the part.
+    """
+    weights, parts, values = plan.weights, plan.parts, {}
+    if weights is not None:
+        shapes = parts.variables(plan.record.input_shape)
+        values = _weights_of(weights, shapes)
+        print(f'{weights.part or "model"}: weights of {plan.record.pretrained}', flush=True)
+
+    def init(key: jax.Array, given: tuple[Any, Any]) -> Any:
+        batch, values = given
+        return plan.make_algorithm(model=Initialized(parts.model, values)).init(key, batch)
+
+    return parts.layout.compile_init(init, plan.config.seed)((plan.batch, values))
+
+
+def _weights_of(weights: Any, shapes: Any) -> dict[str, Any]:
+    """The variables that another library's weights fill, of the model with these shapes."""
+    part = weights.part
+    if part is None:
+        return weights.load(shapes)
+    loaded = weights.load({collection: tree[part] for collection, tree in shapes.items()
+                           if part in tree})
+    return {collection: {part: tree} for collection, tree in loaded.items()}
+
+
+def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bool]) -> int:
+    """Trains from the last checkpoint on, until a stop is requested; returns the steps done."""
+    config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
+    folder = directory / 'checkpoints'
+    # Before anything of the run is written: checkpoints that are damaged, or do not fit.
+    restored = restore_state(folder, plan.state, algorithm.variables)
+    first = restored[0] if restored else 0
+    batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms,
+                            seed=config.seed, batch_size=config.batch_size,
+                            start_step=first, workers=config.workers,
+                            process_index=jax.process_index(), process_count=jax.process_count())
+    # In a list, so that the loop holds the only reference.
+    state = [restored[1] if restored else _initial_state(plan)]
+    del restored
+    share = jax.tree.map(lambda x: x[:len(x) // jax.process_count()], plan.batch)
+    step = layout.compile_step(algorithm.step, config.seed, plan.state, share)
+    write_description(directory, config, plan.spec, plan.record, plan.splits)
+    parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
+    count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
+    print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
+          f'{jax.device_count()} {jax.default_backend()} device(s), '
+          f'steps {first} to {config.steps}', flush=True)
+
+    started = time.perf_counter()
+    intervals = Intervals(config.report_every,
+                          config.evaluate_every if 'val' in plan.sources else None,
+                          config.save_every or config.evaluate_every)
+    with (contextlib.closing(Checkpoints(folder)) as checkpoints,
+          contextlib.closing(Report(directory, first_step=first, steps=config.steps,
+                                    batch_size=config.batch_size)) as report):
+        _, done = train(
+            state.pop(), batches, layout=layout,
+            step=step, first=first, steps=config.steps, report=report,
+            save=functools.partial(_save, checkpoints, algorithm), intervals=intervals,
+            evaluate=functools.partial(_evaluate, plan, stop_requested),
+            stop_requested=stop_requested)
+    print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
+    return done
+
+
+def _save(checkpoints: Checkpoints, algorithm: Any, step: int, state: Any,
+          scores: Mapping[str, float] | None):
+    checkpoints.save(step, state, algorithm.variables, scores and scores.get('miou'))
+
+
+def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any
+              ) -> dict[str, float] | None:
+    """Scores of the split 'val'; None when a stop was requested meanwhile."""
+    scores = plan.parts.score(plan.algorithm.variables(state), plan.sources['val'], plan.spec,
+                              should_stop=stop_requested)
+    sizes = plan.parts.inference.windowed
+    if sizes:
+        print(windowed_note(sizes), file=sys.stderr)
+        sizes.clear()
+    return scores and scores.summary()
+
+
+def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with absolute paths, so that a work directory can be used from anywhere."""
+    return {**config, **{part: _absolute(config[part], keys) for part, keys in PATH_KEYS.items()
+                         if isinstance(config.get(part), Mapping)}}
+
+
+def _absolute(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """An entry with absolute paths under these keys, those of nested entries, too."""
+    return {key: os.path.abspath(os.path.expanduser(value)) if key in keys and is_local(value)
+            else _absolute(value, keys) if isinstance(value, Mapping) and 'type' in value
+            else value for key, value in entry.items()}
