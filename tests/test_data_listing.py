@@ -183,7 +183,7 @@ def test_names_that_only_look_equal_are_explained(tmp_path, image, mask, why):
 
 
 @pytest.mark.parametrize('key', ['images', 'masks'])
-@pytest.mark.parametrize('name', ['', '.', '/absolute', '../beside'])
+@pytest.mark.parametrize('name', ['', '/absolute', '../beside'])
 def test_folders_outside_the_root_are_refused(tmp_path, key, name):
     pair(tmp_path, 'a')
     with pytest.raises(InputError, match=f'data.naming.{key}: {name!r}'):
@@ -205,3 +205,46 @@ def test_a_home_folder_and_a_root_that_is_none(tmp_path, monkeypatch):
     for root in ('', str(tmp_path / 'none'), str(pathlib.Path(__file__))):
         with pytest.raises(InputError, match='data.root'):
             Folder(root, classes=('a', 'b')).source('train')
+
+
+def test_images_and_masks_of_one_folder_are_told_apart_by_the_mask_suffix(tmp_path):
+    naming = {'images': '.', 'masks': '.', 'mask_suffix': '_mask'}
+    for name in ('train/a', 'train/a_mask', 'val/b', 'val/b_mask', 'c', 'c_mask', 'd', 'd_mask'):
+        write(tmp_path / f'{name}.png')
+    (tmp_path / 'notes').mkdir()
+    assert data(tmp_path, naming=naming).spec.splits == ('train', 'val')
+    assert names(tmp_path, 'val', naming=naming) == ['b']
+    assert names(tmp_path, 'all', naming=naming, splits={'all': 1.0}) == ['c', 'd']
+    (tmp_path / 'd_mask.png').unlink()
+    source = data(tmp_path, naming=naming, splits={'all': 1.0})
+    assert 'images have no mask' in source.problems('all')[0] and 'd;' in source.problems('all')[0]
+
+
+def test_images_may_be_beside_the_folder_of_their_masks(tmp_path):
+    for name in ('a', 'masks/a', 'b', 'masks/b'):
+        write(tmp_path / f'{name}.png')
+    assert names(tmp_path, 'all', naming={'images': '.'}, splits={'all': 1.0}) == ['a', 'b']
+
+
+def test_folders_without_images_of_their_own_are_searched_in_depth(tmp_path):
+    for name in ('a', 'b/c'):
+        write(tmp_path / 'images' / 'train' / 'x' / f'{name}.png')
+        write(tmp_path / 'masks' / 'train' / 'y' / f'{name}.png')
+    assert names(tmp_path, 'train') == ['a', 'c']
+    write(tmp_path / 'images' / 'train' / 'z' / 'a.png')
+    found = data(tmp_path).problems('train')
+    assert len(found) == 1 and 'x/a.png has the same stem' in found[0]
+
+
+def test_lists_may_be_in_a_folder_of_their_own(tmp_path):
+    for stem in 'abc':
+        pair(tmp_path, stem)
+    (tmp_path / 'sets' / 'all').mkdir(parents=True)
+    (tmp_path / 'sets' / 'all' / 'train.txt').write_text('a\nc\n')
+    (tmp_path / 'sets' / 'all' / 'val.txt').write_text('')
+    naming = {'lists': 'sets/all'}
+    assert names(tmp_path, 'train', naming=naming) == ['a', 'c']
+    with pytest.raises(InputError, match=r"no split 'test'.*sets/all/test.txt"):
+        data(tmp_path, naming=naming).source('test')
+    with pytest.raises(InputError, match=r'none: no such folder; correct data.naming.lists'):
+        data(tmp_path, naming={'lists': 'none'}).source('train')

@@ -87,6 +87,34 @@ def test_images_that_are_added_or_removed_move_no_other(tmp_path):
     assert all(after[name] == split for name, split in before.items() if name in after)
 
 
+def test_stems_of_one_group_are_in_one_split_that_of_its_hash(tmp_path):
+    stems = [f'scene{scene:02d}_tile{tile}' for scene in range(30) for tile in range(3)]
+    for stem in stems:
+        pair(tmp_path, stem)
+    for group in ('^scene[0-9]+', '^(scene[0-9]+)_tile'):
+        dataset = data(tmp_path, splits=SHARES, naming={'group': group})
+        members = {name: split for split in SHARES for name in dataset.source(split).names}
+        assert members == {stem: assign_split(stem[:7], SHARES, 0) for stem in stems}
+        assert set(members.values()) == set(SHARES)
+
+
+@pytest.mark.parametrize('group, said', [
+    ('scene[', 'no regular expression'), ('^x', "finds nothing in the stem 'scene1_tile0'"),
+    ('x*', "finds nothing in the stem 'scene1_tile0'"), ('(x)?s', "nothing in the stem 'scene1"),
+    ('(?P<a>s)(?P<a>c)', 'no regular expression'), ('a{99999999999}', 'no regular expression')])
+def test_groups_that_cannot_be_are_refused_in_one_line(tmp_path, group, said):
+    pair(tmp_path, 'scene1_tile0')
+    with pytest.raises(InputError, match='data.naming.group') as error:
+        data(tmp_path, splits={'train': 1.0}, naming={'group': group}).source('train')
+    assert said in str(error.value) and '\n' not in str(error.value)
+
+
+def test_groups_without_shares_are_refused(tmp_path):
+    pair(tmp_path, 'a', 'train', 'outer')
+    with pytest.raises(InputError, match='data.naming.group.*no effect.*data.splits'):
+        data(tmp_path, naming={'group': 'a'}).source('train')
+
+
 def test_a_split_that_comes_out_empty_is_refused_with_what_to_do(tmp_path):
     pair(tmp_path, 'a')
     with pytest.raises(InputError, match="split 'val' is empty, the share 0 of 1 "

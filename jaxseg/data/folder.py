@@ -22,7 +22,7 @@ from jaxseg.records import read_json
 
 # Masks that are decoded to decide how all of them store classes.
 SURVEYED = 32
-NAMES = {'images', 'masks', 'image_suffix', 'mask_suffix'}
+NAMES = {'images', 'masks', 'image_suffix', 'mask_suffix', 'lists', 'group'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Folder:
       `root/SPLIT.txt` of stems, or with `splits={'train': 0.8, 'val': 0.1, 'test': 0.1}`: shares of
       the stems. The split of a stem depends on the stem, `split_seed` and the shares alone
       (`splits.assign_split`): new images move no other.
+    Subfolders of a folder that holds no image itself are searched.
     An image in two of the splits train, val and test is a problem: in lists any stem, in folders
     equal files.
 
@@ -54,9 +55,12 @@ class Folder:
         have masks (H, W, classes) of 0, 1 and void.
       missing_masks: with overlapping masks, 'absent' states that no file for a class means that it
         does not occur in the image; 'refuse' calls it a problem.
-      naming: may hold `images` and `masks`, the names of the two folders, `image_suffix` and
-        `mask_suffix`, the ends of the stems that pairs do not share: `{'masks': 'labels',
-        'mask_suffix': '_mask'}` pairs images/a.jpg with labels/a_mask.png.
+      naming: may hold `images` and `masks`, the names of the two folders ('.' for the folder above
+        them), `image_suffix` and `mask_suffix`, the ends of the stems that pairs do not share:
+        `{'masks': 'labels', 'mask_suffix': '_mask'}` pairs images/a.jpg with labels/a_mask.png;
+        `lists`, the folder of the lists; `group`, a regular expression for `splits`: stems in which
+        it finds the same text (in its first parentheses, if it has some) are in one split, such as
+        `{'group': '^scene[0-9]+'}` for tiles of one scene or frames of one video.
       labels: options of `jaxseg.data.labels.Labels`.
 
     Raises:

@@ -4,7 +4,8 @@ import collections
 import os
 import pathlib
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from jaxseg.data.decode import IMAGE_SUFFIXES
 from jaxseg.errors import InputError, printable
@@ -12,6 +13,14 @@ from jaxseg.errors import InputError, printable
 # Of Synology, macOS, Windows and Linux; names that begin with a dot are hidden in any case.
 _SYSTEM = {'@eadir', '#recycle', '__macosx', '$recycle.bin', 'system volume information',
            'thumbs.db', 'desktop.ini', 'lost+found'}
+
+
+class Files(NamedTuple):
+    """Files by stem, two files of one stem as problems, and counts of files left out by kind."""
+
+    by_stem: dict[str, pathlib.Path]
+    problems: list[str]
+    skipped: collections.Counter
 
 
 def is_system(name: str) -> bool:
@@ -44,6 +53,46 @@ def list_images(folder: pathlib.Path, *, recursive: bool = False
         seen.add(current.resolve())
         waiting = [path for path in waiting if path.resolve() not in seen]
     return sorted(files), skipped
+
+
+def images_by_stem(folder: pathlib.Path, suffix: str = '', *, nested: bool = True) -> Files:
+    """The images of a folder by their stems without `suffix`; those without it are left out.
+
+    Where the folder itself holds no image, its subfolders are listed if they may be `nested`, at
+    any depth.
+
+    Raises:
+      InputError: the folder cannot be listed.
+    """
+    paths, skipped = list_images(folder)
+    if not paths and skipped['folder'] and nested:
+        paths, skipped = list_images(folder, recursive=True)
+    kept = [path for path in paths if path.stem.endswith(suffix)]
+    skipped[f'without {suffix}'] += len(paths) - len(kept)
+    return by_stem(kept, skipped, suffix)
+
+
+def by_stem(paths: Iterable[pathlib.Path], skipped: collections.Counter, suffix: str = ''
+            ) -> Files:
+    """Files by their stems without `suffix`; of two with one stem the last."""
+    files: dict[str, pathlib.Path] = {}
+    problems = []
+    for path in paths:
+        stem = path.stem.removesuffix(suffix)
+        if stem in files:
+            first = files[stem]
+            shown = first.name if first.parent == path.parent else first
+            problems.append(f'{path}: {shown} has the same stem; keep one of them')
+        files[stem] = path
+    return Files(files, problems, skipped)
+
+
+def check_folder_name(name: str, key: str, root: pathlib.Path):
+    """Raises InputError, naming `key`, unless `name` may be a folder inside of `root`, or '.'."""
+    path = pathlib.PurePath(name)
+    if name != '.' and not path.parts or path.is_absolute() or '..' in path.parts:
+        raise InputError(f'{key}: {name!r} is no folder inside {root}; give its name, such as '
+                         f'{key.rpartition(".")[2]!r}')
 
 
 def list_folders(folder: pathlib.Path) -> list[str]:

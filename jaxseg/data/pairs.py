@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 from jaxseg.data.decode import IMAGE_SUFFIXES
 from jaxseg.data.listing import (
+    Files,
+    check_folder_name,
     explain_near_misses,
+    images_by_stem,
     list_folders,
     list_images,
     read_list,
     resolve_entry,
 )
-from jaxseg.data.splits import STANDARD_SPLITS, assign_split, split_order
+from jaxseg.data.splits import STANDARD_SPLITS, assign_split, compile_group, group_of, split_order
 from jaxseg.errors import InputError
 
 
@@ -36,22 +39,17 @@ class Listed(NamedTuple):
     skipped: collections.Counter
 
 
-class _Files(NamedTuple):
-    """The files of one folder by stem, and two files of one stem as problems."""
-
-    by_stem: dict[str, pathlib.Path]
-    problems: list[str]
-    skipped: collections.Counter
-
-
 @dataclasses.dataclass(frozen=True)
 class Listing:
     """The files of a folder of images and masks; each folder is listed once, when needed.
 
     Attributes:
       root: the folder.
-      images, masks: names of the folders of images and masks.
+      images, masks: names of the folders of images and masks, '.' for the one above; both may be
+        the same if `mask_suffix` tells masks from images.
       image_suffix, mask_suffix: taken off the stems of images and of masks before they are paired.
+      lists: the folder of the list files, '.' for `root`.
+      group: a regular expression; stems in which it finds the same text are in one split.
       fractions, seed: shares of the splits, for `splits.assign_split`.
       classes: with overlapping masks the names of the classes, whose folders hold their masks;
         otherwise None.
@@ -64,24 +62,25 @@ class Listing:
     masks: str = 'masks'
     image_suffix: str = ''
     mask_suffix: str = ''
+    lists: str = '.'
+    group: str | None = None
     fractions: Mapping[str, float] | None = None
     seed: int = 0
     classes: tuple[str, ...] | None = None
     absent: bool = False
 
     def __post_init__(self):
-        for key in ('images', 'masks'):
-            name = pathlib.PurePath(getattr(self, key))
-            if not name.parts or name.is_absolute() or '..' in name.parts:
-                raise InputError(f'data.naming.{key}: {getattr(self, key)!r} is no folder inside '
-                                 f'{self.root}; give its name, such as {key!r}')
+        for key in ('images', 'masks', 'lists'):
+            check_folder_name(getattr(self, key), f'data.naming.{key}', self.root)
+        if self.group is not None:
+            compile_group(self.group, self.fractions)
 
     @functools.cached_property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits: by fractions, by subfolders on either level, or by list files.
 
-        A text file is a list if it is called train, val or test, or if it names an image; others
-        are notes.
+        A text file in `lists` is a list if it is called train, val or test, or if it names an
+        image; others are notes.
         """
         if self.fractions:
             return tuple(sorted(self.fractions, key=split_order))
@@ -101,10 +100,10 @@ class Listing:
             raise InputError(
                 f'{self.root}: no split {split!r}; known: {", ".join(self.splits) or "none"}; add '
                 f'{self._place(split, self.images, "outer")}, '
-                f'{self._place(split, self.images, "inner")} or {self.root / split}.txt, in the '
+                f'{self._place(split, self.images, "inner")} or {self._list_of(split)}, in the '
                 f'layout of the other splits, or keep all files in {self.root / self.images} and '
                 f'give fractions in data.splits')
-        images = self._files(self._existing(split, 'images'), self.image_suffix)
+        images = self._image_files(self._existing(split, 'images'))
         masks, mask_problems, skipped = self._masks(self._existing(split, 'masks'), images.by_stem)
         stems, problems = self._chosen(split, sorted(images.by_stem.keys() | masks.keys()))
         pairs = tuple(Pair(images.by_stem[name], masks[name], name) for name in stems
@@ -122,12 +121,17 @@ class Listing:
     def _outer(self) -> list[str]:
         # With masks alone it is a split, too, whose images are missed when it is read.
         found = [name for name in list_folders(self.root)
-                 if any((self.root / name / part).is_dir() for part in (self.images, self.masks))]
-        return found if any((self.root / name / self.images).is_dir() for name in found) else []
+                 if any(self._holds_files(name, part) for part in (self.images, self.masks))]
+        return found if any(self._holds_files(name, self.images) for name in found) else []
+
+    def _holds_files(self, split: str, part: str) -> bool:
+        """Whether there is `root/split/part`; of '.', every folder has one, with images in it."""
+        place = self.root / split / part
+        return place.is_dir() and (part != '.' or bool(list_images(place)[0]))
 
     @functools.cached_property
     def _inner(self) -> list[str]:
-        found = list_folders(self.root / self.images)
+        found = list_folders(self.root / self.images) if self.images != '.' else []
         return found and [*found, *(name for name in STANDARD_SPLITS if name not in found
                                     and (self.root / self.masks / name).is_dir())]
 
@@ -139,13 +143,19 @@ class Listing:
 
     @functools.cached_property
     def _text_files(self) -> dict[str, pathlib.Path]:
-        return {path.stem: path for path in sorted(self.root.iterdir())
+        folder = self.root / self.lists
+        if not folder.is_dir():
+            raise InputError(f'{folder}: no such folder; correct data.naming.lists')
+        return {path.stem: path for path in sorted(folder.iterdir())
                 if path.suffix.lower() == '.txt' and path.is_file()
                 and not path.name.startswith('.')}
 
+    def _list_of(self, split: str) -> pathlib.Path:
+        return self.root / self.lists / f'{split}.txt'
+
     def _is_list(self, path: pathlib.Path) -> bool:
         folder = self.root / self.images
-        stems = self._files(folder, self.image_suffix).by_stem if folder.is_dir() else {}
+        stems = self._image_files(folder).by_stem if folder.is_dir() else {}
         try:
             return any(stem in stems for stem in self._listed(path, stems))
         except InputError:  # Text of another encoding is a note.
@@ -167,13 +177,22 @@ class Listing:
         return place
 
     @functools.cached_property
-    def _known_files(self) -> dict[tuple[pathlib.Path, str], _Files]:
+    def _known_files(self) -> dict[tuple[pathlib.Path, str], Files]:
         return {}
 
-    def _files(self, folder: pathlib.Path, suffix: str) -> _Files:
+    def _files(self, folder: pathlib.Path, suffix: str) -> Files:
         if (folder, suffix) not in self._known_files:
-            self._known_files[folder, suffix] = _files_by_stem(folder, suffix)
+            nested = '.' not in (self.images, self.masks)
+            self._known_files[folder, suffix] = images_by_stem(folder, suffix, nested=nested)
         return self._known_files[folder, suffix]
+
+    def _image_files(self, place: pathlib.Path) -> Files:
+        files = self._files(place, self.image_suffix)
+        if self.images != self.masks or not self.mask_suffix:
+            return files
+        images = {stem: path for stem, path in files.by_stem.items()
+                  if not path.stem.endswith(self.mask_suffix)}
+        return files._replace(by_stem=images)
 
     def _masks(self, place: pathlib.Path, images: Mapping[str, pathlib.Path]
                ) -> tuple[dict[str, tuple[pathlib.Path | None, ...]], list[str],
@@ -195,8 +214,12 @@ class Listing:
     def _chosen(self, split: str, stems: Sequence[str]) -> tuple[list[str], list[str]]:
         """The stems of a split, and what is wrong with its list."""
         if self.fractions:
+            keys = {stem: stem for stem in stems}
+            if self.group is not None:
+                pattern = compile_group(self.group, self.fractions)
+                keys = {stem: group_of(stem, pattern) for stem in stems}
             return [stem for stem in stems
-                    if assign_split(stem, self.fractions, self.seed) == split], []
+                    if assign_split(keys[stem], self.fractions, self.seed) == split], []
         if self._layout != 'flat':
             return list(stems), []
         path = self._text_files[split]
@@ -246,7 +269,7 @@ class Listing:
 
     def _images_of(self, split: str) -> dict[str, pathlib.Path]:
         place = self._place(split, self.images, self._layout)
-        files = self._files(place, self.image_suffix).by_stem if place.is_dir() else {}
+        files = self._image_files(place).by_stem if place.is_dir() else {}
         stems, _ = self._chosen(split, sorted(files))
         return {stem: files[stem] for stem in stems if stem in files}
 
@@ -267,18 +290,3 @@ class Listing:
             return f'{split}.txt names no image; write one stem a line'
         return (f'no image file in {self._existing(split, "images")}; known types: '
                 f'{", ".join(sorted(IMAGE_SUFFIXES))}')
-
-
-def _files_by_stem(folder: pathlib.Path, suffix: str) -> _Files:
-    files: dict[str, pathlib.Path] = {}
-    paths, skipped = list_images(folder)
-    problems = []
-    for path in paths:
-        if not path.stem.endswith(suffix):
-            skipped[f'without {suffix}'] += 1
-            continue
-        stem = path.stem.removesuffix(suffix)
-        if stem in files:
-            problems.append(f'{path}: {files[stem].name} has the same stem; keep one of them')
-        files[stem] = path
-    return _Files(files, problems, skipped)

@@ -1,6 +1,7 @@
 """Splits and their identity: which samples a split holds, chosen by their names alone."""
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,39 @@ def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | 
         if number < end:
             return split
     return None
+
+
+def compile_group(pattern: str, fractions: Mapping[str, float] | None) -> re.Pattern:
+    """The regular expression of `naming.group`.
+
+    Raises:
+      InputError: it is none, or there are no `fractions` that it could have an effect on.
+    """
+    if not fractions:
+        raise InputError(f'data.naming.group: {pattern!r} has no effect without shares; remove it, '
+                         f"or give data.splits, such as {{'train': 0.8, 'val': 0.2}}")
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise InputError(f'data.naming.group: {pattern!r} is no regular expression ({error}); give '
+                         f"one that finds the group in a stem, such as '^[^_]+' for the text "
+                         f'before the first _') from None
+
+
+def group_of(name: str, pattern: re.Pattern) -> str:
+    """What samples of one group share: the text that the pattern finds in the name.
+
+    Where the pattern has parentheses it is the text of the first pair of them.
+
+    Raises:
+      InputError: the pattern finds nothing, or an empty text.
+    """
+    found = pattern.search(name)
+    text = (found.group(1) if pattern.groups else found.group()) if found else ''
+    if not text:
+        raise InputError(f'data.naming.group: {pattern.pattern!r} finds nothing in the stem '
+                         f'{name!r}; give an expression that finds the group in every stem')
+    return text
 
 
 def check_fractions(fractions: Mapping[str, float]):
