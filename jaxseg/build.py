@@ -25,7 +25,7 @@ PACKAGES = {
     'decoder': 'decoders', 'auxiliary': 'decoders', 'head': 'layers',
     'task': 'tasks', 'losses': 'losses',
     'algorithm': 'training', 'optimizer': 'training', 'schedule': 'training',
-    'inference': 'inference', 'pretrained': 'pretrained',
+    'inference': 'inference', 'method': 'inference', 'pretrained': 'pretrained',
 }
 
 
@@ -282,6 +282,8 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'schedule': (_is_schedule, 'a function (*, steps, options) that returns step -> factor'),
     'inference': (_has('predictions', 'probabilities', 'compilations', 'windowed'),
                   'a class with predictions, probabilities, compilations and windowed'),
+    'method': (_has('predictions', 'probabilities', 'compilations', 'windowed'),
+               'a class with predictions, probabilities, compilations and windowed'),
     'pretrained': (_has('part', 'mean', 'std', 'license', 'files', 'check', 'load'),
                    'a class with part, mean, std, license, files, check(model) and load(wanted)'),
 }

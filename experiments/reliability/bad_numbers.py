@@ -73,8 +73,16 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('schedule', 'schedule.constant', {}, {'warmup': COUNT}),
     ('schedule', 'schedule.poly', {}, {'warmup': COUNT, 'power': ABOVE_ZERO}),
     ('schedule', 'schedule.cosine', {}, {'warmup': COUNT, 'floor': SHARE}),
-    ('inference', 'sliding.SlidingWindow', {}, {
-        'window': pairs(POSITIVE, 32), 'overlap': BELOW_ONE, 'weights': choices('gauss')}),
+    *((key, 'sliding.SlidingWindow', {}, {
+        'window': pairs(POSITIVE, 32), 'overlap': BELOW_ONE, 'weights': choices('gauss')})
+      for key in ('inference', 'inference.method')),
+    *((key, 'augmented.TestTimeAugmentation', {}, {
+        'scales': items(floats(0, 0.0999, 10.1, -1), 1.0),
+        'rotations': items((*choices(45, -90, 360), 90.0), 0),
+        'flips': choices('left', 'Horizontal', 'horizontal,vertical')})
+      for key in ('inference', 'inference.method')),
+    ('inference', 'augmented.TestTimeAugmentation', {}, {
+        'scales': ([], [1.0, 2.0, 1.0]), 'rotations': ([], [90, 90])}),
     ('algorithm', 'supervised.Supervised', {}, {'streams': NAMES}),
     ('data', 'folder.Folder', {'root': 'data'}, {
         'root': (3, None, True, [], {}), 'channels': POSITIVE, 'ignore_index': optional(LABEL),
@@ -122,6 +130,8 @@ def _changes(key: str, part: str, needed: dict) -> dict[str, Any]:
     entry = {'type': part, **needed}
     if key == 'losses.a':
         return {'losses': {'a': entry}}
+    if key == 'inference.method':
+        return {'inference': {'type': 'augmented.TestTimeAugmentation', 'method': entry}}
     changes = OVERLAPPING if part == 'multilabel.Multilabel' else {}
     place, _, index = key.rpartition('.')
     return {**changes, **({place: [entry]} if index == '0' else {key: entry})}

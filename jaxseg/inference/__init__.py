@@ -7,4 +7,6 @@ a function that puts a batch on the devices. It has
 - `probabilities(variables, image)`: those of one image, as the task averages them;
 - `compilations`: number of programs compiled so far;
 - `windowed`: sizes of the images that went through windows since they were too large in one piece.
+
+`augmented.TestTimeAugmentation` also has `variance(variables, image)`, its uncertainty.
 """
