@@ -11,8 +11,10 @@ from PIL import Image
 import jaxseg
 from jaxseg.commands import config as configs
 from jaxseg.commands import main
+from jaxseg.commands.scoring import METRICS
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
+from jaxseg.metrics.images import ImageCounts
 from jaxseg.records import read_record
 from tests import runs
 
@@ -57,6 +59,41 @@ def test_evaluation_prints_a_table_and_writes_json_and_pictures(trained, capsys)
     sheet = runs.read_image(trained / 'predictions' / 'test_test_000000.png')
     assert sheet.shape == (32, 3 * 32, 3)
     assert (trained / 'predictions' / 'test.png').is_file()
+
+
+def evaluate(trained, *arguments: str) -> dict:
+    assert main(['evaluate', f'--workdir={trained}', '--split=test', '--num_images=1',
+                 *arguments]) == 0
+    return json.loads((trained / 'evaluation_test.json').read_text())
+
+
+def test_evaluation_writes_the_counts_of_every_image(trained):
+    matrix = np.array(evaluate(trained)['confusion_matrix'])
+    counts = ImageCounts.read(trained / 'evaluation_test_images.csv')
+    assert counts.names == ('test_000000', 'test_000001', 'test_000002')
+    np.testing.assert_array_equal(counts.tp.sum(0), np.diagonal(matrix))
+    np.testing.assert_array_equal((counts.tp + counts.fn).sum(0), matrix.sum(1))
+    np.testing.assert_array_equal((counts.tp + counts.fp).sum(0), matrix.sum(0))
+
+
+def test_all_metrics_are_sections_of_the_json_and_tables_in_the_terminal(trained, capsys):
+    plain = evaluate(trained)
+    assert not METRICS.keys() & plain.keys()
+    capsys.readouterr()
+    found = evaluate(trained, '--metrics=all')
+    out = capsys.readouterr().out
+    assert found['confusion_matrix'] == plain['confusion_matrix']
+    assert 0 < found['calibration']['ece'] < 1
+    assert found['calibration']['accuracy'] == pytest.approx(found['pixel_accuracy'])
+    assert '\ncalibration\n' in out and 'ece: 0.' in out
+    assert evaluate(trained, '--metrics=calibration')['calibration'] == found['calibration']
+
+
+def test_metrics_that_do_not_exist_are_refused(trained, capfd):
+    for text, words in (('calibraton', "did you mean 'calibration'? "), ('all,all', "'all'"),
+                        ('calibration,', "''"), (' ', "' '"), ('Calibration', "'calibration'")):
+        runs.refused(['evaluate', f'--workdir={trained}', f'--metrics={text}'],
+                [f'--metrics={text}: ', words], capfd)
 
 
 def test_a_part_of_a_split_is_scored_by_the_beginning_of_its_names(trained):

@@ -176,3 +176,7 @@ def _numbers() -> Iterator[Case]:
     for number in ('-1', '-100', 'x', '', ' ', '1.5', '²', 'nan', 'None', '1e3', '0x1', '9' * 5000):
         yield bad_line('evaluate and predict', (*EVALUATE, f'--num_images={number}'),
                        'num_images', number[:20])
+    for metrics in (' ', ',', 'x', 'boundry', 'Boundary', 'all,x', 'all,all', 'boundary,', '²', '1',
+                    'boundary calibration', LONG, '[boundary]'):
+        yield bad_line('evaluate and predict', (*EVALUATE, f'--metrics={metrics}'), '--metrics',
+                       metrics[:50])

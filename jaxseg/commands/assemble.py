@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.build import build, build_losses
 from jaxseg.commands.origin import Origin
@@ -98,11 +99,24 @@ class Parts:
         return jax.eval_shape(
             lambda: init_variables(self.model, streams, jnp.zeros((1, *input_shape))))
 
-    def score(self, variables: Any, source: Source, spec: DatasetSpec, **options: Any) -> Any:
-        """The metric state of a source; `options` and the result are those of `evaluate`."""
-        predictions = functools.partial(self.inference.predictions,
-                                        self.layout.replicate(variables))
+    def score(self, variables: Any, source: Source, spec: DatasetSpec, *,
+              with_probabilities: bool = False, **options: Any) -> Any:
+        """The metric state of a source; `options` and the result are those of `evaluate`.
+
+        Args:
+          with_probabilities: `observe` gets samples with `probabilities` (H, W, channels) float32,
+            from which the task then decides. They are computed and held for one image at a time.
+        """
+        method = self._decided if with_probabilities else self.inference.predictions
+        predictions = functools.partial(method, self.layout.replicate(variables))
         return evaluate(predictions, eval_samples(source, spec=spec), self.task.scores(), **options)
+
+    def _decided(self, variables: Any, images: Iterable[tuple[dict, np.ndarray]]
+                 ) -> Iterator[tuple[dict, np.ndarray]]:
+        """(sample, image) pairs -> (sample with probabilities, mask) pairs."""
+        for sample, image in images:
+            probabilities = self.inference.probabilities(variables, image)
+            yield {**sample, 'probabilities': probabilities}, self.task.decide(probabilities)
 
 
 def windowed_note(sizes: Sequence[tuple[int, int]]) -> str:

@@ -1,4 +1,4 @@
-"""Score a trained model on a split: a table in the terminal, JSON and images in its folder."""
+"""Score a trained model on a split: a table in the terminal, JSON, CSV and images in its folder."""
 
 import argparse
 import pathlib
@@ -12,6 +12,7 @@ from jaxseg.commands.assemble import windowed_note
 from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.resume import check_same_meaning
+from jaxseg.commands.scoring import METRICS, ObservedMetrics, metric_names
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.splits import FilteredSource, check_source
 from jaxseg.data.visualize import contact_sheet, overlay, save_image
@@ -32,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser):
                         help='only the images whose name begins with this, such as Seq05VD')
     parser.add_argument('--num_images', type=int, default=8,
                         help='images written to predictions/ (default: 8)')
+    parser.add_argument('--metrics', default='', metavar='NAME,NAME',
+                        help=f'more metrics: {", ".join(METRICS)}, or all (default: none); all but '
+                             f'boundary take the probabilities of every image, computed one image '
+                             f'at a time instead of in batches')
     parser.epilog = ('Keys of the config that change an evaluation: '
                      '--config.inference.type=sliding.SlidingWindow')
 
@@ -40,6 +45,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     """Runs the subcommand."""
     if arguments.num_images < 0:
         raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
+    names = metric_names(arguments.metrics)
     check_overrides('evaluate', overrides,
                     ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
@@ -55,18 +61,26 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
                              f'with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
     chosen = _Chosen(len(source), arguments.num_images)
-    scores = run.parts.score(variables, source, run.spec, observe=chosen)
-    names = override_names(overrides, without=('eval_batch_size',))
+    metrics = ObservedMetrics(run.spec.classes, names)
+
+    def observe(sample: dict, prediction: np.ndarray):
+        chosen(sample, prediction)
+        metrics(sample, prediction)
+
+    scores = run.parts.score(variables, source, run.spec, observe=observe,
+                             with_probabilities=metrics.probabilities)
+    changes = override_names(overrides, without=('eval_batch_size',))
     match = arguments.match and file_name(arguments.match)
-    scored = '_'.join(filter(None, (file_name(arguments.split), match, names)))
+    scored = '_'.join(filter(None, (file_name(arguments.split), match, changes)))
     result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step,
               'images': len(source), 'windowed': len(run.parts.inference.windowed),
-              'overrides': list(overrides), **scores.json()}
+              'overrides': list(overrides), **scores.json(), **metrics.json()}
     # Written before anything is printed: a terminal that fails loses no score.
     path = run.path / f'evaluation_{scored}.json'
+    metrics.images.write(path.with_name(f'{path.stem}_images.csv'))
     write_json(path, result)
     folder = write_images(run, chosen.kept, scored)
-    print(scores.table())
+    print('\n\n'.join([scores.table(), *metrics.tables()]))
     print(f'checkpoint {step}, {len(source)} images of {arguments.split!r}: {path}' +
           (f', images (input, truth, prediction): {folder}' if arguments.num_images else ''))
     if run.parts.inference.windowed:
@@ -85,7 +99,8 @@ class _Chosen:
 
     def __call__(self, sample: dict, prediction: np.ndarray):
         if sample['index'] in self._indices:
-            self.kept[sample['index']] = sample, prediction
+            kept = {key: sample[key] for key in ('image', 'label', 'valid', 'name')}
+            self.kept[sample['index']] = kept, prediction
 
 
 def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scored: str

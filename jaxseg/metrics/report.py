@@ -1,11 +1,33 @@
-"""Shared by the metrics: scores of classes and their means, as JSON values and as a table."""
+"""Shared by the metrics: masks of classes, and scores and their means, as JSON and as a table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from jaxseg.errors import printable
+
+
+def class_masks(labels: np.ndarray, predictions: np.ndarray, valid: np.ndarray, classes: int
+                ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The label, the prediction and the valid pixels of every class, bool (H, W).
+
+    Pixels that are not valid are in neither label nor prediction.
+
+    Args:
+      labels, predictions: of one image: class indices (H, W), or 0 and 1 (H, W, classes).
+      valid: bool of the same shape.
+    """
+    labels, predictions, valid = map(np.asarray, (labels, predictions, valid))
+    assert labels.shape == predictions.shape == valid.shape, 'one image at a time'
+    if labels.ndim == 2:
+        yield from (((labels == k) & valid, (predictions == k) & valid, valid)
+                    for k in range(classes))
+        return
+    assert labels.ndim == 3 and labels.shape[-1] == classes
+    for k in range(classes):
+        known = valid[..., k]
+        yield (labels[..., k] == 1) & known, (predictions[..., k] == 1) & known, known
 
 
 def mean_of_known(values: np.ndarray) -> float:
@@ -27,13 +49,20 @@ def json_values(classes: Sequence[str], per_class: Mapping[str, np.ndarray],
 
 
 def text_table(classes: Sequence[str], per_class: Mapping[str, np.ndarray],
-               summary: Mapping[str, float]) -> str:
-    """One line per class with its scores in per cent, then the summary."""
+               summary: Mapping[str, float], distances: Collection[str] = ()) -> str:
+    """One line per class with its scores in per cent, then the summary.
+
+    Args:
+      distances: names of the scores that are in pixels.
+    """
     classes = [printable(name) for name in classes]
     width = max(map(len, ('class', *classes)))
-    lines = [' '.join([f'{"class":{width}}', *(f'{score:>9}' for score in per_class)])]
+    columns = {score: (max(9, len(score)), values if score in distances else 100 * values)
+               for score, values in per_class.items()}
+    lines = [' '.join([f'{"class":{width}}',
+                       *(f'{score:>{wide}}' for score, (wide, _) in columns.items())])]
     for i, name in enumerate(classes):
         lines.append(' '.join([f'{name:{width}}',
-                               *(f'{100 * values[i]:9.1f}' for values in per_class.values())]))
+                               *(f'{values[i]:{wide}.1f}' for wide, values in columns.values())]))
     lines += ['', *(f'{name.replace("_", " ")}: {value:.4f}' for name, value in summary.items())]
     return '\n'.join(lines)

@@ -49,3 +49,13 @@ def per_binary_class(labels: np.ndarray, predictions: np.ndarray, valid: np.ndar
         accuracy = (truth == guess).mean() if (truth | guess).any() else math.nan
         scores.append({**scores_of(truth, guess), 'accuracy': accuracy})
     return scores
+
+
+def calibration_error(probabilities: np.ndarray, right: np.ndarray, bins: int) -> float:
+    """The expected calibration error, pixel by pixel."""
+    inside = [[] for _ in range(bins)]
+    for probability, hit in zip(probabilities.tolist(), right.tolist(), strict=True):
+        inside[min(int(probability * bins), bins - 1)].append((probability, hit))
+    gaps = [abs(np.mean([p for p, _ in pairs]) - np.mean([hit for _, hit in pairs])) * len(pairs)
+            for pairs in inside if pairs]
+    return sum(gaps) / len(probabilities)
