@@ -8,6 +8,7 @@ from experiments.reliability.cases import Case, bad_line, write_image
 TRAIN, EVALUATE = ('train', '--config=tiny.py', '--workdir=new'), ('evaluate', '--workdir=work')
 PREDICT = ('predict', '--workdir=work', '--input=images', '--output=new')
 INSPECT = ('inspect', '--config=tiny.py', '--output=new')
+REPORT = ('report', '--workdir=work', '--output=new.html')
 LONG = 'a' * 300
 DIGITS = ('²', '٣', '１', '1²', '-1²', '½')
 
@@ -28,7 +29,7 @@ def _arguments() -> Iterator[Case]:
     for name in ('trian', 'Train', 'TRAIN', '', ' ', 'évaluer', '²', 'train ', '--train', 'help'):
         yield row((name,), (name.strip() or 'jaxseg', 'SUBCOMMAND'))
     yield row((), 'SUBCOMMAND')
-    for base in (TRAIN, EVALUATE, PREDICT, INSPECT):
+    for base in (TRAIN, EVALUATE, PREDICT, INSPECT, REPORT):
         for bad in ('--workdri=x', 'x', '--', '-x', '--confg.steps=3', '--steps=3',
                     '--conf=tiny.py',
                     '--config.', '--config', '--out=x', '--é=3', '--Workdir=x', '---config=x', '-',
@@ -74,7 +75,7 @@ def _overrides() -> Iterator[Case]:
     for digit in DIGITS:
         yield row(TRAIN, f'--config.steps={digit}', 'config.steps', digit)
         yield row(TRAIN, f'--config.model.encoder.widths.{digit}=3', 'config.model.encoder.widths')
-    for base in (EVALUATE, PREDICT):
+    for base in (EVALUATE, PREDICT, REPORT):
         for key in ('steps', 'seed', 'batch_size', 'transforms', 'losses', 'optimizer',
                     'optimizer.learning_rate', 'schedule.warmup', 'algorithm', 'evaluate_every',
                     'save_every', 'report_every', 'workers', 'parallel', 'step', 'a', '', '.', '..',
@@ -113,6 +114,7 @@ def _paths() -> Iterator[Case]:
               (('inspect', '--config=tiny.py'), '--output', ()))
     reads = ((('train',), '--workdir', ()), (('evaluate',), '--workdir', ()),
              (('predict',), '--workdir', ('--input=images', '--output=new')),
+             (('report',), '--workdir', ('--output=new.html',)),
              (('inspect',), '--workdir', ('--output=new',)),
              (('train',), '--config', ('--workdir=new',)),
              (('inspect',), '--config', ('--output=new',)),
@@ -134,6 +136,10 @@ def _paths() -> Iterator[Case]:
                     or path in ('/proc', '.', '..') and name == '--input'):
                 yield row((*before, f'{name}={path}', *after), (name, f'failed: {path}'), path,
                           prepare=_links)
+    for path in ('new', 'new.png', 'tiny.py', 'images', '/dev/null', '/proc/x.html', '/sys/x.html',
+                 'tiny.py/x.html', 'loop/x.html', 'dangling/x.html', 'folder.html', '.', '..'):
+        yield row(('report', '--workdir=work', f'--output={path}'), '--output', path,
+                  prepare=_links)
     for path in ('a[1]', 'a]', '[', 'a*', '*/b', 'a?b', 'x/[0-9]/y', '**'):
         yield row(('train', '--config=tiny.py', f'--workdir={path}'), '--workdir', path)
         yield row(('train', '--config=tiny.py', f'--workdir={path}/deeper'), '--workdir', path)
@@ -150,6 +156,7 @@ def _links(folder: pathlib.Path):
     (folder / 'loop').symlink_to('loop')
     (folder / 'dangling').symlink_to('nowhere')
     (folder / 'empty').mkdir()
+    (folder / 'folder.html').mkdir()
 
 
 def _inputs(folder: pathlib.Path):
@@ -163,19 +170,21 @@ def _inputs(folder: pathlib.Path):
 def _numbers() -> Iterator[Case]:
     """Splits, parts of splits, checkpoints and counts."""
     for split in ('', ' ', 'vla', 'Val', 'train ', '²', '../val', LONG, 'val\n', 'all', '0'):
-        yield bad_line('evaluate and predict', (*EVALUATE, f'--split={split}'),
-                       split.strip()[:50] or 'split')
+        for base in (EVALUATE, REPORT):
+            yield bad_line('evaluate and predict', (*base, f'--split={split}'),
+                           split.strip()[:50] or 'split')
     for match in ('zebra', ' ', 'VAL', LONG, '²', 'val_00000[01]', 'val*', '../'):
         yield bad_line('evaluate and predict', (*EVALUATE, f'--match={match}'), '--match',
                        match[:50])
     for which in ('', ' ', 'bst', 'Best', 'last', '1', '-1', '0', '1.0', '2.0', '²', '²2', '02 ',
                   '1' * 5000, 'None', '../2', LONG, '٢', '２', '+2', '2_0', '99999999999999999999'):
-        for base in (EVALUATE, PREDICT):
+        for base in (EVALUATE, PREDICT, REPORT):
             yield bad_line('evaluate and predict', (*base, f'--checkpoint={which}'),
                            'checkpoint', which[:50])
     for number in ('-1', '-100', 'x', '', ' ', '1.5', '²', 'nan', 'None', '1e3', '0x1', '9' * 5000):
-        yield bad_line('evaluate and predict', (*EVALUATE, f'--num_images={number}'),
-                       'num_images', number[:20])
+        for base in (EVALUATE, REPORT):
+            yield bad_line('evaluate and predict', (*base, f'--num_images={number}'),
+                           'num_images', number[:20])
     for metrics in (' ', ',', 'x', 'boundry', 'Boundary', 'all,x', 'all,all', 'boundary,', '²', '1',
                     'boundary calibration', LONG, '[boundary]'):
         yield bad_line('evaluate and predict', (*EVALUATE, f'--metrics={metrics}'), '--metrics',

@@ -21,6 +21,7 @@ from jaxseg.errors import InputError, printable
 SUBCOMMANDS = {
     'train': 'train the model of a config, or continue a run that was stopped',
     'evaluate': 'score a trained model on a split',
+    'report': 'write one HTML page on a trained model: curves, scores, images, warnings',
     'predict': 'write masks and overlays for images',
     'inspect': 'check every file of a data set, and draw augmented training samples',
     'export-weights': 'write the weights of a trained model to one file',

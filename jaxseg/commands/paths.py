@@ -12,6 +12,7 @@ from jaxseg.errors import InputError
 PATTERN_CHARACTERS = '[]*?'
 # An administrator may write here, but cannot make files.
 SYSTEM_FOLDERS = ('/proc', '/sys')
+PAGE_SUFFIXES = ('.html', '.htm')
 # Fields of parts that are paths, by key of the config.
 PATH_KEYS = {'data': ('root', 'directory'), 'pretrained': ('path',)}
 
@@ -34,9 +35,13 @@ def is_local(path: Any) -> bool:
     return isinstance(path, str) and bool(path) and '://' not in path
 
 
-def check_folder(path: pathlib.Path, argument: str):
-    """Raises InputError unless `path` is a folder that takes files, or can become one."""
-    absolute, shown = path.absolute(), f'{argument}={path}'
+def check_folder(path: pathlib.Path, argument: str, shown: str = ''):
+    """Raises InputError unless `path` is a folder that takes files, or can become one.
+
+    Args:
+      shown: how the message names what was given, by default `argument=path`.
+    """
+    absolute, shown = path.absolute(), shown or f'{argument}={path}'
     existing = next(place for place in (absolute, *absolute.parents) if os.path.lexists(place))
     if not existing.is_dir():
         kind = 'a file' if existing.exists() else 'a broken link'
@@ -59,6 +64,23 @@ def _check_path(path: str | pathlib.Path, shown: str):
     except (OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise InputError(f'{shown}: {reason}; give another path') from None
+
+
+def page_path(text: str | pathlib.Path, argument: str) -> pathlib.Path:
+    """The path of a page that is written.
+
+    Raises:
+      InputError: no name of an HTML file, a folder, or one in a place that cannot be written.
+    """
+    path = path_argument(str(text), argument)
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        raise InputError(f'{argument}={path}: a page is a file named .html; give '
+                         f'{path.with_suffix(".html") if path.name else "report.html"}')
+    if path.is_dir():
+        raise InputError(f'{argument}={path}: is a folder; give a file, such as '
+                         f'{path / "report.html"}')
+    check_folder(path.parent, argument, f'{argument}={path}')
+    return path
 
 
 def check_workdir(path: pathlib.Path):

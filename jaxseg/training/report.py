@@ -30,7 +30,8 @@ class Report:
         self._directory, self._steps, self._batch_size = directory, steps, batch_size
         self._pending: tuple | None = None
         self._clock, self._clock_step = time.perf_counter(), first_step
-        self._rows = _earlier_rows(directory / 'metrics.csv', first_step)
+        self._rows = [row for row in read_metrics(directory / 'metrics.csv')
+                      if row['step'] <= first_step]
         self._columns: list[str] = []  # none yet: the first row rewrites the whole table
         self._terminal = sys.stdout.isatty()
         self._events = open_events(directory / 'events', first_step + 1)
@@ -120,8 +121,8 @@ def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
         figure.savefig(partial, dpi=110)
 
 
-def _earlier_rows(path: pathlib.Path, last_step: int) -> list[dict]:
-    """The rows of an earlier part of this run, without what it wrote after its last checkpoint.
+def read_metrics(path: pathlib.Path) -> list[dict]:
+    """The rows of a metrics.csv, `step` and the values that each has; none without a file.
 
     A row that cannot be read is dropped, such as one cut by a power failure: a damaged log must not
     stop a run.
@@ -133,8 +134,7 @@ def _earlier_rows(path: pathlib.Path, last_step: int) -> list[dict]:
     except OSError:
         return []
     lines = text[:text.rfind('\n') + 1].splitlines()  # without a last line that does not end
-    return [row for row in map(_parse_row, csv.DictReader(lines))
-            if row and row['step'] <= last_step]
+    return [row for row in map(_parse_row, csv.DictReader(lines)) if row]
 
 
 def _parse_row(row: Mapping[str, str]) -> dict | None:

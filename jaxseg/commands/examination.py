@@ -1,0 +1,185 @@
+"""What a page tells of a run on a split: scores, a score for every image, and a few images."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxseg.commands.workdir import Workdir
+from jaxseg.data.pipeline import eval_samples
+from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.visualize import as_rgb, class_indices
+from jaxseg.report import pictures
+
+SHOWN_SIDE = 2048  # pixels: of larger images every second, third... is taken before anything else
+STRETCH = (0.5, 99.5)  # percentiles shown as black and white, where images are not 8-bit
+WORST_CLASSES = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examination:
+    """A run on a split.
+
+    Attributes:
+      step: of the checkpoint.
+      scores: the metric state of all images, as `evaluate` has it.
+      image_scores: mean IoU of each image over the classes that it shows or is said to show, NaN
+        where nothing is labelled.
+      names: of the images.
+    """
+
+    step: int
+    scores: Any
+    image_scores: np.ndarray
+    names: tuple[str, ...]
+
+
+class _Observer:
+    """Scores of every image while an evaluation runs; keeps no image."""
+
+    def __init__(self, run: Workdir, total: int):
+        self._scores, self.names = run.parts.task.scores(), [''] * total
+        self.image_scores = np.full(total, math.nan)
+
+    def __call__(self, sample: Mapping, prediction: np.ndarray):
+        index = sample['index']
+        scores = self._scores.count(sample['label'], prediction, sample['valid'])
+        self.names[index] = sample['name']
+        self.image_scores[index] = scores.summary()['miou']
+
+
+def examine(run: Workdir, source: Source, checkpoint: str) -> tuple[Examination, Any]:
+    """Scores a source; returns the variables of the checkpoint, too."""
+    step, variables = run.variables(checkpoint)
+    observer = _Observer(run, len(source))
+    scores = run.parts.score(variables, source, run.spec, observe=observer)
+    return Examination(step, scores, observer.image_scores, tuple(observer.names)), variables
+
+
+def choose(scores: np.ndarray, count: int) -> dict[str, list[int]]:
+    """Indices of the best, median and worst images, each image once; unlabelled ones are left out.
+
+    The groups have a third of `count` each, the median what is left over.
+    """
+    order = [int(i) for i in np.argsort(scores, kind='stable') if not math.isnan(scores[i])]
+    count = min(count, len(order))
+    ends = (count + 1) // 3
+    middle = count - 2 * ends
+    start = (len(order) - middle) // 2
+    return {'worst': order[:ends], 'median': order[start:start + middle],
+            'best': order[len(order) - ends:][::-1]}
+
+
+class Subset:
+    """Some samples of a source, by index."""
+
+    def __init__(self, source: Source, indices: Sequence[int]):
+        self._source, self._indices = source, list(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Mapping:
+        return self._source[self._indices[index]]
+
+
+def answers(run: Workdir, variables: Any, source: Source, indices: Sequence[int]
+            ) -> Iterator[tuple[int, Mapping, np.ndarray]]:
+    """(index, sample, probabilities (H, W, classes)) of some samples, one after the other."""
+    placed = run.place(variables)
+    for sample in eval_samples(Subset(source, indices), spec=run.spec):
+        yield (indices[sample['index']], sample,
+               run.parts.inference.probabilities(placed, sample['image']))
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """Draws a sample for a page: large images at a lower resolution."""
+
+    spec: DatasetSpec
+
+    def image(self, sample: Mapping) -> str:
+        """The address of the image, stretched to the values that it has if it is not 8-bit."""
+        image = reduced(sample['image'])
+        value_range = self.spec.value_range
+        if image.dtype != np.uint8:
+            low, high = np.percentile(image[..., :3], STRETCH)
+            value_range = (float(low), float(high)) if low < high else value_range
+        return pictures.photograph(np.ascontiguousarray(as_rgb(image, value_range)))
+
+    def truth(self, sample: Mapping) -> str:
+        """The address of the labels; void is left clear."""
+        mask = np.where(reduced(sample['valid']), reduced(sample['label']), self.spec.ignore_index)
+        return self.prediction(mask)
+
+    def prediction(self, mask: np.ndarray) -> str:
+        """The address of a prediction."""
+        return pictures.class_layer(class_indices(reduced(mask), self.spec), self.spec.colors)
+
+    def heat(self, values: np.ndarray) -> str:
+        """The address of values between 0 and 1."""
+        return pictures.heat_layer(reduced(values))
+
+    def error(self, sample: Mapping, mask: np.ndarray) -> str:
+        """The address of what is wrong in a valid pixel, in any class of overlapping ones."""
+        wrong = (sample['label'] != mask) & sample['valid']
+        return pictures.error_layer(wrong if wrong.ndim == 2 else wrong.any(-1))
+
+
+def uncertainty(run: Workdir) -> tuple[str, Callable[[Any, np.ndarray, np.ndarray], np.ndarray]]:
+    """What is shown as uncertainty, in words, and `(variables, image, probabilities) -> (H, W)`.
+
+    Values are between 0 and 1. Where the inference method states a variance it is that, divided by
+    its largest value in the image; otherwise the entropy of the probabilities.
+    """
+    if hasattr(run.parts.inference, 'variance'):
+        return ('variance of the probabilities over the augmented images, brightest where it is '
+                'largest in the image', functools.partial(_variance, run))
+    return ('entropy of the probabilities, from 0 (dark, certain) to the largest possible '
+            '(bright)', lambda variables, image, probabilities: entropy(
+                probabilities, overlapping=run.spec.overlapping))
+
+
+def _variance(run: Workdir, variables: Any, image: np.ndarray, probabilities: np.ndarray
+              ) -> np.ndarray:
+    variance = run.parts.inference.variance(variables, image)
+    return variance / max(float(variance.max()), 1e-12)
+
+
+def entropy(probabilities: np.ndarray, *, overlapping: bool) -> np.ndarray:
+    """Shannon entropy (H, W) of class probabilities (H, W, classes), divided by its maximum.
+
+    Of overlapping classes it is the largest of those of each class and its complement.
+    """
+    # By classes: a few images of the size of one class are held at a time.
+    result = np.zeros(probabilities.shape[:2], np.float32)
+    for k in range(probabilities.shape[-1]):
+        p = probabilities[..., k]
+        if overlapping:
+            np.maximum(result, (_surprise(p) + _surprise(1 - p)) / math.log(2), out=result)
+        else:
+            result += _surprise(p) / math.log(max(probabilities.shape[-1], 2))
+    return result
+
+
+def _surprise(p: np.ndarray) -> np.ndarray:
+    return -p * np.log(np.maximum(p, 1e-12))
+
+
+def reduced(array: np.ndarray) -> np.ndarray:
+    """Every n-th row and column of a large image, so that no side is above `SHOWN_SIDE`."""
+    step = -(-max(array.shape[:2]) // SHOWN_SIDE)
+    return array[::step, ::step]
+
+
+def class_notes(run: Workdir, sample: Mapping, mask: np.ndarray) -> list[str]:
+    """Lines on an image: its size, its accuracy and the classes with the lowest IoU."""
+    scores = run.parts.task.scores().count(sample['label'], mask, sample['valid'])
+    iou = scores.per_class()['iou']
+    lowest = [int(k) for k in np.argsort(iou)[:WORST_CLASSES] if not math.isnan(iou[k])]
+    height, width = mask.shape[:2]
+    return [f'{width}\u00d7{height} pixels; lowest IoU: ' + ', '.join(
+        f'{run.spec.classes[k]} {100 * iou[k]:.0f} %' for k in lowest)]

@@ -1,0 +1,61 @@
+"""What it takes to make a result again: command, checkpoint, versions, data, config."""
+
+import argparse
+import datetime
+import importlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+
+import jax
+
+from jaxseg.commands.paths import command
+from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.workdir import Workdir
+from jaxseg.errors import InputError
+from jaxseg.records import read_record
+
+PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow')
+
+
+def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str], step: int
+               ) -> list[tuple[str, str]]:
+    """Names and values, in the order in which they are shown."""
+    given = command(arguments.subcommand, workdir=arguments.workdir, split=arguments.split,
+                    checkpoint=arguments.checkpoint, trust=arguments.trust)
+    versions = [f'{name} {importlib.metadata.version(name)}' for name in PACKAGES]
+    devices = jax.devices()
+    origin = run.record.pretrained
+    return [
+        ('command', ' '.join([given, *overrides])),
+        ('date', datetime.datetime.now().astimezone().isoformat(' ', 'minutes')),
+        ('work directory', str(run.path.resolve())),
+        ('checkpoint', f'step {step} of {run.config.steps}'),
+        ('first weights', 'random' if origin is None else str(origin)),
+        ('data', json.dumps(run.config.data)),
+        *_splits(run),
+        ('jaxseg', importlib.import_module('jaxseg').__version__),
+        ('packages', ', '.join([f'Python {platform.python_version()}', *versions])),
+        ('devices', f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
+                    f'{platform.platform(terse=True)}')]
+
+
+def _splits(run: Workdir) -> list[tuple[str, str]]:
+    """Number of samples and digest of the names of every split, as the training found them."""
+    try:
+        splits = read_record(run.path / 'splits.json')
+    except InputError as error:
+        return [('splits', str(error))]
+    return [(f'split {name}', f'{identity["count"]} samples, SHA-256 of their names '
+                              f'{identity["sha256"]}') for name, identity in splits.items()]
+
+
+def config_lines(config: RunConfig) -> list[tuple[str, bool]]:
+    """The lines of the config as JSON, and whether each belongs to a key that is no default."""
+    values, defaults, lines = config.to_dict(), RunConfig.defaults(), []
+    for key, value in values.items():
+        text = json.dumps({key: value}, indent=1, ensure_ascii=False).splitlines()[1:-1]
+        changed = key not in defaults or defaults[key] != value
+        lines += [(line[1:], changed) for line in text]
+    return lines

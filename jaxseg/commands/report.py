@@ -1,0 +1,130 @@
+"""Write one HTML page on a trained model: curves, scores, images, warnings, provenance."""
+
+import argparse
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxseg.build import build
+from jaxseg.commands.examination import (
+    Drawing,
+    Examination,
+    answers,
+    choose,
+    class_notes,
+    examine,
+    uncertainty,
+)
+from jaxseg.commands.overrides import check_overrides
+from jaxseg.commands.paths import page_path, path_argument
+from jaxseg.commands.provenance import config_lines, provenance
+from jaxseg.commands.report_sections import (
+    curves,
+    image_histogram,
+    matrix_section,
+    score_table,
+    summary,
+)
+from jaxseg.commands.resume import check_same_meaning
+from jaxseg.commands.workdir import Workdir, open_workdir
+from jaxseg.data.spec import Source
+from jaxseg.data.splits import check_source
+from jaxseg.errors import InputError
+from jaxseg.files import replacing
+from jaxseg.report.gallery import Picture, gallery
+from jaxseg.report.markup import Markup, element, joined
+from jaxseg.report.page import page
+from jaxseg.training.report import read_metrics
+
+GROUPS = {'worst': 'Worst images', 'median': 'Median images', 'best': 'Best images'}
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """The arguments of this subcommand."""
+    parser.add_argument('--workdir', required=True, help='folder of a trained run')
+    parser.add_argument('--split', default='val', help='split of the data set (default: val)')
+    parser.add_argument('--checkpoint', default='best',
+                        help='best, latest, or a step (default: best)')
+    parser.add_argument('--output', default='',
+                        help='the page, FILE.html (default: report.html in the work directory)')
+    parser.add_argument('--num_images', type=int, default=12,
+                        help='images in the page: best, median and worst (default: 12)')
+    parser.epilog = ('Keys of the config that change an evaluation: '
+                     '--config.inference.type=sliding.SlidingWindow')
+
+
+def main(arguments: argparse.Namespace, overrides: Sequence[str]):
+    """Runs the subcommand."""
+    if arguments.num_images < 0:
+        raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
+    check_overrides('report', overrides,
+                    ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    path_argument(arguments.workdir, '--workdir')
+    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
+    output = page_path(arguments.output or run.path / 'report.html', '--output')
+    dataset = build('data', run.config.data)
+    check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
+    source = check_source(dataset, arguments.split)
+    examination, variables = examine(run, source, arguments.checkpoint)
+    pictures = draw(run, variables, source, examination, arguments.num_images)
+    text = compose(run, arguments, overrides, examination, pictures)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as partial:
+        partial.write_text(text, encoding='utf-8')
+    print(f'checkpoint {examination.step}, {len(source)} images of {arguments.split!r}, '
+          f'{len(text.encode()) / 1e6:.1f} MB: {output}')
+
+
+def draw(run: Workdir, variables: Any, source: Source, examination: Examination, count: int
+         ) -> dict[str, list[Picture]]:
+    """The best, median and worst images with their layers, by group."""
+    groups = choose(examination.image_scores, count)
+    indices = sorted(index for group in groups.values() for index in group)
+    drawing, drawn = Drawing(run.spec), {}
+    _, spread = uncertainty(run)
+    placed = run.place(variables)
+    for index, sample, probabilities in answers(run, variables, source, indices):
+        mask = np.asarray(run.parts.task.decide(probabilities))
+        layers = {'Truth': drawing.truth(sample), 'Prediction': drawing.prediction(mask),
+                  'Error': drawing.error(sample, mask),
+                  'Uncertainty': drawing.heat(spread(placed, sample['image'], probabilities))}
+        drawn[index] = Picture(
+            sample['name'], f'IoU {100 * examination.image_scores[index]:.1f} %',
+            class_notes(run, sample, mask), drawing.image(sample), layers, mask.shape[:2])
+    return {GROUPS[name]: [drawn[index] for index in group] for name, group in groups.items()}
+
+
+def compose(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
+            examination: Examination, pictures: Mapping[str, Sequence[Picture]]) -> str:
+    """The page."""
+    spec, scores = run.spec, examination.scores
+    legend = list(zip(spec.classes, spec.colors, strict=True))
+    measure, _ = uncertainty(run)
+    hints = {'Truth': 'the labels; void is left uncolored', 'Prediction': 'of the model',
+             'Error': 'labelled pixels whose prediction is wrong', 'Uncertainty': measure}
+    rows = read_metrics(pathlib.Path(run.path) / 'metrics.csv')
+    images = gallery(pictures, 'Prediction', hints, legend) if any(pictures.values()) else None
+    sections = [
+        ('summary', '', summary(run.spec.name, arguments.split, examination)),
+        ('curves', 'Training', curves(rows, examination.step)),
+        ('scores', 'Scores of the classes', score_table(scores, spec)),
+        ('confusions', 'Confusions', matrix_section(scores)),
+        ('images', 'Images', joined(image_histogram(examination.image_scores), images)),
+        ('provenance', 'Provenance', _provenance(run, arguments, overrides, examination))]
+    title = f'{run.path.resolve().name}: {spec.name}, {arguments.split}'
+    return page(title, sections, {'names': list(spec.classes), 'checkpoint': examination.step,
+                                  'images': len(examination.names), **scores.json()})
+
+
+def _provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
+                examination: Examination) -> Markup:
+    rows = provenance(run, arguments, overrides, examination.step)
+    config = [element('b', line) if changed else line for line, changed in config_lines(run.config)]
+    lines = [part for line in config for part in (line, '\n')]
+    return joined(
+        element('dl', [(element('dt', name), element('dd', value)) for name, value in rows]),
+        element('details', element('summary', 'Configuration'),
+                element('p', 'Keys that differ from the defaults of a run are marked.',
+                        class_='muted'), element('pre', lines)))

@@ -1,0 +1,130 @@
+"""The sections of a page on a run: from metric states and rows of metrics.csv to HTML."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxseg.commands.examination import Examination
+from jaxseg.data.spec import DatasetSpec
+from jaxseg.report.charts import bar_chart, line_chart
+from jaxseg.report.markup import Markup, element, joined
+from jaxseg.report.tables import (
+    confusion_matrix,
+    percent,
+    sortable,
+    top_confusions,
+)
+
+SCORES = {'iou': 'IoU %', 'dice': 'Dice %', 'precision': 'precision %', 'recall': 'recall %'}
+SUMMARY = {'miou': 'mean IoU', 'pixel_accuracy': 'pixel accuracy', 'mean_accuracy': 'mean accuracy',
+           'mean_dice': 'mean Dice', 'mean_precision': 'mean precision',
+           'mean_recall': 'mean recall'}
+# Metrics of a training step that are no losses.
+NO_LOSS = ('learning_rate', 'gradient_norm', 'images_per_second')
+WEAK = 3
+
+
+def summary(name: str, split: str, examination: Examination) -> Markup:
+    """The main numbers, and in a sentence what they say."""
+    scores = examination.scores
+    values, iou = scores.summary(), scores.per_class()['iou']
+    facts = [(f'{percent(values[key])} %', label) for key, label in SUMMARY.items()
+             if key in values][:4]
+    facts += [(f'{len(examination.names):,}', f'images of {split}'),
+              (f'{examination.step:,}', 'checkpoint, step')]
+    boxes = [element('div', element('b', value), element('span', label), class_='fact')
+             for value, label in facts]
+    known = [int(k) for k in np.argsort(iou) if not math.isnan(iou[k])]
+    weakest = ', '.join(f'{scores.classes[k]} ({percent(iou[k])} %)' for k in known[:WEAK])
+    best = f'{scores.classes[known[-1]]} ({percent(iou[known[-1]])} %)' if known else 'none'
+    text = (f'A model of {len(scores.classes)} classes on the split {split!r} of the data set '
+            f'{name}. IoU is the overlap of prediction and truth divided by their union: 100 % is '
+            f'perfect, and every class counts alike in its mean. Best class: {best}; weakest: '
+            f'{weakest or "none"}.')
+    return joined(element('p', text), element('div', boxes, class_='facts'))
+
+
+def curves(rows: Sequence[Mapping[str, float]], step: int) -> Markup:
+    """Losses, scores of validations, and what else metrics.csv holds, over the steps."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key != 'step' and math.isfinite(value):
+                series.setdefault(key, []).append((row['step'], value))
+    if not series:
+        return element('p', 'metrics.csv is missing or empty: no curves.', class_='muted')
+    validation = {key: points for key, points in series.items() if key.startswith('val_')}
+    losses = {key: points for key, points in series.items()
+              if key not in validation and key not in NO_LOSS}
+    if 'loss' in losses and any(name != 'loss' and points == losses['loss']
+                                for name, points in losses.items()):
+        del losses['loss']  # a single loss of weight 1 is the total
+    charts = [('Losses in training', losses, None),
+              ('Scores in validation', validation, (0, 1)),
+              *((key.replace('_', ' ').capitalize(), {key: series[key]}, None)
+                for key in NO_LOSS[:2] if key in series)]
+    drawn = [line_chart(title, _named(lines), x_label='step', y_range=y_range, mark=step,
+                        mark_label='this checkpoint') for title, lines, y_range in charts if lines]
+    return element('div', drawn, class_='charts')
+
+
+def _named(lines: Mapping[str, Sequence]) -> dict[str, Sequence]:
+    return {key.removeprefix('val_').replace('miou', 'mean IoU').replace('_', ' '): points
+            for key, points in lines.items()}
+
+
+def score_table(scores: Any, spec: DatasetSpec) -> Markup:
+    """One row a class."""
+    values, share = scores.per_class(), label_share(scores)
+    rows = [(name, *(float(values[key][k]) for key in SCORES), float(share[k]))
+            for k, name in enumerate(spec.classes)]
+    return joined(
+        sortable(('class', *SCORES.values(), '% of the pixels'), rows, bars='IoU %',
+                 swatches=spec.colors, label='scores of the classes'),
+        element('p', 'Click a column to sort. A dash: the class is in neither labels nor '
+                'predictions, or nothing is divided by; such classes are left out of means.',
+                class_='muted'))
+
+
+def label_share(scores: Any) -> np.ndarray:
+    """The share of the valid pixels that have the label of each class."""
+    if hasattr(scores, 'matrix'):
+        return scores.matrix.sum(1) / max(scores.matrix.sum(), 1)
+    return scores.counts[:, 1].sum(-1) / np.maximum(scores.counts.sum((1, 2)), 1)
+
+
+def matrix_section(scores: Any) -> Markup:
+    """Which classes are taken for which; of overlapping classes, what is found and missed."""
+    if hasattr(scores, 'matrix'):
+        return joined(
+            element('p', 'Each row is a true class: how many per cent of its pixels are predicted '
+                    'as each class. Blue is right, orange is wrong; a dot is less than half a per '
+                    'cent.'),
+            confusion_matrix(scores.matrix, scores.classes), element('h3', 'Main confusions'),
+            top_confusions(scores.matrix, scores.classes))
+    rows = [(name, int(tp), int(fp), int(fn), int(tn)) for name, ((tn, fp), (fn, tp))
+            in zip(scores.classes, scores.counts, strict=True)]
+    columns = ('class', 'found (TP)', 'false alarms (FP)', 'missed (FN)', 'rightly left out (TN)')
+    return joined(element('p', 'Classes may overlap, so each is counted by itself, in pixels.'),
+                  sortable(columns, rows, label='counts of the classes'))
+
+
+def image_histogram(scores: np.ndarray) -> Markup:
+    """How many images have which mean IoU."""
+    known = scores[~np.isnan(scores)]
+    if known.size < 2:
+        return joined()
+    counts, edges = np.histogram(known, bins=20, range=(0, 1))
+    bars = [(f'{100 * low:.0f}', float(count), f'{count} images from {100 * low:.0f} to '
+             f'{100 * high:.0f} %')
+            for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True)]
+    chart = bar_chart('Images by their mean IoU', bars, x_label='mean IoU of the image, %',
+                      y_label='images')
+    unlabelled = scores.size - known.size
+    note = (f'The mean IoU of an image is that of the classes that it has or is said to have. '
+            f'Median {percent(float(np.median(known)))} %, lowest {percent(float(known.min()))} %, '
+            f'highest {percent(float(known.max()))} %.')
+    note += f' {unlabelled} images have no labelled pixel and are left out.' if unlabelled else ''
+    return joined(element('p', note), element('div', chart, class_='charts'))

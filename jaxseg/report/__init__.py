@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: charts, tables and images from plain values, without a network."""
