@@ -237,8 +237,8 @@ def _is_schedule(symbol: Any) -> bool:
 
 
 def _has(*names: str) -> Callable[[Any], bool]:
-    """Whether a class has these methods, properties or fields."""
-    return lambda symbol: isinstance(symbol, type) and all(
+    """Whether a class that is not abstract has these methods, properties or fields."""
+    return lambda symbol: isinstance(symbol, type) and not inspect.isabstract(symbol) and all(
         hasattr(symbol, name) or name in getattr(symbol, '__dataclass_fields__', {})
         for name in names)
 

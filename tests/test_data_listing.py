@@ -248,3 +248,7 @@ def test_lists_may_be_in_a_folder_of_their_own(tmp_path):
         data(tmp_path, naming=naming).source('test')
     with pytest.raises(InputError, match=r'none: no such folder; correct data.naming.lists'):
         data(tmp_path, naming={'lists': 'none'}).source('train')
+    with pytest.raises(InputError, match=r'data.naming.lists.*no effect'):
+        data(tmp_path, naming=naming, splits={'train': 1.0}).source('train')
+    pair(tmp_path, 'd', 'val', 'outer')
+    assert names(tmp_path, 'train', naming=naming) == ['a', 'c']

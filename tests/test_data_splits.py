@@ -91,7 +91,7 @@ def test_stems_of_one_group_are_in_one_split_that_of_its_hash(tmp_path):
     stems = [f'scene{scene:02d}_tile{tile}' for scene in range(30) for tile in range(3)]
     for stem in stems:
         pair(tmp_path, stem)
-    for group in ('^scene[0-9]+', '^(scene[0-9]+)_tile'):
+    for group in ('^scene[0-9]+', '^(scene[0-9]+)(?=_tile)'):
         dataset = data(tmp_path, splits=SHARES, naming={'group': group})
         members = {name: split for split in SHARES for name in dataset.source(split).names}
         assert members == {stem: assign_split(stem[:7], SHARES, 0) for stem in stems}
@@ -100,7 +100,7 @@ def test_stems_of_one_group_are_in_one_split_that_of_its_hash(tmp_path):
 
 @pytest.mark.parametrize('group, said', [
     ('scene[', 'no regular expression'), ('^x', "finds nothing in the stem 'scene1_tile0'"),
-    ('x*', "finds nothing in the stem 'scene1_tile0'"), ('(x)?s', "nothing in the stem 'scene1"),
+    ('x*', "finds nothing in the stem 'scene1_tile0'"),
     ('(?P<a>s)(?P<a>c)', 'no regular expression'), ('a{99999999999}', 'no regular expression')])
 def test_groups_that_cannot_be_are_refused_in_one_line(tmp_path, group, said):
     pair(tmp_path, 'scene1_tile0')

@@ -6,6 +6,7 @@ import tifffile
 
 from jaxseg.data.folder import Folder
 from jaxseg.data.inspection import look_through
+from jaxseg.data.voc import Voc
 from tests import trial_folders
 
 SHARES = {'train': 0.8, 'val': 0.2}
@@ -71,3 +72,11 @@ def test_tiles_of_six_channels_differ_in_the_last_three_alone(trials):
     assert (spread[:3] < 0.2).all() and (spread[3:] > 1.5).all()
     stored = tifffile.imread(trials('satellite_tiles') / 'images' / 'scene0_tile0.tif')
     np.testing.assert_array_equal(stored, samples[0]['image'])
+
+
+def test_palette_masks_are_a_tree_of_voc_with_a_void_border(trials):
+    data = Voc(str(trials('palette_masks')))
+    assert data.spec.splits == ('train', 'val', 'trainval') and len(data.spec.classes) == 4
+    count, shares, void = look(data)
+    assert count == 20 and (shares > 0.01).all() and 0.03 < void < 0.15
+    assert look(data, 'val')[0] == 8

@@ -33,6 +33,16 @@ from experiments.reliability.bad_values import (
 from experiments.reliability.cases import OVERLAPPING, Case, bad_config, shorten, shown
 
 SHAPES = {'type': 'synthetic.Shapes', 'size': [32, 32], 'samples': {'train': 4, 'val': 4}}
+# Of all data sets in files, and of those with masks in files.
+FILES = {
+    'root': (3, None, True, [], {}), 'channels': POSITIVE, 'value_range': optional(RANGE),
+    'split_seed': COUNT[:9], 'classes': optional(NAMES),
+    'colors': ('red', 3, ['red'], [3], [[1, 2]], [[1, 2, 256]], [[1, 2, -1]], [[1, 2, NAN]]),
+    'splits': (*({'train': 0.5, 'val': value} for value in SHARE), 3, 'x', [0.5]),
+    'naming': (3, 'x', None, [], {'images': 3})}
+MASKS = {'ignore_index': optional(LABEL), 'overlapping': FLAG, 'missing_masks': choices('refused'),
+         'labels': (3, 'x', None, [])}
+
 # (key of the part, type, fields that it needs, bad values by field).
 PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('data', 'synthetic.Shapes', {}, {
@@ -84,13 +94,9 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('inference', 'augmented.TestTimeAugmentation', {}, {
         'scales': ([], [1.0, 2.0, 1.0]), 'rotations': ([], [90, 90])}),
     ('algorithm', 'supervised.Supervised', {}, {'streams': NAMES}),
-    ('data', 'folder.Folder', {'root': 'data'}, {
-        'root': (3, None, True, [], {}), 'channels': POSITIVE, 'ignore_index': optional(LABEL),
-        'value_range': optional(RANGE), 'split_seed': COUNT[:9], 'overlapping': FLAG,
-        'missing_masks': choices('refused'), 'classes': optional(NAMES),
-        'colors': ('red', 3, ['red'], [3], [[1, 2]], [[1, 2, 256]], [[1, 2, -1]], [[1, 2, NAN]]),
-        'splits': (*({'train': 0.5, 'val': value} for value in SHARE), 3, 'x', [0.5]),
-        'naming': (3, 'x', None, [], {'images': 3}), 'labels': (3, 'x', None, [])}),
+    *(('data', name, {'root': 'data'}, {**FILES, **MASKS, **more})
+      for name, more in (('folder.Folder', {}), ('voc.Voc', {}),
+                         ('cityscapes.Cityscapes', {'ids': choices('instanceIds')}))),
     ('data', 'folds.Fold', {'data': SHAPES}, {
         'data': (3, None, 'x', [SHAPES], {}),
         'fold': (*optional(COUNT), 5), 'folds': integers(2), 'pooled': (*NAMES, [], ['none']),

@@ -1,8 +1,6 @@
 """Access to the image and mask files of one split."""
 
 import concurrent.futures
-import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +8,7 @@ import numpy as np
 
 from jaxseg.data.decode import check_image, read_image
 from jaxseg.data.file_info import file_info
-from jaxseg.data.labels import Labels
-from jaxseg.data.masks import check_mask, read_mask
+from jaxseg.data.mask_reader import MaskReader, different_sizes
 from jaxseg.data.pairs import Pair
 from jaxseg.data.spec import DatasetSpec, nothing_labelled
 from jaxseg.errors import InputError
@@ -30,10 +27,10 @@ class FolderSource:
         empty if nothing.
     """
 
-    def __init__(self, split: str, pairs: Sequence[Pair], labels: Labels, spec: DatasetSpec,
+    def __init__(self, split: str, pairs: Sequence[Pair], masks: MaskReader, spec: DatasetSpec,
                  skipped: str = ''):
         self.pairs, self.skipped = tuple(pairs), skipped
-        self._split, self._labels, self._spec = split, labels, spec
+        self._split, self._masks, self._spec = split, masks, spec
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -46,9 +43,9 @@ class FolderSource:
             classes.
         """
         pair = self.pairs[index]
-        image, mask = self._image(pair), self._mask(pair)
+        image, mask = self._image(pair), self._masks.read(pair)
         if image.shape[:2] != mask.shape[:2]:
-            raise InputError(_different_sizes(pair, pair.masks[0], image.shape, mask.shape))
+            raise InputError(_sizes(pair, image, mask))
         return {'image': image, 'mask': mask, 'name': pair.name}
 
     @property
@@ -58,7 +55,7 @@ class FolderSource:
 
     def with_pairs(self, split: str, pairs: Sequence[Pair]) -> 'FolderSource':
         """Other pairs of the same data set, as a split of this name."""
-        return FolderSource(split, pairs, self._labels, self._spec)
+        return FolderSource(split, pairs, self._masks, self._spec)
 
     def sizes(self) -> set[tuple[int, int]]:
         """Every (height, width) that occurs, read from the headers."""
@@ -66,9 +63,8 @@ class FolderSource:
             return set(pool.map(lambda pair: file_info(pair.image).size, self.pairs))
 
     def file_sizes(self) -> list[int]:
-        """Bytes of the image and the masks of each sample, in order."""
-        return [sum(os.stat(path).st_size for path in (pair.image, *pair.masks) if path is not None)
-                for pair in self.pairs]
+        """Bytes of the image and the annotation of each sample, in order."""
+        return [pair.image.stat().st_size + self._masks.stored_bytes(pair) for pair in self.pairs]
 
     def check(self, index: int) -> list[str]:
         """All that is wrong with one pair."""
@@ -99,30 +95,16 @@ class FolderSource:
     def _image(self, pair: Pair) -> np.ndarray:
         return read_image(pair.image, self._spec.channels, self._spec.value_range)
 
-    def _mask(self, pair: Pair) -> np.ndarray:
-        """(H, W), or (H, W, classes) of a data set with overlapping masks."""
-        if not self._spec.overlapping:
-            return self._labels.decode(read_mask(pair.masks[0]), str(pair.masks[0]))
-        masks = {path: self._labels.decode_binary(read_mask(path), str(path))
-                 for path in pair.masks if path is not None}
-        shape = next(iter(masks.values())).shape if masks else file_info(pair.image).size
-        for path, mask in masks.items():
-            if mask.shape != shape:
-                raise InputError(_different_sizes(pair, path, shape, mask.shape))
-        absent = np.zeros(shape, np.uint8)
-        return np.stack([absent if path is None else masks[path] for path in pair.masks], -1)
-
     def _examine(self, index: int) -> tuple[list[str], bool]:
         """All that is wrong with one pair, and whether a pixel of it is labelled."""
         pair, problems, arrays = self.pairs[index], [], {}
-        for part, read in (('image', self._image), ('mask', self._mask)):
+        for part, read in (('image', self._image), ('mask', self._masks.read)):
             try:
                 arrays[part] = read(pair)
             except InputError as error:
                 problems.append(str(error))
         if len(arrays) == 2 and arrays['image'].shape[:2] != arrays['mask'].shape[:2]:
-            problems.append(_different_sizes(
-                pair, pair.masks[0], arrays['image'].shape, arrays['mask'].shape))
+            problems.append(_sizes(pair, arrays['image'], arrays['mask']))
         labelled = 'mask' in arrays and bool((arrays['mask'] != self._spec.ignore_index).any())
         return problems, labelled
 
@@ -131,18 +113,11 @@ class FolderSource:
         try:
             image = file_info(pair.image)
             check_image(image, self._spec.channels, self._spec.value_range, str(pair.image))
-            for path in pair.masks:
-                mask = image if path is None else file_info(path)
-                if path is not None:
-                    check_mask(mask, str(path))
-                if mask.size != image.size:
-                    problems.append(_different_sizes(pair, path, image.size, mask.size))
+            problems += self._masks.header_problems(pair, image)
         except InputError as error:
             problems.append(str(error))
         return problems
 
 
-def _different_sizes(pair: Pair, path: pathlib.Path | None, image: Sequence[int],
-                     mask: Sequence[int]) -> str:
-    return (f'{path or pair.name}: mask of {mask[1]}x{mask[0]} pixels for an image of '
-            f'{image[1]}x{image[0]} ({pair.image}); export both at the same size')
+def _sizes(pair: Pair, image: np.ndarray, mask: np.ndarray) -> str:
+    return different_sizes(pair, next(iter(pair.masks), None), image.shape, mask.shape)

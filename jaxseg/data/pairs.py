@@ -48,7 +48,7 @@ class Listing:
       images, masks: names of the folders of images and masks, '.' for the one above; both may be
         the same if `mask_suffix` tells masks from images.
       image_suffix, mask_suffix: taken off the stems of images and of masks before they are paired.
-      lists: the folder of the list files, '.' for `root`.
+      lists: the folder of the list files; '.' is `root`, whose subfolders may be splits instead.
       group: a regular expression; stems in which it finds the same text are in one split.
       fractions, seed: shares of the splits, for `splits.assign_split`.
       classes: with overlapping masks the names of the classes, whose folders hold their masks;
@@ -74,6 +74,9 @@ class Listing:
             check_folder_name(getattr(self, key), f'data.naming.{key}', self.root)
         if self.group is not None:
             compile_group(self.group, self.fractions)
+        if self.lists != '.' and self.fractions:
+            raise InputError(f'data.naming.lists: {self.lists!r} has no effect, data.splits states '
+                             f'shares; remove one of them')
 
     @functools.cached_property
     def splits(self) -> tuple[str, ...]:
@@ -137,7 +140,7 @@ class Listing:
 
     @functools.cached_property
     def _layout(self) -> str:
-        if self.fractions:
+        if self.fractions or self.lists != '.':
             return 'flat'
         return 'outer' if self._outer else 'inner' if self._inner else 'flat'
 

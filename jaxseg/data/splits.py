@@ -57,17 +57,14 @@ def compile_group(pattern: str, fractions: Mapping[str, float] | None) -> re.Pat
 def group_of(name: str, pattern: re.Pattern) -> str:
     """What samples of one group share: the text that the pattern finds in the name.
 
-    Where the pattern has parentheses it is the text of the first pair of them.
-
     Raises:
       InputError: the pattern finds nothing, or an empty text.
     """
     found = pattern.search(name)
-    text = (found.group(1) if pattern.groups else found.group()) if found else ''
-    if not text:
+    if not found or not found[0]:
         raise InputError(f'data.naming.group: {pattern.pattern!r} finds nothing in the stem '
                          f'{name!r}; give an expression that finds the group in every stem')
-    return text
+    return found[0]
 
 
 def check_fractions(fractions: Mapping[str, float]):
