@@ -21,7 +21,7 @@ from experiments.reliability.bad_values import (
 )
 
 MOBILENET = {'width_multiplier': ABOVE_ZERO, 'output_stride': choices(4, 0, -8, 12, 64),
-             'drop_path': BELOW_ONE, 'norm': NORM}
+             'drop_path': BELOW_ONE, 'norm': NORM, 'remat': FLAG}
 
 # (type, fields that it needs, bad values by field).
 DECODERS: list[tuple[str, dict, dict[str, tuple]]] = [
@@ -62,7 +62,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'average_shortcut': FLAG, 'squeeze_excite': FLAG, 'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'efficientnet.EfficientNet', {}, {
         'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
-        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM}),
+        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'mobilenet.MobileNetV2', {}, MOBILENET),
     ('model.encoder', 'mobilenet.MobileNetV3', {}, {
         **MOBILENET, 'variant': choices('Large', 'medium', 3)}),
@@ -70,8 +70,9 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'depth': choices(120, 0, -121, '121', 121.0), 'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'efficientnet_v2.EfficientNetV2', {}, {
         'variant': choices('b4', 0, 'S'), 'output_stride': choices(4, 0, -8, 12, 64),
-        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM}),
-    ('model.encoder', 'hardnet.HarDNet', {}, {'variant': choices('69', 68, '39DS'), 'norm': NORM}),
+        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM, 'remat': FLAG}),
+    ('model.encoder', 'hardnet.HarDNet', {}, {
+        'variant': choices('69', 68, '39DS'), 'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'recurrent_pyramid.RecurrentPyramid', {}, {
         'widths': items(POSITIVE, 4), 'depths': items(POSITIVE, 1), 'cell': choices('gruu'),
         'expansion': floats(0.9, 0, -1), 'drop_path': BELOW_ONE, 'remat': FLAG}),
@@ -85,7 +86,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'variant': choices('tny', 'huge'), 'window': POSITIVE, 'output_norm': FLAG,
         'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'vgg.VGG', {}, {
-        'depth': choices(12, 0, -11, '16', 16.0), 'norm': optional(NORM)}),
+        'depth': choices(12, 0, -11, '16', 16.0), 'norm': optional(NORM), 'remat': FLAG}),
     ('model.encoder', 'hrnet.HRNet', {}, {
         'variant': choices('w20', 18, 'W18'), 'increase': FLAG, 'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'vgg_like.VGGLike', {'widths': [4]}, {
@@ -95,13 +96,15 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'variant': (*choices('Tiny', 'giant'), 3, [8, 1, 2], [8, 1, 2, 0], [8, 1, 2, 2.5]),
         'patch': POSITIVE, 'taps': optional(items(COUNT, 1)), 'norm_taps': FLAG,
         'class_features': FLAG, 'registers': COUNT, 'layer_scale': ABOVE_ZERO,
-        'mlp': choices('gated'), 'qkv_bias': FLAG, 'drop_path': BELOW_ONE}),
+        'mlp': choices('gated'), 'qkv_bias': FLAG, 'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'vit.ViT', {}, {
-        'variant': (*choices('Tiny', 'vit'), 3, [1, 2], [8, 1, 0], [8, 1, 2.5]), 'patch': POSITIVE,
-        'grid': pairs(POSITIVE, 4), 'taps': optional(items(COUNT, 1)), 'norm_taps': FLAG,
-        'class_features': FLAG, 'registers': COUNT, 'token_positions': choices('registers'),
-        'resampling': choices('bicubic'), 'layer_scale': optional(ABOVE_ZERO),
-        'mlp': choices('gated'), 'drop_path': BELOW_ONE}),
+        'variant': (*choices('Tiny', 'vit'), 3, [1, 2], [8, 1, 0], [8, 1, 2.5],
+                    [8, 1, 2, 'gated']),
+        'patch': POSITIVE, 'grid': pairs(POSITIVE, 4), 'taps': optional(items(COUNT, 1)),
+        'norm_taps': FLAG, 'class_features': FLAG, 'registers': COUNT,
+        'token_positions': choices('registers'), 'resampling': choices('bicubic'),
+        'layer_scale': optional(ABOVE_ZERO),
+        'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.context.0', 'aspp.ASPP', {'features': 4}, {
         'features': POSITIVE, 'rates': items(POSITIVE, 6), 'norm': NORM,
         'separable': FLAG}),

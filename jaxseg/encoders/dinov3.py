@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxseg.errors import InputError
 from jaxseg.fields import DropRate, NonNegativeInt, Positive, PositiveInt
 from jaxseg.layers.position import rotate
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stages
 from jaxseg.layers.tokens import PatchEmbed, check_heads, prepend, stage_of, tap_indices
 from jaxseg.layers.transformer_block import KERNEL_INIT, TransformerBlock, layer_norm
@@ -42,6 +43,7 @@ class DINOv3(nn.Module):
       qkv_bias: biases of query and value; the key has none. '7b' and timm's models without `qkvb`
         in the name have none.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
 
     Raises:
       InputError: heads that do not divide the channels into groups of a multiple of 4, or taps that
@@ -59,6 +61,7 @@ class DINOv3(nn.Module):
     mlp: Literal['gelu', 'swiglu'] = 'gelu'
     qkv_bias: bool = True
     drop_path: DropRate = 0.0
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -84,11 +87,12 @@ class DINOv3(nn.Module):
         norm = layer_norm(x.dtype, EPSILON, 'norm') if self.norm_taps else lambda x: x
         stages = []
         for index in range(depth):
-            x = TransformerBlock(heads, hidden, self.mlp == 'swiglu', self.layer_scale,
-                                 self.drop_path * index / max(depth - 1, 1),
-                                 'query_value' if self.qkv_bias else 'none', EPSILON,
-                                 name=f'block{index}')(
-                x, train=train, rotation=functools.partial(rotate, angle=angle))
+            block = TransformerBlock(heads, hidden, self.mlp == 'swiglu', self.layer_scale,
+                                     self.drop_path * index / max(depth - 1, 1),
+                                     'query_value' if self.qkv_bias else 'none', EPSILON,
+                                     name=f'block{index}')
+            x = call_block(block, x, self.remat, train=train,
+                           rotation=functools.partial(rotate, angle=angle))
             if index in taps:
                 stages.append(stage_of(norm(x), size, self.patch,
                                        class_features=self.class_features))

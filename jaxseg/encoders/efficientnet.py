@@ -13,6 +13,7 @@ from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
 from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.squeeze_excite import SqueezeExcite
 from jaxseg.layers.stages import Stage, Stages, dilated
 
@@ -53,6 +54,7 @@ class EfficientNet(nn.Module):
       padding: 'same' as TensorFlow's, or 'symmetric' as weights need that were trained in PyTorch
         (timm's without 'tf' in the name, with norm=dict(kind='batch')).
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
     """
 
     variant: Literal['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'b7',
@@ -61,6 +63,7 @@ class EfficientNet(nn.Module):
     drop_path: DropRate = 0.0
     padding: Literal['same', 'symmetric'] = 'same'
     norm: NormSpec = field(default_factory=lambda: dict(TENSORFLOW))
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -84,12 +87,13 @@ class EfficientNet(nn.Module):
                 reached *= stride
             inputs = x.shape[-1]
             squeeze = functools.partial(SqueezeExcite, max(1, inputs // 4), activation)
-            x = InvertedResidual(
+            layer = InvertedResidual(
                 block.features, inputs * block.expansion, block.kernel, stride, dilation,
                 residual=block.stride == 1 and block.features == inputs, norm=norm,
                 activation=activation, squeeze_excite=None if lite else squeeze,
                 drop_path=self.drop_path * index / len(blocks), padding=self.padding,
-                name=f'block{index}')(x, train=train)
+                name=f'block{index}')
+            x = call_block(layer, x, self.remat, train=train)
         return (*stages, Stage(reached, x))
 
 

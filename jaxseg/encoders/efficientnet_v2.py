@@ -14,6 +14,7 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.inverted_residual import InvertedResidual
 from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.squeeze_excite import SqueezeExcite
 from jaxseg.layers.stages import Stage, Stages, dilated
 
@@ -95,6 +96,7 @@ class EfficientNetV2(nn.Module):
       padding: 'same' as TensorFlow's, or 'symmetric' as weights need that were trained in PyTorch
         (timm's without 'tf' in the name, with norm=dict(kind='batch')).
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
     """
 
     variant: Literal['b0', 'b1', 'b2', 'b3', 's', 'm', 'l', 'xl', 'rw_s'] = 's'
@@ -102,6 +104,7 @@ class EfficientNetV2(nn.Module):
     drop_path: DropRate = 0.0
     padding: Literal['same', 'symmetric'] = 'same'
     norm: NormSpec = field(default_factory=lambda: dict(TENSORFLOW))
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -121,8 +124,9 @@ class EfficientNetV2(nn.Module):
             if block.stride == 2:
                 stages.append(Stage(reached, x))
                 reached *= stride
-            x = self._block(block, x.shape[-1], stride, dilation, norm,
-                            self.drop_path * index / len(blocks))(x, train=train)
+            layer = self._block(block, x.shape[-1], stride, dilation, norm,
+                                self.drop_path * index / len(blocks))
+            x = call_block(layer, x, self.remat, train=train)
         return (*stages, Stage(reached, x))
 
     def _block(self, block: _Block, inputs: int, stride: int, dilation: int, norm: Callable,

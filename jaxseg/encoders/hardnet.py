@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
 
@@ -57,10 +58,12 @@ class HarDNet(nn.Module):
     Args:
       variant: the number of layers; with 'ds', depthwise-separable convolutions.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
     """
 
     variant: Literal['39ds', '68', '68ds', '85'] = '68'
     norm: NormSpec = 'batch'
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -76,7 +79,7 @@ class HarDNet(nn.Module):
         x = self._halve(x, 3, norm, place)
         for index, block in enumerate(variant.blocks):
             place += 1
-            x = self._block(x, block, norm, place)
+            x = call_block(self._block, x, self.remat, block=block, norm=norm, place=place)
             # The authors' list has a dropout before the last convolution of HarDNet-85.
             place += 2 if self.variant == '85' and index == len(variant.blocks) - 1 else 1
             x = _conv(x, block.features, norm, f'base{place}', kernel=1)
@@ -92,7 +95,7 @@ class HarDNet(nn.Module):
         margin = (window - 1) // 2
         return nn.max_pool(x, (window, window), (2, 2), ((margin, margin), (margin, margin)))
 
-    def _block(self, x: jax.Array, block: _Block, norm: Callable, place: int) -> jax.Array:
+    def _block(self, x: jax.Array, *, block: _Block, norm: Callable, place: int) -> jax.Array:
         variant, outputs = VARIANTS[self.variant], [x]
         for layer in range(1, block.layers + 1):
             links = _links(layer)

@@ -12,6 +12,7 @@ from jaxseg.fields import DropRate, Positive
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
 from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.squeeze_excite import SqueezeExcite
 from jaxseg.layers.stages import Stage, Stages, dilated
 
@@ -54,12 +55,14 @@ class MobileNetV2(nn.Module):
       output_stride: stride of the last stage.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
     """
 
     width_multiplier: Positive = 1.0
     output_stride: Literal[8, 16, 32] = 32
     drop_path: DropRate = 0.0
     norm: NormSpec = 'batch'
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -87,6 +90,7 @@ class MobileNetV3(nn.Module):
       output_stride: stride of the last stage.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
     """
 
     variant: Literal['large', 'small'] = 'large'
@@ -94,6 +98,7 @@ class MobileNetV3(nn.Module):
     output_stride: Literal[8, 16, 32] = 32
     drop_path: DropRate = 0.0
     norm: NormSpec = field(default_factory=lambda: dict(TENSORFLOW))
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -130,10 +135,11 @@ def _blocks(encoder: nn.Module, groups: Sequence[_Group], activation: Callable, 
         hidden = scale_channels(x.shape[-1], expansion)
         squeeze = functools.partial(SqueezeExcite, scale_channels(hidden, 0.25),
                                     gate=nn.hard_sigmoid)
-        x = InvertedResidual(
+        block = InvertedResidual(
             features, hidden, group.kernel, stride, dilation, residual=residual, norm=norm,
             activation=nn.hard_swish if group.hard else activation,
             squeeze_excite=squeeze if group.squeeze else None,
             drop_path=encoder.drop_path * number / (len(blocks) - 1),
-            name=f'block{index}_{place}')(x, train=train)
+            name=f'block{index}_{place}')
+        x = call_block(block, x, encoder.remat, train=train)
     return (*stages, Stage(reached, x))

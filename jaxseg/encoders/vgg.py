@@ -7,6 +7,7 @@ import jax
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, make_norm
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -25,10 +26,13 @@ class VGG(nn.Module):
       depth: number of layers, of which three are the classifier that is left out.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`; None, as in the paper, for
         none.
+      remat: computes the convolutions between two poolings again in the backward pass instead of
+        keeping what is between them.
     """
 
     depth: Literal[11, 13, 16, 19] = 16
     norm: NormSpec | None = 'batch'
+    remat: bool = False
 
     stride = 32
 
@@ -36,14 +40,23 @@ class VGG(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         stages, index = [], 0
         for stage, (width, count) in enumerate(zip(WIDTHS, CONVOLUTIONS[self.depth], strict=True)):
-            for _ in range(count):
-                x = Conv(width, bias=True, name=f'features_{index}')(x)
-                if self.norm is not None:
-                    index += 1
-                    x = make_norm(self.norm, f'features_{index}')(x, train=train)
-                x = nn.relu(x)
-                index += 2
+            x = call_block(self._convolutions, x, self.remat, first=index, count=count, width=width,
+                           train=train)
             stages.append(Stage(2 ** stage, x))
             x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
-            index += 1
+            index += count * self._layers + 1
         return (*stages, Stage(self.stride, x))
+
+    @property
+    def _layers(self) -> int:
+        """Of a convolution with its norm and ReLU, as torchvision counts."""
+        return 2 if self.norm is None else 3
+
+    def _convolutions(self, x: jax.Array, *, first: int, count: int, width: int, train: bool
+                      ) -> jax.Array:
+        for index in range(first, first + count * self._layers, self._layers):
+            x = Conv(width, bias=True, name=f'features_{index}')(x)
+            if self.norm is not None:
+                x = make_norm(self.norm, f'features_{index + 1}')(x, train=train)
+            x = nn.relu(x)
+        return x

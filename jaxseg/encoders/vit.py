@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.fields import DropRate, NonNegativeInt, Positive, PositiveInt
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.resize import resize_bicubic, resize_bilinear
 from jaxseg.layers.stages import Stages
 from jaxseg.layers.tokens import PatchEmbed, check_heads, prepend, stage_of, tap_indices
 from jaxseg.layers.transformer_block import KERNEL_INIT, TransformerBlock, layer_norm
 
-# Channels, blocks, heads.
+# Channels, blocks, heads, and 'swiglu' where the MLP is gated.
 VARIANTS = {'tiny': (192, 12, 3), 'small': (384, 12, 6), 'base': (768, 12, 12),
-            'large': (1024, 24, 16), 'huge': (1280, 32, 16), 'giant': (1536, 40, 24)}
+            'large': (1024, 24, 16), 'huge': (1280, 32, 16), 'giant': (1536, 40, 24, 'swiglu')}
 OFFSET = 0.1  # of DINOv2: added to the size that positions are resized to
 
 
@@ -28,7 +29,8 @@ class ViT(nn.Module):
     of positions is resized.
 
     Args:
-      variant: a name, or the numbers of channels, blocks and heads.
+      variant: a name, or the numbers of channels, blocks and heads, and 'swiglu' after them for the
+        gated MLP of 'giant', DINOv2's.
       patch: side of a patch.
       grid: patches of the images that positions are stored for: (14, 14) of 224 x 224 at patch 16.
       taps: indices of the blocks whose outputs are stages; by default four, evenly spaced.
@@ -40,15 +42,16 @@ class ViT(nn.Module):
       resampling: of positions: bicubic, 'antialias' as timm, 'plain' as transformers' ViT and
         DINOv2, 'offset' as DINOv2 without registers of its authors; or 'bilinear' as DPT.
       layer_scale: initial value, 1e-5 in DINOv2; None for no layer scale.
-      mlp: 'swiglu' in the giant DINOv2.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
+      remat: computes blocks again in the backward pass instead of keeping what is inside them.
 
     Raises:
       InputError: heads that do not divide the channels, or taps that are no blocks.
     """
 
     variant: (Literal['tiny', 'small', 'base', 'large', 'huge', 'giant']
-              | tuple[PositiveInt, PositiveInt, PositiveInt]) = 'small'
+              | tuple[PositiveInt, PositiveInt, PositiveInt]
+              | tuple[PositiveInt, PositiveInt, PositiveInt, Literal['swiglu']]) = 'small'
     patch: PositiveInt = 16
     grid: tuple[PositiveInt, PositiveInt] = (14, 14)
     taps: tuple[NonNegativeInt, ...] | None = None
@@ -58,8 +61,8 @@ class ViT(nn.Module):
     token_positions: Literal['none', 'class', 'all'] = 'class'
     resampling: Literal['antialias', 'plain', 'offset', 'bilinear'] = 'antialias'
     layer_scale: Positive | None = None
-    mlp: Literal['gelu', 'swiglu'] = 'gelu'
     drop_path: DropRate = 0.0
+    remat: bool = False
 
     @property
     def stride(self) -> int:
@@ -69,20 +72,21 @@ class ViT(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         named = isinstance(self.variant, str)
-        width, depth, heads = VARIANTS[self.variant] if named else self.variant
+        width, depth, heads, *gated = VARIANTS[self.variant] if named else self.variant
         check_heads(width, heads)
         taps = tap_indices(self.taps, depth)
         x = PatchEmbed(width, self.patch, name='patch_embed')(x)
         size = x.shape[1:3]
         x = self._with_tokens(x, width)
         hidden, stages = 4 * width, []
-        if self.mlp == 'swiglu':  # as many parameters as with two layers
+        if gated:  # as many parameters as with two layers
             hidden = -(-int(hidden * 2 / 3) // 8) * 8
         norm = layer_norm(x.dtype, 1e-6, 'norm') if self.norm_taps else lambda x: x
         for index in range(depth):
-            x = TransformerBlock(heads, hidden, self.mlp == 'swiglu', self.layer_scale,
-                                 self.drop_path * index / max(depth - 1, 1),
-                                 name=f'block{index}')(x, train=train)
+            block = TransformerBlock(heads, hidden, bool(gated), self.layer_scale,
+                                     self.drop_path * index / max(depth - 1, 1),
+                                     name=f'block{index}')
+            x = call_block(block, x, self.remat, train=train)
             if index in taps:
                 stages.append(stage_of(norm(x), size, self.patch,
                                        class_features=self.class_features))

@@ -22,7 +22,7 @@ class DINOv2(Weights):
 
 
 class DINOv2Giant(DINOv2):
-    """The same for the giant one, with `mlp='swiglu'`."""
+    """The same for the giant one, of variant 'giant'."""
 
     rules = (*TOKENS, *REGISTERS, *ATTENTION,
              *fused(f'{BLOCK}.mlp.w12', f'{PLACE}/mlp_gate', f'{PLACE}/mlp_in'),

@@ -62,7 +62,7 @@ class DINOv2(Weights):
 
 
 class DINOv2Giant(DINOv2):
-    """The same for the giant one, with `mlp='swiglu'`."""
+    """The same for the giant one, of variant 'giant'."""
 
     rules = REGISTERS + TOKENS + ATTENTION + GATED_MLP
 

@@ -63,7 +63,7 @@ class DINOv2(Weights):
 
 
 class DINOv2Giant(DINOv2):
-    """The same for the giant one, with `mlp='swiglu'`."""
+    """The same for the giant one, of variant 'giant'."""
 
     rules = (*DINOV2_GIANT, *prefixed(DINOV2_GIANT, 'dinov2.', ''),
              *prefixed(DINOV2_GIANT, 'dinov2_with_registers.', ''))

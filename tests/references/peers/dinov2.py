@@ -75,27 +75,27 @@ def _transformers(name: str, registers: int, **options: Any) -> Callable:
 
 OURS = dict(type='vit.ViT', variant=[96, 2, 3], patch=14, grid=[4, 4], layer_scale=1e-5,
             norm_taps=True)
-GIANT = dict(registers=4, mlp='swiglu')
+GIANT = dict(registers=4, variant=[96, 2, 3, 'swiglu'])
 ROWS = {
     'timm_dinov2': Row(
         'encoder', OURS, 'timm_vit.DINOv2', 'timm',
         _timm('vit_small_patch14_dinov2', [0, 1], img_size=56, dynamic_img_size=True, **SMALL),
         size=(42, 56)),
     'timm_dinov2_giant_registers': Row(
-        'encoder', dict(OURS, **GIANT, token_positions='none'), 'timm_vit.DINOv2Giant', 'timm',
+        'encoder', OURS | GIANT | dict(token_positions='none'), 'timm_vit.DINOv2Giant', 'timm',
         _timm('vit_giant_patch14_reg4_dinov2', [0, 1], img_size=56, dynamic_img_size=True, **SMALL),
         size=(70, 56)),
     'dinov2_small': Row(
         'encoder', dict(OURS, grid=[4, 6]), 'dinov2.DINOv2', 'timm',
         _published('vit_small_patch14_dinov2', img_size=(56, 84), **SMALL), size=(56, 84)),
     'dinov2_giant_registers': Row(
-        'encoder', dict(OURS, **GIANT), 'dinov2.DINOv2Giant', 'timm',
+        'encoder', OURS | GIANT, 'dinov2.DINOv2Giant', 'timm',
         _published('vit_giant_patch14_reg4_dinov2', img_size=56, dynamic_img_size=True, **SMALL),
         size=(70, 56)),
     'transformers_dinov2': Row(
         'encoder', dict(OURS, resampling='plain'), 'transformers_vit.DINOv2', 'transformers',
         _transformers('Dinov2', 0), size=(70, 84)),
     'transformers_dinov2_giant_registers': Row(
-        'encoder', dict(OURS, **GIANT), 'transformers_vit.DINOv2Giant', 'transformers',
+        'encoder', OURS | GIANT, 'transformers_vit.DINOv2Giant', 'transformers',
         _transformers('Dinov2WithRegisters', 4, use_swiglu_ffn=True), size=(70, 84)),
 }
