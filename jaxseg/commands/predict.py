@@ -3,12 +3,13 @@
 import argparse
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from jaxseg.commands.assemble import windowed_note
+from jaxseg.commands.large import is_large, predict_large
 from jaxseg.commands.overrides import check_overrides, file_name
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.workdir import Workdir, open_workdir
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser):
                         help='folder that receives NAME.png and NAME_overlay.png')
     parser.add_argument('--checkpoint', default='best',
                         help='best, latest, or a step (default: best)')
+    parser.add_argument('--from-disk', action='store_true',
+                        help='read TIFF and .npy images piece by piece and write masks as tiled '
+                             'TIFF and .npy, as is done anyway with those above 1/8 of the memory')
     parser.epilog = ('Keys of the config that change predictions: '
                      '--config.inference.type=sliding.SlidingWindow')
 
@@ -42,12 +46,15 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
     images, skipped = find_images(source)
     check_output(images, source, output, run.spec)
-    _, variables = run.variables(arguments.checkpoint)
+    variables = run.place(run.variables(arguments.checkpoint)[1])
     problems: list[str] = []
-    written = windowed = 0
-    inputs = _read(run, images, problems)
+    large = [path for path in images if arguments.from_disk or is_large(path)]
+    written = _predict_large(run, variables, {path: output / images[path] for path in large},
+                             problems)
+    windowed = len(run.parts.inference.windowed)
+    inputs = _read(run, {path: images[path] for path in images if path not in large}, problems)
     try:
-        for job, mask in run.parts.inference.predictions(run.place(variables), inputs):
+        for job, mask in run.parts.inference.predictions(variables, inputs):
             problem = _write(output / job.target, job.image, mask, run.spec)
             problems += [problem] if problem else []
             written += not problem
@@ -61,6 +68,20 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     print(f'{written} of {len(images)} images: masks and overlays in {output}{left_out}')
     if problems:
         raise InputError(f'{len(problems)} failed: ' + '; '.join(problems))
+
+
+def _predict_large(run: Workdir, variables: Any, images: Mapping[pathlib.Path, pathlib.Path],
+                   problems: list[str]) -> int:
+    """How many of these images were predicted from disk to disk; the others are `problems`."""
+    before = len(problems)
+    for path, place in images.items():
+        try:
+            print(predict_large(run, variables, path, place), flush=True)
+        except InputError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(f'{place}: cannot be written ({error.strerror})')
+    return len(images) - (len(problems) - before)
 
 
 class _Job(NamedTuple):

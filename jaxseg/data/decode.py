@@ -70,7 +70,17 @@ def read_image(file: pathlib.Path | bytes, channels: int,
     info, shown = file_info(file, name), name if isinstance(file, bytes) else str(file)
     check_image(info, channels, value_range, shown)
     array = read_samples(file, info, shown, expand=True)
-    array = _convert(_select_channels(array, info, channels), info, value_range, shown)
+    return convert_samples(array, info, channels, value_range, shown)
+
+
+def convert_samples(array: np.ndarray, info: FileInfo, channels: int,
+                    value_range: tuple[float, float], name: str) -> np.ndarray:
+    """Samples (H, W, samples) of a file that `check_image` let pass, as `read_image` returns them.
+
+    Raises:
+      InputError: values outside of uint16 where the range is one of integers, NaN or infinite ones.
+    """
+    array = _convert(_select_channels(array, info, channels), info, value_range, name)
     return np.ascontiguousarray(array)
 
 

@@ -97,14 +97,16 @@ class FileInfo:
         return f'{self.sample_format}{self.bits}'
 
 
-def file_info(file: pathlib.Path | bytes, name: str = '') -> FileInfo:
+def file_info(file: pathlib.Path | bytes, name: str = '', max_pixels: int = MAX_PIXELS
+              ) -> FileInfo:
     """Reads the header of a PNG, JPEG, TIFF, BMP, WebP or .npy file, recognised by its content.
 
     Args:
       file: a path, or the encoded bytes (then `name` is what errors call it).
+      max_pixels: more are refused.
 
     Raises:
-      InputError: the file is missing, empty, truncated, damaged, larger than `MAX_PIXELS`, or of
+      InputError: the file is missing, empty, truncated, damaged, larger than `max_pixels`, or of
         another format.
     """
     shown = name if isinstance(file, bytes) else str(file)
@@ -124,8 +126,8 @@ def file_info(file: pathlib.Path | bytes, name: str = '') -> FileInfo:
     if info.height <= 0 or info.width <= 0:
         raise InputError(f'{shown}: {info.width}x{info.height} pixels; the image is empty, '
                          f'remove or replace it')
-    if info.height * info.width > MAX_PIXELS:
-        raise InputError(f'{shown}: {info.width}x{info.height} pixels, more than the {MAX_PIXELS} '
+    if info.height * info.width > max_pixels:
+        raise InputError(f'{shown}: {info.width}x{info.height} pixels, more than the {max_pixels} '
                          f'that are decoded at once; cut the image into tiles')
     return info
 

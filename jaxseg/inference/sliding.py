@@ -53,11 +53,20 @@ class SlidingWindow:
     def predictions(self, variables: Any, images: Iterable[tuple[Any, np.ndarray]]
                     ) -> Iterator[tuple[Any, np.ndarray]]:
         """(key, image (H, W, C)) pairs -> (key, mask of the image's size) pairs, in order."""
-        yield from self._run(variables, images, self.task.decide)
+        yield from self._complete(variables, images, self.task.decide)
+
+    def rows(self, variables: Any, image: Any) -> Iterator[np.ndarray]:
+        """The mask of one image in pieces of some rows, from top to bottom.
+
+        Each comes as soon as no later window reaches it, so that neither mask nor image need be in
+        memory: `image` is anything with `shape` and `image[top:bottom]`, as `data.lazy.LazyImage`.
+        """
+        for window in self._run(variables, [(None, image)], self.task.decide):
+            yield from window.canvas.take(last=window.last)
 
     def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
         """Probabilities of one image, (H, W, channels) float32."""
-        (_, found), = self._run(variables, [(None, image)], lambda mean: mean)
+        (_, found), = self._complete(variables, [(None, image)], lambda mean: mean)
         return found
 
     @property
@@ -70,8 +79,15 @@ class SlidingWindow:
         """Images that were too large in one piece: none, all go through windows."""
         return ()
 
-    def _run(self, variables: Any, images: Iterable, decide: Callable
-             ) -> Iterator[tuple[Any, np.ndarray]]:
+    def _complete(self, variables: Any, images: Iterable, decide: Callable
+                  ) -> Iterator[tuple[Any, np.ndarray]]:
+        """(key, result of the image's size) pairs, in order."""
+        for window in self._run(variables, images, decide):
+            if window.last:
+                yield window.canvas.key, np.concatenate(window.canvas.take(last=True))
+
+    def _run(self, variables: Any, images: Iterable, decide: Callable) -> Iterator[_Window]:
+        """The windows of all images, each after it was added to its canvas."""
         count = -(-self.batch_size // self.devices) * self.devices
         windows = self._windows(images, decide)
         while batch := list(itertools.islice(windows, count)):
@@ -81,22 +97,23 @@ class SlidingWindow:
             found = np.asarray(self._compiled(variables, self.place(stacked)))
             for (window, _), probabilities in zip(batch, found, strict=False):
                 window.canvas.add(probabilities, window.top, window.left)
-                if window.last:
-                    yield window.canvas.key, window.canvas.finish()
+                yield window
 
     def _windows(self, images: Iterable, decide: Callable) -> Iterator[tuple[_Window, np.ndarray]]:
         """Every window of every image, row by row, with its pixels."""
         height, width = self.window
         for key, image in images:
             canvas = _Canvas(key, image.shape[:2], self._weights, decide)
-            places = list(itertools.product(*(
-                starts(side, length, self.overlap)
-                for side, length in zip(image.shape, self.window, strict=False))))
-            for index, (top, left) in enumerate(places):
-                piece = image[top:top + height, left:left + width]
-                margins = ((0, height - piece.shape[0]), (0, width - piece.shape[1]), (0, 0))
-                window = _Window(canvas, top, left, index == len(places) - 1)
-                yield window, np.pad(piece, margins, mode='edge')
+            tops, lefts = (starts(side, length, self.overlap)
+                           for side, length in zip(image.shape, self.window, strict=False))
+            for top in tops:
+                # One access for a row of windows: images on disk are decoded no more often.
+                strip = image[top:top + height]
+                for left in lefts:
+                    piece = strip[:, left:left + width]
+                    margins = ((0, height - piece.shape[0]), (0, width - piece.shape[1]), (0, 0))
+                    last = (top, left) == (tops[-1], lefts[-1])
+                    yield _Window(canvas, top, left, last), np.pad(piece, margins, mode='edge')
 
     @functools.cached_property
     def _weights(self) -> np.ndarray:
@@ -134,10 +151,12 @@ class _Canvas:
         self._sums[:, left:left + width] += weights * probabilities[:, :width]
         self._total[:, left:left + width] += weights
 
-    def finish(self) -> np.ndarray:
-        """The decisions of all rows."""
-        self._advance(self._size[0])
-        return np.concatenate(self._parts)
+    def take(self, *, last: bool) -> list[np.ndarray]:
+        """The decisions made since the last call, from top to bottom; of all rows with `last`."""
+        if last:
+            self._advance(self._size[0])
+        taken, self._parts = self._parts, []
+        return taken
 
     def _advance(self, top: int):
         """Decides the rows above `top`, which no later window reaches, and moves the rest up."""

@@ -77,6 +77,11 @@ class Whole:
             return self._in_windows.probabilities(variables, image)
         return np.asarray(program(variables, batch))[0]
 
+    def rows(self, variables: Any, image: Any) -> Iterator[np.ndarray]:
+        """The mask of one image in pieces of some rows: through windows, as it is too large."""
+        self.windowed.append(image.shape[:2])
+        yield from self._in_windows.rows(variables, image)
+
     @property
     def compilations(self) -> int:
         """Number of programs compiled and kept."""

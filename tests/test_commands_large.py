@@ -1,0 +1,82 @@
+"""`jaxseg predict` from disk to disk: the masks of the same method in memory."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+import tifffile
+
+from jaxseg.commands import main
+from jaxseg.commands.assemble import ModelRecord
+from jaxseg.data.spec import DatasetSpec
+from jaxseg.inference.sliding import SlidingWindow
+from jaxseg.losses.weighted import WeightedSum
+from jaxseg.tasks.semantic import Semantic
+from tests import runs
+
+CLASSES = ('a', 'b', 'c')
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """In place of a work directory: the class is that of the brightest channel."""
+    spec = DatasetSpec('none', CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3)
+    task = Semantic(CLASSES, WeightedSum({'a': (1.0, None)}), False)
+    inference = SlidingWindow(lambda variables, images: {'logits': images.astype('float32')}, task,
+                              4, window=(32, 32))
+    found = types.SimpleNamespace(
+        spec=spec, record=ModelRecord(spec.mean, spec.std, spec.value_range, (32, 32, 3)),
+        parts=types.SimpleNamespace(inference=inference), place=jax.device_put,
+        variables=lambda which: (0, {}))
+    monkeypatch.setattr('jaxseg.commands.predict.open_workdir', lambda *_, **__: found)
+    return found
+
+
+@pytest.fixture
+def images(tmp_path):
+    """One picture in three files."""
+    pixels = np.random.default_rng(0).integers(0, 256, (75, 90, 3)).astype(np.uint8)
+    runs.write_image(tmp_path / 'images/png.png', *pixels.shape)
+    pixels = runs.read_image(tmp_path / 'images/png.png')
+    np.save(tmp_path / 'images/array.npy', pixels)
+    tifffile.imwrite(tmp_path / 'images/tiles.tif', pixels, photometric='rgb', tile=(16, 16),
+                     compression='deflate')
+    return tmp_path / 'images'
+
+
+def predict(images, output, *more):
+    return main(['predict', '--workdir=none', f'--input={images}', f'--output={output}', *more])
+
+
+def test_files_from_disk_have_the_mask_of_the_image_in_memory(run, images, tmp_path, capsys,
+                                                              monkeypatch):
+    assert predict(images, tmp_path / 'memory') == 0
+    capsys.readouterr()
+    monkeypatch.setattr('jaxseg.commands.large.MAX_PIXELS', 75 * 90 - 1)
+    monkeypatch.setattr('jaxseg.commands.large.OVERLAY_SIDE', 30)
+    assert predict(images, tmp_path / 'disk') == 0
+    shown = capsys.readouterr().out
+    assert '3 of 3 images' in shown and shown.count('peak memory') == 2
+    assert 'tiles.tif: 75x90 in ' in shown and ' megapixels/s' in shown
+    expected = runs.read_image(tmp_path / 'memory/png.png')
+    np.testing.assert_array_equal(expected, runs.read_image(images / 'png.png').argmax(-1))
+    np.testing.assert_array_equal(np.load(tmp_path / 'disk/array.npy'), expected)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / 'disk/tiles.tif'), expected)
+    np.testing.assert_array_equal(runs.read_image(tmp_path / 'disk/png.png'), expected)
+    assert runs.read_image(tmp_path / 'disk/tiles_overlay.png').shape == (25, 30, 3)
+    assert sorted(path.name for path in (tmp_path / 'disk').iterdir()) == [
+        'array.npy', 'array_overlay.png', 'png.png', 'png_overlay.png', 'tiles.tif',
+        'tiles_overlay.png']
+
+
+def test_what_cannot_be_done_from_disk_is_listed_and_the_rest_is_done(run, images, tmp_path,
+                                                                      capfd):
+    assert predict(images, tmp_path / 'disk', '--from-disk') == 2
+    shown = capfd.readouterr()
+    assert 'png.png: PNG cannot be read piece by piece' in shown.err
+    assert shown.err.count('\n') == 1 and '2 of 3 images' in shown.out
+    assert not (tmp_path / 'disk/png.png').exists()
+    # The mask would have the name of the image.
+    runs.refused(['predict', '--workdir=none', f'--input={images}/array.npy',
+                  f'--output={images}', '--from-disk'], ['would overwrite'], capfd)
