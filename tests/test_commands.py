@@ -85,13 +85,17 @@ def test_all_metrics_are_sections_of_the_json_and_tables_in_the_terminal(trained
     assert found['confusion_matrix'] == plain['confusion_matrix']
     assert 0 < found['calibration']['ece'] < 1
     assert found['calibration']['accuracy'] == pytest.approx(found['pixel_accuracy'])
-    assert '\ncalibration\n' in out and 'ece: 0.' in out
-    assert evaluate(trained, '--metrics=calibration')['calibration'] == found['calibration']
+    assert all(f'\n{name}\n' in out for name in ('boundary', 'calibration', 'objects'))
+    assert 0 <= found['boundary']['mean_boundary_f'] <= 1 and 0 <= found['objects']['mean_pq'] <= 1
+    assert found['objects']['mean_ap50'] is not None and 'thresholds' not in found
+    # Those of `boundary` come from the predictions of batches, which are the same.
+    assert evaluate(trained, '--metrics=boundary')['boundary'] == found['boundary']
 
 
 def test_metrics_that_do_not_exist_are_refused(trained, capfd):
     for text, words in (('calibraton', "did you mean 'calibration'? "), ('all,all', "'all'"),
-                        ('calibration,', "''"), (' ', "' '"), ('Calibration', "'calibration'")):
+                        ('calibration,', "''"), (' ', "' '"), ('Calibration', "'calibration'"),
+                        ('boundary,thresholds', 'two classes')):
         runs.refused(['evaluate', f'--workdir={trained}', f'--metrics={text}'],
                 [f'--metrics={text}: ', words], capfd)
 
@@ -157,8 +161,12 @@ def test_overlapping_classes_are_trained_evaluated_and_predicted_as_one_mask_eac
                '--config.task={"type": "multilabel.Multilabel", "threshold": 0.4}',
                '--config.losses={"bce": {"type": "binary_cross_entropy.binary_cross_entropy"}}']
     assert main(['train', f'--config={config}', f'--workdir={tmp_path}/work', *changes]) == 0
-    assert main(['evaluate', f'--workdir={tmp_path}/work', '--split=test', '--num_images=1']) == 0
+    assert main(['evaluate', f'--workdir={tmp_path}/work', '--split=test', '--num_images=1',
+                 '--metrics=all']) == 0
     result = json.loads((tmp_path / 'work' / 'evaluation_test.json').read_text())
+    for name, scores in result['classes'].items():  # 0.40, that of the task, is one of them
+        curve = result['thresholds']['curves'][name]['recall']
+        assert len(curve) == 99 and curve[39] == scores['recall']
     assert set(result['classes']) == {'circle', 'square', 'triangle', 'star'}
     assert 0 <= result['miou'] <= 1
     runs.write_image(tmp_path / 'one.png', 33, 47, 3)

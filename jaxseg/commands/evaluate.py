@@ -45,11 +45,11 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     """Runs the subcommand."""
     if arguments.num_images < 0:
         raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
-    names = metric_names(arguments.metrics)
     check_overrides('evaluate', overrides,
                     ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
+    names = metric_names(arguments.metrics, run.spec)
     check_folder(run.path, '--workdir')
     dataset = build('data', run.config.data)
     check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))

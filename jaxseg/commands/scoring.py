@@ -4,28 +4,40 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 from jaxseg.fields import nearest
+from jaxseg.metrics.boundary import Boundary
 from jaxseg.metrics.calibration import Calibration
 from jaxseg.metrics.images import ImageCounts
+from jaxseg.metrics.objects import Objects
+from jaxseg.metrics.thresholds import Thresholds
 
-METRICS = {'calibration': Calibration}
-FROM_PROBABILITIES = {'calibration'}
+METRICS = {'boundary': Boundary, 'calibration': Calibration, 'objects': Objects,
+           'thresholds': Thresholds}
+FROM_PROBABILITIES = METRICS.keys() - {'boundary'}
 
 
-def metric_names(text: str) -> tuple[str, ...]:
+def metric_names(text: str, spec: DatasetSpec) -> tuple[str, ...]:
     """The metrics of `--metrics=boundary,calibration`, those of `all`, or none.
 
+    `thresholds` is no metric of three and more classes that do not overlap: of each pixel the most
+    probable class is predicted, whatever its probability.
+
     Raises:
-      InputError: a name is unknown.
+      InputError: a name is unknown, or no metric of this data set.
     """
+    no_thresholds = not spec.overlapping and len(spec.classes) > 2
     if text == 'all':
-        return tuple(METRICS)
+        return tuple(name for name in METRICS if not (no_thresholds and name == 'thresholds'))
     names = tuple(dict.fromkeys(text.split(','))) if text else ()
     for name in names:
         if name not in METRICS:
             raise InputError(f'--metrics={text}: {name!r} is no metric; '
                              f'{nearest(name, ["all", *METRICS])}')
+    if no_thresholds and 'thresholds' in names:
+        raise InputError(f'--metrics={text}: thresholds are for two classes or overlapping ones, '
+                         f'a pixel of this data set has one of {len(spec.classes)}; leave it out')
     return names
 
 
@@ -48,11 +60,12 @@ class ObservedMetrics:
         """Counts one image and its prediction."""
         label, valid = sample['label'], sample['valid']
         self.images = self.images.count(label, prediction, valid, sample['name'])
-        if 'calibration' in self.states:
-            self._count('calibration', label, sample['probabilities'], valid)
-
-    def _count(self, name: str, *arrays: np.ndarray):
-        self.states[name] = self.states[name].count(*arrays)
+        probabilities = sample.get('probabilities')
+        counted = {'boundary': (label, prediction, valid),
+                   'calibration': (label, probabilities, valid),
+                   'objects': (label, prediction, valid, probabilities),
+                   'thresholds': (label, probabilities, valid)}
+        self.states = {name: state.count(*counted[name]) for name, state in self.states.items()}
 
     def json(self) -> dict[str, dict]:
         """A section for every metric."""

@@ -49,15 +49,15 @@ def json_values(classes: Sequence[str], per_class: Mapping[str, np.ndarray],
 
 
 def text_table(classes: Sequence[str], per_class: Mapping[str, np.ndarray],
-               summary: Mapping[str, float], distances: Collection[str] = ()) -> str:
+               summary: Mapping[str, float], plain: Collection[str] = ()) -> str:
     """One line per class with its scores in per cent, then the summary.
 
     Args:
-      distances: names of the scores that are in pixels.
+      plain: names of the scores that are no shares, such as distances in pixels.
     """
     classes = [printable(name) for name in classes]
     width = max(map(len, ('class', *classes)))
-    columns = {score: (max(9, len(score)), values if score in distances else 100 * values)
+    columns = {score: (max(9, len(score)), values if score in plain else 100 * values)
                for score, values in per_class.items()}
     lines = [' '.join([f'{"class":{width}}',
                        *(f'{score:>{wide}}' for score, (wide, _) in columns.items())])]
