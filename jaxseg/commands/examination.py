@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.commands.scoring import ObservedMetrics, metric_names
 from jaxseg.commands.workdir import Workdir
 from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
@@ -19,44 +20,40 @@ STRETCH = (0.5, 99.5)  # percentiles shown as black and white, where images are 
 WORST_CLASSES = 3
 
 
+# Metrics of a page beside those of the task. Boundaries take longer than all others together.
+LEFT_OUT = ('boundary',)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examination:
     """A run on a split.
 
     Attributes:
       step: of the checkpoint.
+      variables: of the checkpoint.
       scores: the metric state of all images, as `evaluate` has it.
-      image_scores: mean IoU of each image over the classes that it shows or is said to show, NaN
-        where nothing is labelled.
-      names: of the images.
+      metrics: the counts of every image, in the order of the source, and further metric states.
     """
 
     step: int
+    variables: Any
     scores: Any
-    image_scores: np.ndarray
-    names: tuple[str, ...]
+    metrics: ObservedMetrics
+
+    @property
+    def image_scores(self) -> np.ndarray:
+        """The mean IoU of each image over the classes that it has, NaN where none is labelled."""
+        return self.metrics.images.image_miou()
 
 
-class _Observer:
-    """Scores of every image while an evaluation runs; keeps no image."""
-
-    def __init__(self, run: Workdir, total: int):
-        self._scores, self.names = run.parts.task.scores(), [''] * total
-        self.image_scores = np.full(total, math.nan)
-
-    def __call__(self, sample: Mapping, prediction: np.ndarray):
-        index = sample['index']
-        scores = self._scores.count(sample['label'], prediction, sample['valid'])
-        self.names[index] = sample['name']
-        self.image_scores[index] = scores.summary()['miou']
-
-
-def examine(run: Workdir, source: Source, checkpoint: str) -> tuple[Examination, Any]:
-    """Scores a source; returns the variables of the checkpoint, too."""
+def examine(run: Workdir, source: Source, checkpoint: str) -> Examination:
+    """Scores a source with all metrics; no image is kept."""
     step, variables = run.variables(checkpoint)
-    observer = _Observer(run, len(source))
-    scores = run.parts.score(variables, source, run.spec, observe=observer)
-    return Examination(step, scores, observer.image_scores, tuple(observer.names)), variables
+    names = [name for name in metric_names('all') if name not in LEFT_OUT]
+    metrics = ObservedMetrics(run.spec.classes, names)
+    # With probabilities images are answered one by one and in order.
+    scores = run.parts.score(variables, source, run.spec, observe=metrics, with_probabilities=True)
+    return Examination(step, variables, scores, metrics)
 
 
 def choose(scores: np.ndarray, count: int) -> dict[str, list[int]]:
@@ -88,11 +85,14 @@ class Subset:
 
 def answers(run: Workdir, variables: Any, source: Source, indices: Sequence[int]
             ) -> Iterator[tuple[int, Mapping, np.ndarray]]:
-    """(index, sample, probabilities (H, W, classes)) of some samples, one after the other."""
-    placed = run.place(variables)
+    """(index, sample, probabilities (H, W, classes)) of some samples, one after the other.
+
+    Args:
+      variables: on all devices, as `run.place` returns them.
+    """
     for sample in eval_samples(Subset(source, indices), spec=run.spec):
         yield (indices[sample['index']], sample,
-               run.parts.inference.probabilities(placed, sample['image']))
+               run.parts.inference.probabilities(variables, sample['image']))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,21 +132,20 @@ class Drawing:
 def uncertainty(run: Workdir) -> tuple[str, Callable[[Any, np.ndarray, np.ndarray], np.ndarray]]:
     """What is shown as uncertainty, in words, and `(variables, image, probabilities) -> (H, W)`.
 
-    Values are between 0 and 1. Where the inference method states a variance it is that, divided by
-    its largest value in the image; otherwise the entropy of the probabilities.
+    Values are between 0 and 1: the standard deviation over augmented copies where the inference
+    method has a variance, and otherwise the entropy of the probabilities.
     """
     if hasattr(run.parts.inference, 'variance'):
-        return ('variance of the probabilities over the augmented images, brightest where it is '
-                'largest in the image', functools.partial(_variance, run))
-    return ('entropy of the probabilities, from 0 (dark, certain) to the largest possible '
-            '(bright)', lambda variables, image, probabilities: entropy(
+        return ('standard deviation of the probabilities over the augmented copies of the image: '
+                'dark is 0, brightest 0.5 and more', functools.partial(_deviation, run))
+    return ('entropy of the probabilities: dark is certain, brightest where all classes are '
+            'equally probable', lambda variables, image, probabilities: entropy(
                 probabilities, overlapping=run.spec.overlapping))
 
 
-def _variance(run: Workdir, variables: Any, image: np.ndarray, probabilities: np.ndarray
-              ) -> np.ndarray:
-    variance = run.parts.inference.variance(variables, image)
-    return variance / max(float(variance.max()), 1e-12)
+def _deviation(run: Workdir, variables: Any, image: np.ndarray, probabilities: np.ndarray
+               ) -> np.ndarray:
+    return np.minimum(2 * np.sqrt(run.parts.inference.variance(variables, image)), 1)
 
 
 def entropy(probabilities: np.ndarray, *, overlapping: bool) -> np.ndarray:
@@ -175,11 +174,9 @@ def reduced(array: np.ndarray) -> np.ndarray:
     return array[::step, ::step]
 
 
-def class_notes(run: Workdir, sample: Mapping, mask: np.ndarray) -> list[str]:
-    """Lines on an image: its size, its accuracy and the classes with the lowest IoU."""
-    scores = run.parts.task.scores().count(sample['label'], mask, sample['valid'])
-    iou = scores.per_class()['iou']
+def class_notes(iou: np.ndarray, sample: Mapping, spec: DatasetSpec) -> list[str]:
+    """Lines on an image: its size, and the classes with the lowest IoU (classes,)."""
     lowest = [int(k) for k in np.argsort(iou)[:WORST_CLASSES] if not math.isnan(iou[k])]
-    height, width = mask.shape[:2]
+    height, width = sample['image'].shape[:2]
     return [f'{width}\u00d7{height} pixels; lowest IoU: ' + ', '.join(
-        f'{run.spec.classes[k]} {100 * iou[k]:.0f} %' for k in lowest)]
+        f'{spec.classes[k]} {100 * iou[k]:.0f} %' for k in lowest)]

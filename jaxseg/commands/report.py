@@ -3,7 +3,6 @@
 import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -24,8 +23,11 @@ from jaxseg.commands.report_sections import (
     curves,
     image_histogram,
     matrix_section,
+    object_section,
+    reliability,
     score_table,
     summary,
+    threshold_section,
 )
 from jaxseg.commands.resume import check_same_meaning
 from jaxseg.commands.workdir import Workdir, open_workdir
@@ -39,6 +41,10 @@ from jaxseg.report.page import page
 from jaxseg.training.report import read_metrics
 
 GROUPS = {'worst': 'Worst images', 'median': 'Median images', 'best': 'Best images'}
+
+FURTHER = (('calibration', 'Reliability of the probabilities', reliability),
+           ('objects', 'Objects by size', object_section),
+           ('thresholds', 'Thresholds', threshold_section))
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -67,8 +73,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     dataset = build('data', run.config.data)
     check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
     source = check_source(dataset, arguments.split)
-    examination, variables = examine(run, source, arguments.checkpoint)
-    pictures = draw(run, variables, source, examination, arguments.num_images)
+    examination = examine(run, source, arguments.checkpoint)
+    pictures = draw(run, source, examination, arguments.num_images)
     text = compose(run, arguments, overrides, examination, pictures)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as partial:
@@ -77,29 +83,31 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
           f'{len(text.encode()) / 1e6:.1f} MB: {output}')
 
 
-def draw(run: Workdir, variables: Any, source: Source, examination: Examination, count: int
+def draw(run: Workdir, source: Source, examination: Examination, count: int
          ) -> dict[str, list[Picture]]:
     """The best, median and worst images with their layers, by group."""
-    groups = choose(examination.image_scores, count)
+    scores = examination.image_scores
+    groups = choose(scores, count)
     indices = sorted(index for group in groups.values() for index in group)
     drawing, drawn = Drawing(run.spec), {}
     _, spread = uncertainty(run)
-    placed = run.place(variables)
-    for index, sample, probabilities in answers(run, variables, source, indices):
+    placed, iou = run.place(examination.variables), examination.metrics.images.iou()
+    for index, sample, probabilities in answers(run, placed, source, indices):
         mask = np.asarray(run.parts.task.decide(probabilities))
         layers = {'Truth': drawing.truth(sample), 'Prediction': drawing.prediction(mask),
                   'Error': drawing.error(sample, mask),
                   'Uncertainty': drawing.heat(spread(placed, sample['image'], probabilities))}
         drawn[index] = Picture(
-            sample['name'], f'IoU {100 * examination.image_scores[index]:.1f} %',
-            class_notes(run, sample, mask), drawing.image(sample), layers, mask.shape[:2])
+            sample['name'], f'IoU {100 * scores[index]:.1f} %',
+            class_notes(iou[index], sample, run.spec), drawing.image(sample), layers,
+            mask.shape[:2])
     return {GROUPS[name]: [drawn[index] for index in group] for name, group in groups.items()}
 
 
 def compose(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
             examination: Examination, pictures: Mapping[str, Sequence[Picture]]) -> str:
     """The page."""
-    spec, scores = run.spec, examination.scores
+    spec, scores, states = run.spec, examination.scores, examination.metrics.states
     legend = list(zip(spec.classes, spec.colors, strict=True))
     measure, _ = uncertainty(run)
     hints = {'Truth': 'the labels; void is left uncolored', 'Prediction': 'of the model',
@@ -111,11 +119,13 @@ def compose(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str
         ('curves', 'Training', curves(rows, examination.step)),
         ('scores', 'Scores of the classes', score_table(scores, spec)),
         ('confusions', 'Confusions', matrix_section(scores)),
+        *((key, heading, section(states[key]))
+          for key, heading, section in FURTHER if key in states),
         ('images', 'Images', joined(image_histogram(examination.image_scores), images)),
         ('provenance', 'Provenance', _provenance(run, arguments, overrides, examination))]
     title = f'{run.path.resolve().name}: {spec.name}, {arguments.split}'
     return page(title, sections, {'names': list(spec.classes), 'checkpoint': examination.step,
-                                  'images': len(examination.names), **scores.json()})
+                                  'images': len(examination.metrics.images.names), **scores.json()})
 
 
 def _provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxseg.commands.examination import Examination
 from jaxseg.data.spec import DatasetSpec
-from jaxseg.report.charts import bar_chart, line_chart
+from jaxseg.report.charts import bar_chart, line_chart, reliability_chart, short
 from jaxseg.report.markup import Markup, element, joined
 from jaxseg.report.tables import (
     confusion_matrix,
@@ -24,6 +24,7 @@ SUMMARY = {'miou': 'mean IoU', 'pixel_accuracy': 'pixel accuracy', 'mean_accurac
 # Metrics of a training step that are no losses.
 NO_LOSS = ('learning_rate', 'gradient_norm', 'images_per_second')
 WEAK = 3
+MOST_CURVES = 6  # classes whose threshold curves are drawn
 
 
 def summary(name: str, split: str, examination: Examination) -> Markup:
@@ -32,7 +33,7 @@ def summary(name: str, split: str, examination: Examination) -> Markup:
     values, iou = scores.summary(), scores.per_class()['iou']
     facts = [(f'{percent(values[key])} %', label) for key, label in SUMMARY.items()
              if key in values][:4]
-    facts += [(f'{len(examination.names):,}', f'images of {split}'),
+    facts += [(f'{len(examination.image_scores):,}', f'images of {split}'),
               (f'{examination.step:,}', 'checkpoint, step')]
     boxes = [element('div', element('b', value), element('span', label), class_='fact')
              for value, label in facts]
@@ -109,6 +110,94 @@ def matrix_section(scores: Any) -> Markup:
     columns = ('class', 'found (TP)', 'false alarms (FP)', 'missed (FN)', 'rightly left out (TN)')
     return joined(element('p', 'Classes may overlap, so each is counted by itself, in pixels.'),
                   sortable(columns, rows, label='counts of the classes'))
+
+
+def reliability(calibration: Any) -> Markup:
+    """Whether the probabilities are what they say, and of which classes they are not."""
+    values, bins = calibration.summary(), calibration.reliability()
+    pixels, edges = bins['pixels'], np.linspace(0, 1, len(bins['pixels']) + 1)
+    share = pixels / max(pixels.sum(), 1)
+    chart = reliability_chart('Accuracy by confidence', list(zip(
+        edges[:-1].tolist(), edges[1:].tolist(), bins['accuracy'].tolist(), share.tolist(),
+        strict=True)))
+    gap = values['confidence'] - values['accuracy']
+    said = 'too sure' if gap > 0 else 'not sure enough'
+    text = (f'Of the pixels to which the model gives a confidence of 80 %, 80 % should be right. '
+            f'Here the mean confidence is {percent(values["confidence"])} % and '
+            f'{percent(values["accuracy"])} % are right: the model is {said}. The expected '
+            f'calibration error (ECE, the mean distance of the two, 0 is perfect) is '
+            f'{percent(values["ece"])} %.')
+    per_class = calibration.per_class()
+    rows = [(name, *(float(per_class[key][k]) for key in ('ece', 'confidence', 'frequency')))
+            for k, name in enumerate(calibration.classes)]
+    table = sortable(('class', 'ECE %', 'mean probability %', 'frequency %'), rows,
+                     label='calibration of the classes')
+    return joined(element('p', text), element('div', chart, class_='charts'),
+                  element('details', element('summary', 'Calibration of each class'), table))
+
+
+def object_section(objects: Any) -> Markup:
+    """Which share of the objects is found, by their size."""
+    sizes, by_size = objects.json()['sizes'], objects.recall_by_size()
+    total = {key: np.nansum(values, 0) for key, values in (
+        ('objects', by_size['objects']),
+        ('matched', by_size['recall'] * by_size['objects']))}
+    labels = [_size_label(low, high) for low, high in
+              zip(sizes, [*sizes[1:], None], strict=True)]
+    bars = []
+    for label, count, matched in zip(labels, total['objects'], total['matched'], strict=True):
+        recall = matched / count if count else math.nan
+        bars.append((label, 100 * recall, f'{label} pixels: {matched:.0f} of {count:.0f} objects '
+                     f'found'))
+    last = max((i for i, count in enumerate(total['objects']) if count), default=-1)
+    if last < 0:
+        return element('p', 'No objects in the labels.', class_='muted')
+    first = min(i for i, count in enumerate(total['objects']) if count)
+    recall_chart = bar_chart('Objects found, by their size', bars[first:last + 1],
+                             x_label='pixels of the object', y_label='found, %', y_range=(0, 100),
+                             form='{:.0f}'.format)
+    counts = [(label, float(count), f'{label} pixels: {count:.0f} objects')
+              for label, count in zip(labels, total['objects'], strict=True)]
+    count_chart = bar_chart('Number of objects, by their size', counts[first:last + 1],
+                            x_label='pixels of the object', y_label='objects',
+                            form='{:.0f}'.format)
+    values = objects.per_class()
+    rows = [(name, int(values['objects'][k]), *(float(values[key][k]) for key in (
+        'recall', 'pixel_recall', 'ap50', 'pq'))) for k, name in enumerate(objects.classes)]
+    table = sortable(('class', 'objects', 'found %', 'pixels found %', 'AP50 %', 'PQ %'), rows,
+                     bars='found %', label='objects of the classes')
+    text = ('An object is a connected area of one class in the labels. It is found if one '
+            'connected area of the prediction overlaps it with an IoU above 50 %.')
+    return joined(element('p', text),
+                  element('div', recall_chart, count_chart, class_='charts'), table)
+
+
+def _size_label(low: int, high: int | None) -> str:
+    return f'{short(low)}\u2013{short(high)}' if high else f'\u2265 {short(low)}'
+
+
+def threshold_section(thresholds: Any) -> Markup:
+    """How scores change with the probability from which on a class is predicted."""
+    curves, at = thresholds.curves(), thresholds.thresholds.tolist()
+    best, values = thresholds.best(), thresholds.per_class()
+    charts = []
+    for k in np.argsort(-np.nan_to_num(curves['iou'].max(1)), kind='stable')[:MOST_CURVES]:
+        lines = {names: [(x, float(y)) for x, y in zip(at, curves[key][k], strict=True)
+                         if not math.isnan(y)]
+                 for key, names in (('iou', 'IoU'), ('precision', 'precision'),
+                                    ('recall', 'recall'))}
+        lines = {key: points for key, points in lines.items() if points}
+        if lines:
+            charts.append(line_chart(thresholds.classes[k], lines, x_label='threshold',
+                                     y_range=(0, 1), mark=at[best[k]],
+                                     mark_label=f'best IoU, at {at[best[k]]:.2f}'))
+    rows = [(name, f'{values["threshold"][k]:.2f}', float(values['iou'][k]),
+             float(values['iou_at_half'][k])) for k, name in enumerate(thresholds.classes)]
+    table = sortable(('class', 'best threshold', 'IoU there %', 'IoU at 0.50 %'), rows,
+                     label='thresholds of the classes')
+    text = ('A class is predicted where its probability is above a threshold. A threshold chosen '
+            'here scores too well here: choose it on validation images, score it on test images.')
+    return joined(element('p', text), element('div', charts, class_='charts'), table)
 
 
 def image_histogram(scores: np.ndarray) -> Markup:

@@ -162,7 +162,7 @@
   }
 
   // A matrix of many classes is an image; the cell under the pointer is named.
-  const matrix = one('#matrix');
+  const matrix = one('#matrix-image');
   if (matrix) {
     const {names, confusion_matrix: counts} = JSON.parse(one('#data').textContent);
     matrix.addEventListener('pointermove', (event) => {

@@ -49,8 +49,9 @@ def scrolled(table: Markup) -> Markup:
 
 def _cell(value: object, bar: bool) -> Markup:
     if not isinstance(value, float):
-        shown = f'{value:,}' if isinstance(value, int) else value
-        return element('td', shown, data_value=value)
+        if isinstance(value, int):
+            return element('td', f'{value:,}', data_value=value)
+        return element('td', value, class_='text')
     number = -1 if math.isnan(value) else value
     drawn = element('span', class_='bar', style=f'width:{100 * max(number, 0):.1f}%')
     return element('td', drawn if bar else None, percent(value), data_value=f'{number:.6g}',
@@ -66,7 +67,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> Markup:
     if len(classes) > LARGEST_TABLE:
         return element('div', element('img', src=matrix_image(shares), class_='matrix-image pixels',
                                       alt='confusion matrix, the main confusions are listed below',
-                                      id='matrix'),
+                                      id='matrix-image'),
                        element('output', 'Point at a cell.', id='matrix-cell'))
     head = element('tr', element('td', 'true \u2193 predicted \u2192'),
                    [element('th', element('span', name), scope='col') for name in classes])
