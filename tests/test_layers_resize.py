@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from jaxseg.errors import InputError
 from jaxseg.layers.resize import (
@@ -152,3 +153,34 @@ def test_bicubic_resizing_has_the_values_of_torch(size, antialias, scale, expect
                             scale=scale and scale[::-1])
     np.testing.assert_allclose(turned, out.swapaxes(1, 2), atol=1e-6)
     assert resize_bicubic(x, (5, 5), antialias=antialias) is x
+
+
+def at_any_size(function, *shape):
+    """`function`, traced once with unknown height and width."""
+    sides = export.symbolic_shape(f'{shape[0]}, h, w, {shape[3]}')
+    traced = export.export(jax.jit(function))(jax.ShapeDtypeStruct(sides, jnp.float32))
+    return traced.call
+
+
+@pytest.mark.parametrize('function', [
+    lambda x: pad_to_multiple(x, 4), lambda x: downsample(x, 0.375),
+    lambda x: upsample_bilinear(x, 3), lambda x: upsample_bilinear(x, 2, align_corners=True),
+    lambda x: resize_bilinear(x, (9, x.shape[2]), ((9, x.shape[1]), (1, 1))),
+    lambda x: adaptive_average_pool(x, (6, 16))],
+    ids=['pad', 'downsample', 'upsample', 'corners', 'stretch', 'pool'])
+def test_what_is_traced_once_for_all_sizes_is_what_is_traced_for_one(function):
+    traced = at_any_size(function, 2, 0, 0, 3)
+    for size in ((1, 8), (33, 7)):
+        x = random(2, *size, 3)
+        np.testing.assert_allclose(traced(x), function(x), atol=2e-6)
+
+
+def test_positions_in_long_maps_are_exact_when_sizes_are_unknown():
+    x = np.arange(4001, dtype=np.float32)[None, :, None, None]
+    traced = at_any_size(lambda x: resize_bilinear(x, (2 * x.shape[1], 1), (2, 1)), 1, 0, 0, 1)
+    np.testing.assert_array_equal(traced(x)[0, 1:-1, 0, 0], np.arange(0.25, 4000, 0.5))
+
+
+def test_a_factor_whose_sizes_cannot_be_stated_for_all_is_refused():
+    with pytest.raises(InputError, match='input_scale: 0.3 is no multiple of 1/64'):
+        at_any_size(lambda x: downsample(x, 0.3), 1, 0, 0, 1)

@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     'report': 'write one HTML page on a trained model: curves, scores, images, warnings',
     'predict': 'write masks and overlays for images',
     'inspect': 'check every file of a data set, and draw augmented training samples',
+    'export': 'write a trained model as a file that runs without jaxseg (StableHLO, ONNX)',
     'export-weights': 'write the weights of a trained model to one file',
     'models': 'list encoders, context layers, decoders and sources of weights',
 }

@@ -93,6 +93,10 @@ class Parts:
     layout: JitLayout
     inference: Any
 
+    def forward(self, variables: Any, images: jax.Array) -> Any:
+        """Outputs of the model for pixel values (B, H, W, C), as the data were read."""
+        return _forward(self.model, self.preprocess, variables, images)
+
     def variables(self, input_shape: tuple[int, int, int]) -> Any:
         """Shapes of the variables of the model, for images of this shape."""
         streams = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
@@ -143,11 +147,12 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
     preprocess = build('preprocess', config.preprocess, **normalization)
     layout = make_layout(config.parallel, mapped_over)
     check_batch(config.batch_size_of_evaluations, 'eval_batch_size')
-
-    def forward(variables: Any, images: jax.Array) -> Any:
-        return model.apply(variables, preprocess({'image': images}, None)['image'], train=False)
-
+    forward = functools.partial(_forward, model, preprocess)
     inference = build('inference', config.inference, forward=forward, task=task,
                       place=layout.put_images, devices=jax.device_count(),
                       batch_size=config.batch_size_of_evaluations)
     return Parts(model, task, preprocess, layout, inference)
+
+
+def _forward(model: nn.Module, preprocess: Callable, variables: Any, images: jax.Array) -> Any:
+    return model.apply(variables, preprocess({'image': images}, None)['image'], train=False)

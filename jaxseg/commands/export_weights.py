@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from jaxseg.build import build
 from jaxseg.commands.overrides import check_overrides
-from jaxseg.commands.paths import check_folder, path_argument
+from jaxseg.commands.paths import check_file, path_argument
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.errors import InputError
 from jaxseg.pretrained.revert import revert
@@ -41,9 +41,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     path_argument(arguments.workdir, '--workdir')
     output = path_argument(arguments.output, '--output')
     check_output(output, f'--output={output}')
-    if output.is_dir():
-        raise InputError(f'--output={output} is a folder; give a file in it')
-    check_folder(output.parent, '--output')
+    check_file(output, '--output')
     table = _table(arguments.names, output)
     run = open_workdir(arguments.workdir, trust=arguments.trust)
     step, variables = run.variables(arguments.checkpoint)

@@ -56,6 +56,13 @@ def check_folder(path: pathlib.Path, argument: str, shown: str = ''):
         _check_path(existing / name, shown)
 
 
+def check_file(path: pathlib.Path, argument: str):
+    """Raises InputError unless `path` can become a file; its folder need not exist."""
+    if path.is_dir():
+        raise InputError(f'{argument}={path} is a folder; give a file in it')
+    check_folder(path.parent, argument)
+
+
 def _check_path(path: str | pathlib.Path, shown: str):
     try:
         os.stat(path)

@@ -92,5 +92,5 @@ class DPT(nn.Module):
 
     @staticmethod
     def _resized(x: jax.Array, size: Sequence[int]) -> jax.Array:
-        scale = [new / old for new, old in zip(size, x.shape[1:3], strict=True)]
+        scale = tuple(zip(size, x.shape[1:3], strict=True))
         return resize_bilinear(x, tuple(size), scale, align_corners=True)

@@ -79,5 +79,5 @@ def _mean(x: jax.Array) -> jax.Array:
 
 def _resized(x: jax.Array, like: jax.Array) -> jax.Array:
     size = like.shape[1:3]
-    scale = [new / old for new, old in zip(size, x.shape[1:3], strict=True)]
+    scale = tuple(zip(size, x.shape[1:3], strict=True))
     return resize_bilinear(x, size, scale, align_corners=True)

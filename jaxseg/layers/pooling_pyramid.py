@@ -29,6 +29,6 @@ def pooled_levels(x: jax.Array, bins: Sequence[int], norm: NormSpec, *, train: b
         y = Conv(width, 1, bias=not normed, name=f'bin{n}_conv')(adaptive_average_pool(x, (n, n)))
         if normed:
             y = make_norm(norm, f'bin{n}_norm')(y, train=train)
-        levels.append(resize_bilinear(nn.relu(y), size, (size[0] / n, size[1] / n),
+        levels.append(resize_bilinear(nn.relu(y), size, ((size[0], n), (size[1], n)),
                                       align_corners=align_corners))
     return levels

@@ -55,7 +55,7 @@ class LearnedPosition(nn.Module):
 
 
 def _resize(table: jax.Array, length: int) -> jax.Array:
-    return resize_axis(table[None], length, length / len(table))[0]
+    return resize_axis(table[None], length, (length, len(table)))[0]
 
 
 def rotate_2d(x: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,18 @@ import numpy as np
 from jax import lax
 
 from jaxseg.errors import InputError
+from jaxseg.layers import symbolic
 
+# A factor, or a new length by the old one. Of sizes that are expressions of symbols
+# (`jaxseg.layers.symbolic`) a quotient would not be exact.
+Scale = float | tuple[int, int]
+# Of a factor by which sizes that are expressions of symbols are multiplied.
+LARGEST_DENOMINATOR = 64
 # Taps that are written out as one fused loop; more of them would compile for long.
 UNROLLED_TAPS = 16
 
 
-def resize_bilinear(x: jax.Array, size: tuple[int, int], scale: Sequence[float], *,
+def resize_bilinear(x: jax.Array, size: tuple[int, int], scale: Sequence[Scale], *,
                     align_corners: bool = False) -> jax.Array:
     """The upper left `size` of `x` resized by `scale`: (B, H, W, C) -> (B, *size, C).
 
@@ -23,7 +30,8 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int], scale: Sequence[float],
     times the scale backward. With half-pixel centres, or as torch's `align_corners=True`: the
     middles of the outermost pixels stay the outermost ones of the whole resized map.
     """
-    if x.shape[1:3] == tuple(size) and tuple(scale) == (1, 1):
+    same = all(new == old for new, old in map(_as_pair, scale))
+    if same and x.shape[1:3] == tuple(size):
         return x
     return _resize(x, size, scale, align_corners=align_corners)
 
@@ -44,22 +52,60 @@ def downsample(x: jax.Array, factor: float) -> jax.Array:
         raise InputError(f'model.input_scale: {factor} is not in (0, 1]')
     if factor == 1:
         return x
-    size = tuple(math.ceil(side * factor) for side in x.shape[1:3])
-    scale = [new / old for new, old in zip(size, x.shape[1:3], strict=True)]
-    return _resize(x, size, scale, antialias=True)
+    size = tuple(_rounded_up(side, factor) for side in x.shape[1:3])
+    return _resize(x, size, list(zip(size, x.shape[1:3], strict=True)), antialias=True,
+                   reach=math.ceil(1 / factor))
 
 
-def resize_axis(x: jax.Array, size: int, scale: float, *, antialias: bool = False,
-                align_corners: bool = False) -> jax.Array:
-    """The first `size` positions of `x` resized by `scale`: (B, L, C) -> (B, size, C)."""
-    old = x.shape[1]
+def _rounded_up(side: int, factor: float) -> int:
+    if symbolic.are_numbers([side]):
+        return math.ceil(side * factor)
+    numerator, denominator = float(factor).as_integer_ratio()
+    if denominator > LARGEST_DENOMINATOR:
+        raise InputError(f'model.input_scale: {factor} is no multiple of '
+                         f'1/{LARGEST_DENOMINATOR}, so that the rounding of its sizes cannot be '
+                         f'stated for all of them at once')
+    return -(-side * numerator // denominator)
+
+
+def _as_pair(scale: Scale) -> tuple[Any, Any]:
+    return scale if isinstance(scale, tuple) else (scale, 1)
+
+
+def resize_axis(x: jax.Array, size: int, scale: Scale, *, antialias: bool = False,
+                align_corners: bool = False, reach: int = 1) -> jax.Array:
+    """The first `size` positions of `x` resized by `scale`: (B, L, C) -> (B, size, C).
+
+    Args:
+      reach: with `antialias`, the most old positions on either side of a new one, 1 / `scale`
+        rounded up; only sizes that are expressions of symbols need it.
+    """
+    old, (numerator, denominator) = x.shape[1], _as_pair(scale)
+    if not symbolic.are_numbers([old, size, numerator, denominator]):
+        return _resize_symbolic(x, size, numerator, denominator, align_corners,
+                                reach if antialias else 0)
+    scale = numerator / denominator
     step, start = 1 / scale, 0.5 / scale - 0.5
     if align_corners:
         step, start = (old - 1) / max(1, round(old * scale) - 1), 0.0
     return _interpolate((old, size, float(step), float(start), antialias), x)
 
 
-def _resize(x: jax.Array, size, scale, **options: bool) -> jax.Array:
+def _resize_symbolic(x: jax.Array, size, numerator, denominator, align_corners: bool,
+                     reach: int) -> jax.Array:
+    """`resize_axis` where a length is an expression of symbols."""
+    new, old = jnp.arange(size), x.shape[1]
+    if align_corners:
+        last = jnp.maximum(1, old * numerator // denominator - 1)
+        return symbolic.interpolate(x, new * (old - 1), last)
+    positions = (2 * new + 1) * denominator - numerator, 2 * numerator
+    if not reach:
+        return symbolic.interpolate(x, *positions)
+    width = jnp.maximum(1.0, denominator / numerator)
+    return symbolic.interpolate(x, *positions, width, reach)
+
+
+def _resize(x: jax.Array, size, scale, **options: int) -> jax.Array:
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width * channels)
     x = resize_axis(x, size[0], scale[0], **options)
@@ -189,9 +235,12 @@ def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
 
     The padding repeats the border.
     """
-    bottom, right = (-side % multiple for side in x.shape[1:3])
-    if not bottom and not right:
+    size = tuple(-(-side // multiple) * multiple for side in x.shape[1:3])
+    if size == x.shape[1:3]:
         return x
+    if not symbolic.are_numbers(size):
+        return symbolic.pad_edge(x, size)
+    bottom, right = (new - old for new, old in zip(size, x.shape[1:3], strict=True))
     return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode='edge')
 
 
@@ -208,8 +257,9 @@ def adaptive_average_pool(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     return y.astype(x.dtype)
 
 
-def _cells(side: int, cells: int) -> np.ndarray:
+def _cells(side: int, cells: int) -> np.ndarray | jax.Array:
     """The weight of every position in the mean of every cell, (cells, side)."""
-    cell, position = np.arange(cells)[:, None], np.arange(side)[None]
+    numpy = np if symbolic.are_numbers([side]) else jnp
+    cell, position = numpy.arange(cells)[:, None], numpy.arange(side)[None]
     inside = (position >= cell * side // cells) & (position < -(-(cell + 1) * side // cells))
     return (inside / inside.sum(1, keepdims=True)).astype(np.float32)

@@ -10,6 +10,7 @@ from jaxseg.fields import Range
 from jaxseg.layers.head import Head
 from jaxseg.layers.resize import downsample, pad_to_multiple, resize_bilinear
 from jaxseg.layers.stages import Stages, at_index
+from jaxseg.layers.symbolic import quotient
 
 Outputs = dict[str, Any]
 
@@ -69,12 +70,11 @@ class SegmentationModel(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool) -> Outputs:
         scaled = downsample(images.astype(self.dtype), self.input_scale)
         padded = pad_to_multiple(scaled, self.encoder.stride)
-        # One pixel of a feature map covers padded/features pixels of the padded image, and each of
-        # these images/scaled pixels.
-        factors = [padded.shape[axis] * images.shape[axis] / scaled.shape[axis] for axis in (1, 2)]
 
         def at_image_size(logits: jax.Array) -> jax.Array:
-            scale = [factor / side for factor, side in zip(factors, logits.shape[1:3], strict=True)]
+            scale = [_scale(*sides) for sides in zip(
+                images.shape[1:3], scaled.shape[1:3], padded.shape[1:3], logits.shape[1:3],
+                strict=True)]
             return resize_bilinear(logits.astype(jnp.float32), images.shape[1:3], scale,
                                    align_corners=self.align_corners)
 
@@ -121,6 +121,19 @@ class AuxiliaryDecoders(nn.Module):
         features = [decoder(stages, train=train) for decoder in self.decoders]
         return tuple(Head(self.classes, 1, name=f'heads_{index}')(x, train=train)
                      for index, x in enumerate(features))
+
+
+def _scale(image: Any, scaled: Any, padded: Any, logits: Any) -> tuple[Any, Any]:
+    """By how much logits are enlarged to the image, as a pair of integers.
+
+    One pixel of a feature map covers padded / logits pixels of the padded image, and each of these
+    image / scaled pixels. The pair is reduced where it can, since its products are 32-bit integers.
+    """
+    stride = quotient(padded, logits)
+    numerator, denominator = (padded, logits) if stride is None else (stride, 1)
+    if image == scaled:
+        return numerator, denominator
+    return numerator * image, denominator * scaled
 
 
 def _as_tuple(modules: nn.Module | tuple | list | None) -> tuple[nn.Module, ...]:

@@ -1,0 +1,1 @@
+"""Trained models as files that run without jaxseg: StableHLO for JAX, ONNX for everything else."""
