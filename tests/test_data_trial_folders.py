@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from jaxseg.data.coco import Coco
 from jaxseg.data.folder import Folder
 from jaxseg.data.inspection import look_through
+from jaxseg.data.labelme import LabelMe
+from jaxseg.data.object_masks import ObjectMasks
 from jaxseg.data.voc import Voc
 from tests import trial_folders
 
@@ -80,3 +83,23 @@ def test_palette_masks_are_a_tree_of_voc_with_a_void_border(trials):
     count, shares, void = look(data)
     assert count == 20 and (shares > 0.01).all() and 0.03 < void < 0.15
     assert look(data, 'val')[0] == 8
+
+
+def test_nuclei_have_a_file_each(trials):
+    count, shares, void = look(ObjectMasks(str(trials('object_masks')), splits={'train': 1.0}))
+    assert count == 28 and 0.05 < shares[1] < 0.3 and void == 0
+    touching = ObjectMasks(str(trials('object_masks')), splits={'train': 1.0}, touching='void')
+    assert 0.001 < look(touching)[2] < 0.02
+
+
+def test_polygons_of_labelme_and_of_coco_give_the_same_masks(trials):
+    labelme, coco = LabelMe(str(trials('json_polygons'))), Coco(str(trials('coco_polygons')))
+    assert labelme.spec.classes == coco.spec.classes == ('background', 'bolt', 'nut', 'washer')
+    for split, samples in (('train', 22), ('val', 8)):
+        count, shares, void = look(labelme, split)
+        assert count == samples and (shares > 0.02).all() and 0.001 < void < 0.01
+        for one, other in zip(labelme.source(split), coco.source(split), strict=True):
+            assert one['name'] == other['name']
+            # A circle of LabelMe is a polygon of 24 corners in COCO.
+            alike = (one['mask'] == other['mask']) | (one['mask'] == 3)
+            assert alike.all() and (one['mask'] != other['mask']).mean() < 0.005

@@ -102,6 +102,13 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'fold': (*optional(COUNT), 5), 'folds': integers(2), 'pooled': (*NAMES, [], ['none']),
         'group': (3, [], {}, '[', '(', 'nothing that a name holds'), 'seed': COUNT,
         'assignment': choices('block', 'Stratified')}),
+    ('data', 'coco.Coco', {'root': 'data'}, {
+        **FILES, 'overlapping': FLAG, 'annotations': (3, True, [], {'train': 3})}),
+    ('data', 'labelme.LabelMe', {'root': 'data'}, {
+        **FILES, 'overlapping': FLAG, 'missing_masks': choices('refused'),
+        'line_width': optional(ABOVE_ZERO), 'void_labels': NAMES}),
+    ('data', 'object_masks.ObjectMasks', {'root': 'data'}, {
+        **FILES, 'missing_masks': choices('refused'), 'touching': choices('borders')}),
     ('data', 'tfds.Tfds', {'directory': 'data'}, {
         'directory': (3, None, True, [], {}), 'mapping': (3, True, [], {}),
         'classes': optional(NAMES), 'colors': ('red', 3, ['red'], [3]),

@@ -133,7 +133,7 @@ class FileDataset(abc.ABC):
 
     def _void(self, classes: Sequence[str]) -> int:
         """The void label: the largest one of 8 bits, or of 16 where classes need these."""
-        return 255 if len(classes) <= 255 else 65535
+        return 255 if self.overlapping or len(classes) <= 255 else 65535
 
     @functools.cached_property
     def _value_range(self) -> tuple[float, float]:

@@ -148,6 +148,16 @@ def explain_near_misses(names: Collection[str], others: Collection[str]) -> str:
             f'one of each')
 
 
+def describe_names(root: pathlib.Path, names: Sequence[str], what: str, where: pathlib.Path,
+                   others: Iterable[str], remedy: str) -> list[str]:
+    """One message for all `names`, none without them; `others` may hold similar names."""
+    if not names:
+        return []
+    shown = ', '.join(names[:5]) + (', ...' if names[5:] else '')
+    near = explain_near_misses(names, list(others)) if others else ''
+    return [f'{root}: {len(names)} {what} in {where}: {shown}{near}; {remedy}']
+
+
 def _plain(name: str) -> str:
     return unicodedata.normalize('NFC', name).casefold()
 

@@ -5,14 +5,14 @@ import dataclasses
 import filecmp
 import functools
 import pathlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jaxseg.data.decode import IMAGE_SUFFIXES
 from jaxseg.data.listing import (
     Files,
     check_folder_name,
-    explain_near_misses,
+    describe_names,
     images_by_stem,
     list_folders,
     list_images,
@@ -68,6 +68,10 @@ class Listing:
     seed: int = 0
     classes: tuple[str, ...] | None = None
     absent: bool = False
+
+    # No field: what a message on files that do not pair advises.
+    remedy = ('add or remove the files (stems must be equal; data.naming sets image_suffix and '
+              'mask_suffix)')
 
     def __post_init__(self):
         for key in ('images', 'masks', 'lists'):
@@ -234,16 +238,16 @@ class Listing:
     def _unpaired(self, split: str, stems: Sequence[str], images: Mapping, masks: Mapping
                   ) -> list[str]:
         """Images without masks, the reverse, and names without either."""
-        remedy = ('add or remove the files (stems must be equal; data.naming sets image_suffix and '
-                  'mask_suffix)')
         places = [self._existing(split, key) for key in ('images', 'masks')]
         without_mask = [name for name in stems if name in images and name not in masks]
         without_image = [name for name in stems if name in masks and name not in images]
         missing = [name for name in stems if name not in images and name not in masks]
-        problems = [*self._problem(without_mask, 'images have no mask', places[1], masks, remedy),
-                    *self._problem(without_image, 'masks have no image', places[0], images, remedy),
+        problems = [*self._problem(without_mask, 'images have no mask', places[1], masks,
+                                   self.remedy),
+                    *self._problem(without_image, 'masks have no image', places[0], images,
+                                   self.remedy),
                     *self._problem(missing, f'stems of {split}.txt have neither image nor mask',
-                                   places[0], images, remedy)]
+                                   places[0], images, self.remedy)]
         remedy = ("add them, or set data.missing_masks='absent' if no file means that the class "
                   "does not occur")
         for index, name in enumerate(() if self.absent else self.classes or ()):
@@ -276,14 +280,8 @@ class Listing:
         stems, _ = self._chosen(split, sorted(files))
         return {stem: files[stem] for stem in stems if stem in files}
 
-    def _problem(self, names: Sequence[str], what: str, where: pathlib.Path, others: Iterable[str],
-                 remedy: str) -> list[str]:
-        """One message for all `names`, none without them; `others` may hold similar names."""
-        if not names:
-            return []
-        shown = ', '.join(names[:5]) + (', ...' if names[5:] else '')
-        near = explain_near_misses(names, list(others)) if others else ''
-        return [f'{self.root}: {len(names)} {what} in {where}: {shown}{near}; {remedy}']
+    def _problem(self, *found: Any) -> list[str]:
+        return describe_names(self.root, *found)
 
     def _why_empty(self, split: str, images: Mapping) -> str:
         if images and self.fractions:
