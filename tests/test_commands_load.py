@@ -27,6 +27,25 @@ SEGFORMER = {'architectures': ['SegformerForSemanticSegmentation'], 'model_type'
              'depths': [2, 2, 2, 2], 'hidden_sizes': [32, 64, 160, 256], 'sr_ratios': [8, 4, 2, 1],
              'decoder_hidden_size': 256, 'drop_path_rate': 0.1, 'torch_dtype': 'float32',
              'id2label': {'1': 'road', '0': 'sky', '2': 'c', '3': 'd', '4': 'e'}}
+CONVNEXT = {'model_type': 'convnext', 'depths': [2, 2, 6, 2], 'hidden_sizes': [40, 80, 160, 320],
+            'hidden_act': 'gelu', 'layer_norm_eps': 1e-12, 'num_channels': 3, 'patch_size': 4,
+            'out_features': ['stage1', 'stage2', 'stage3', 'stage4'], 'image_size': 224}
+UPERNET = {'architectures': ['UperNetForSemanticSegmentation'], 'model_type': 'upernet',
+           'auxiliary_channels': 32, 'backbone_config': CONVNEXT, 'hidden_size': 32,
+           'pool_scales': [1, 2, 3, 6], 'use_auxiliary_head': True,
+           'id2label': {str(index): f'LABEL_{index}' for index in range(5)}}
+SWIN = UPERNET | {'backbone_config': {
+    'model_type': 'swin', 'depths': [2, 2, 6, 2], 'embed_dim': 96, 'encoder_stride': 32,
+    'hidden_act': 'gelu', 'hidden_size': 768, 'layer_norm_eps': 1e-05, 'mlp_ratio': 4.0,
+    'num_channels': 3, 'num_heads': [3, 6, 12, 24], 'patch_size': 4, 'qkv_bias': True,
+    'out_features': ['stage1', 'stage2', 'stage3', 'stage4'], 'use_absolute_embeddings': False,
+    'window_size': 7}}
+DPT = {'architectures': ['DPTForSemanticSegmentation'], 'model_type': 'dpt',
+       'backbone_out_indices': [0, 1, 2, 3], 'fusion_hidden_size': 24, 'hidden_size': 96,
+       'id2label': UPERNET['id2label'], 'image_size': 64, 'intermediate_size': 384,
+       'is_hybrid': False, 'neck_hidden_sizes': [8, 12, 16, 20], 'num_attention_heads': 3,
+       'num_hidden_layers': 4, 'patch_size': 16, 'readout_type': 'project',
+       'reassemble_factors': [4, 2, 1, 0.5], 'use_batch_norm_in_fusion_residual': True}
 PREPROCESSOR = {'do_rescale': True, 'rescale_factor': 1 / 255, 'image_mean': [0.1, 0.2, 0.3],
                 'image_std': [0.5, 0.6, 0.7], 'size': 512}
 
@@ -50,12 +69,17 @@ def kept(entry):
 
 @pytest.mark.parametrize('config, record, describe', [
     (UNET, 'smp_unet', saved_smp.describe), (PLUS, 'smp_deeplabv3plus', saved_smp.describe),
-    (SEGFORMER, 'transformers_segformer_b0', saved_transformers.describe)])
+    (SEGFORMER, 'transformers_segformer_b0', saved_transformers.describe),
+    (UPERNET, 'transformers_upernet_convnext', saved_transformers.describe),
+    (SWIN, 'transformers_upernet_swin', saved_transformers.describe),
+    (DPT, 'transformers_dpt', saved_transformers.describe)])
 def test_a_config_becomes_the_model_that_is_equal(config, record, describe):
     found, wanted = describe(config, 'x'), parity.load(record)
     assert found.source == wanted['source']
+    # Of DPT alone; they are the default.
+    assert found.model['encoder'].pop('taps', [0, 1, 2, 3]) == [0, 1, 2, 3]
     assert kept(found.model) == kept(wanted['config'])
-    assert found.model.get('align_corners', False) == wanted['config']['align_corners']
+    assert found.model.get('align_corners', False) == wanted['config'].get('align_corners', False)
     assert len(found.classes) == 5
 
 
@@ -104,6 +128,16 @@ def test_a_folder_of_transformers_becomes_a_predictor(tmp_path):
     (PLUS | {'encoder_name': 'mit_b0'}, "encoder_name is 'mit_b0'"),
     (PLUS | {'encoder_output_stride': 8}, 'encoder_output_stride is 8'),
     (SEGFORMER | {'architectures': ['Other']}, r"architectures is \['Other'\]"),
+    (UPERNET | {'pool_scales': [1]}, r'pool_scales is \[1\]'),
+    (UPERNET | {'backbone_config': CONVNEXT | {'model_type': 'resnet'}},
+     "backbone_config: model_type is 'resnet'.*known: convnext"),
+    (UPERNET | {'backbone_config': CONVNEXT | {'depths': [1, 1, 1, 1]}},
+     'backbone_config: hidden_sizes and depths are'),
+    (SWIN | {'backbone_config': SWIN['backbone_config'] | {'num_heads': [1]}},
+     'backbone_config: embed_dim, num_heads and depths are'),
+    (DPT | {'is_hybrid': True}, 'is_hybrid is True'),
+    (DPT | {'intermediate_size': 100}, 'intermediate_size is 100'),
+    (DPT | {'readout_type': 'add'}, "readout_type is 'add'.*known: ignore, project"),
     (SEGFORMER | {'depths': [2, 2, 2, 9]}, r'depths and hidden_sizes are \[2, 2, 2, 9\]'),
     (SEGFORMER | {'strides': [4, 2, 2, 1]}, r'strides is \[4, 2, 2, 1\]'),
     (SEGFORMER | {'id2label': {'1': 'a'}}, 'id2label')])
