@@ -137,7 +137,7 @@ def test_without_a_fold_all_is_training_data():
     part = Fold(data, None, 2)
     assert part.spec.splits == ('train', 'test')
     assert sample_names(part.source('train')) == ('x', 'y', 'z')
-    with pytest.raises(InputError, match="no split 'val'; known: train, test"):
+    with pytest.raises(InputError, match="no split 'val', because all.*; known: train, test"):
         part.source('val')
 
 

@@ -9,6 +9,7 @@ TRAIN, EVALUATE = ('train', '--config=tiny.py', '--workdir=new'), ('evaluate', '
 PREDICT = ('predict', '--workdir=work', '--input=images', '--output=new')
 INSPECT = ('inspect', '--config=tiny.py', '--output=new')
 REPORT = ('report', '--workdir=work', '--output=new.html')
+CROSSVALIDATE = ('crossvalidate', '--config=tiny.py', '--workdir=new')
 LONG = 'a' * 300
 DIGITS = ('²', '٣', '１', '1²', '-1²', '½')
 
@@ -29,7 +30,7 @@ def _arguments() -> Iterator[Case]:
     for name in ('trian', 'Train', 'TRAIN', '', ' ', 'évaluer', '²', 'train ', '--train', 'help'):
         yield row((name,), (name.strip() or 'jaxseg', 'SUBCOMMAND'))
     yield row((), 'SUBCOMMAND')
-    for base in (TRAIN, EVALUATE, PREDICT, INSPECT, REPORT):
+    for base in (TRAIN, EVALUATE, PREDICT, INSPECT, REPORT, CROSSVALIDATE):
         for bad in ('--workdri=x', 'x', '--', '-x', '--confg.steps=3', '--steps=3',
                     '--conf=tiny.py',
                     '--config.', '--config', '--out=x', '--é=3', '--Workdir=x', '---config=x', '-',
@@ -110,13 +111,15 @@ def _paths() -> Iterator[Case]:
 
     # What may stand before the path, and after it.
     writes = ((('train', '--config=tiny.py'), '--workdir', ()),
+              (('crossvalidate', '--config=tiny.py'), '--workdir', ()),
               (('predict', '--workdir=work', '--input=images'), '--output', ()),
               (('inspect', '--config=tiny.py'), '--output', ()))
     reads = ((('train',), '--workdir', ()), (('evaluate',), '--workdir', ()),
              (('predict',), '--workdir', ('--input=images', '--output=new')),
              (('report',), '--workdir', ('--output=new.html',)),
              (('inspect',), '--workdir', ('--output=new',)),
-             (('train',), '--config', ('--workdir=new',)),
+             (('crossvalidate',), '--workdir', ()), (('train',), '--config', ('--workdir=new',)),
+             (('crossvalidate',), '--config', ('--workdir=new',)),
              (('inspect',), '--config', ('--output=new',)),
              (('predict', '--workdir=work'), '--input', ('--output=new',)))
     for before, name, after in (*writes, *reads):

@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     check_overrides('evaluate', overrides,
                     ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
-    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
+    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
     names = metric_names(arguments.metrics, run.spec)
     check_folder(run.path, '--workdir')
     dataset = build('data', run.config.data)

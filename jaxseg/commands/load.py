@@ -47,7 +47,7 @@ def load(folder: str | pathlib.Path, checkpoint: str | int = 'best', *,
     if describe is not None:
         return _load_saved(path, describe(read_json(path / 'config.json'),
                                           str(path / 'config.json')))
-    run = open_workdir(path, trust=trust)
+    run = open_workdir(path, trust=trust, ensembles=True)
     _, variables = run.variables(str(checkpoint))
     return run.predictor(variables)
 

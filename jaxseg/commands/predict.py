@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     path_argument(arguments.workdir, '--workdir')
     source = path_argument(arguments.input, '--input')
     output = path_argument(arguments.output, '--output')
-    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
+    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
     images, skipped = find_images(source)
     check_output(images, source, output, run.spec)
     variables = run.place(run.variables(arguments.checkpoint)[1])

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord
+from jaxseg.commands.ensemble import is_crossvalidation
 from jaxseg.commands.paths import PATH_KEYS, command
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.trust import foreign_packages
@@ -25,7 +26,12 @@ DATA_FIELDS = ('classes', 'ignore_index', 'mean', 'std', 'value_range', 'overlap
 
 
 def check_same_run(workdir: pathlib.Path, config: RunConfig):
-    """Raises InputError if `workdir` holds a run of another config, whose checkpoints would mix."""
+    """Raises InputError if `workdir` holds a run of another config, whose checkpoints would mix.
+
+    Or if it holds a cross-validation, which is an ensemble for all who read it.
+    """
+    if is_crossvalidation(workdir):
+        raise InputError(f'--workdir={workdir} holds a cross-validation; give another --workdir')
     if not (workdir / 'config.json').is_file():
         return
     before = read_config(workdir)

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble
+from jaxseg.commands.ensemble import Ensemble, is_crossvalidation, member_folders
 from jaxseg.commands.paths import command
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.trust import check_trusted
@@ -19,18 +20,28 @@ from jaxseg.training.restore import restore_variables
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """An opened work directory: config, description of data and model, and the parts built."""
+    """An opened work directory: config, description of data and model, and the parts built.
+
+    Of a cross-validation it is the ensemble of the folds, `members`: their variables are a tuple,
+    and the parts' inference method takes it.
+    """
 
     path: pathlib.Path
     config: RunConfig
     spec: DatasetSpec
     record: ModelRecord
     parts: Parts
+    members: tuple[pathlib.Path, ...] = ()
 
-    def variables(self, which: str) -> tuple[int, Any]:
-        """Step and variables of the checkpoint called 'best', 'latest' or by its number."""
+    def variables(self, which: str) -> tuple[int | tuple[int, ...], Any]:
+        """Step and variables of the checkpoint called 'best', 'latest' or by its number.
+
+        Of an ensemble both are tuples, with one item a member.
+        """
         shapes = self.parts.variables(self.record.input_shape)
-        return restore_variables(self.path.absolute() / 'checkpoints', which, shapes)
+        found = [restore_variables(folder.absolute() / 'checkpoints', which, shapes)
+                 for folder in self.members or (self.path,)]
+        return tuple(zip(*found, strict=True)) if self.members else found[0]
 
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
@@ -50,6 +61,9 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     """
     path = pathlib.Path(workdir) / 'config.json'
     train = command('train', config='FILE', workdir=workdir)
+    if is_crossvalidation(path.parent):
+        raise InputError(f'--workdir={workdir} holds a cross-validation, and this needs one run; '
+                         f'give one of its folds: --workdir={path.parent / "fold0"}')
     if not path.is_file():
         exists = path.parent.is_dir()
         problem = 'holds no run (config.json is missing)' if exists else 'does not exist'
@@ -82,25 +96,35 @@ def merged_config(config: str | None, workdir: str | None, overrides: Sequence[s
 
 
 def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = (), *,
-                 trust: Collection[str] = ()) -> Workdir:
+                 trust: Collection[str] = (), ensembles: bool = False) -> Workdir:
     """Opens a run that was trained, with config overrides such as another inference method.
 
     Args:
       trust: packages outside of jaxseg whose code the run may use.
+      ensembles: opens a cross-validation, too.
 
     Raises:
       InputError: no run there, a part of a package that is not trusted, a damaged config.json,
         dataset.json or model.json, or overrides that do not fit.
     """
-    path = pathlib.Path(workdir)
-    config = RunConfig.from_mapping(configs.override(trusted_config(path, trust), overrides))
+    path, members = pathlib.Path(workdir), ()
+    if ensembles and is_crossvalidation(path):
+        members = member_folders(path, read_config)
+    run = members[0] if members else path
+    before = trusted_config(run, trust)
+    if members:  # together they have seen all that was pooled
+        before = {**before, 'data': {**before['data'], 'fold': None}}
+    config = RunConfig.from_mapping(configs.override(before, overrides))
     try:
-        spec = DatasetSpec.load(path / 'dataset.json')
-        record = ModelRecord.load(path / 'model.json')
+        spec = DatasetSpec.load(run / 'dataset.json')
+        record = ModelRecord.load(run / 'model.json')
     except InputError as error:
-        raise InputError(f'{error}; or write the file again: {command("train", workdir=workdir)}'
+        raise InputError(f'{error}; or write the file again: {command("train", workdir=run)}'
                          ) from error
-    return Workdir(path, config, spec, record, assemble(config, spec, record.normalization))
+    parts = assemble(config, spec, record.normalization)
+    if members:
+        parts = dataclasses.replace(parts, inference=Ensemble(parts.inference, parts.task.decide))
+    return Workdir(path, config, spec, record, parts, members)
 
 
 def write_description(path: pathlib.Path, config: RunConfig, spec: DatasetSpec, record: ModelRecord,

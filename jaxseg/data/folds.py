@@ -84,7 +84,8 @@ class Fold:
     def source(self, split: str) -> Source:
         """Random access to 'train', 'val' or one of the other splits."""
         if split not in self.spec.splits:
-            raise InputError(f'data folds.Fold: no split {split!r}; known: '
+            why = ', because all that is pooled is training data' if self.fold is None else ''
+            raise InputError(f'data folds.Fold: no split {split!r}{why}; known: '
                              f'{", ".join(self.spec.splits)}')
         if split not in (TRAIN, VAL):
             return self.data.source(split)
