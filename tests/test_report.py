@@ -55,7 +55,9 @@ def pixels(address):
 def written(trained):
     """The text of the page, and what evaluate writes of the same run."""
     assert main(['report', f'--workdir={trained}', '--num_images=2']) == 0
-    assert main(['evaluate', f'--workdir={trained}', '--num_images=0']) == 0
+    # With probabilities, as the report: the same program.
+    assert main(['evaluate', f'--workdir={trained}', '--num_images=0',
+                 '--metrics=calibration']) == 0
     scores = json.loads((trained / 'evaluation_val.json').read_text())
     return (trained / 'report.html').read_text(encoding='utf-8'), scores
 
@@ -67,6 +69,7 @@ def test_the_numbers_are_those_of_evaluate(written):
     assert {key: data[key] for key in same} == {key: scores[key] for key in same}
     shown = Elements(text).texts
     assert f'{100 * scores["miou"]:.1f} %' in shown
+    assert f'is {100 * scores["calibration"]["ece"]:.1f} %.' in ' '.join(shown)
     for name, row in scores['classes'].items():
         assert name in shown
         assert row['iou'] is None or f'{100 * row["iou"]:.1f}' in shown

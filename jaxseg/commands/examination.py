@@ -49,7 +49,7 @@ class Examination:
 def examine(run: Workdir, source: Source, checkpoint: str) -> Examination:
     """Scores a source with all metrics; no image is kept."""
     step, variables = run.variables(checkpoint)
-    names = [name for name in metric_names('all') if name not in LEFT_OUT]
+    names = [name for name in metric_names('all', run.spec) if name not in LEFT_OUT]
     metrics = ObservedMetrics(run.spec.classes, names)
     # With probabilities images are answered one by one and in order.
     scores = run.parts.score(variables, source, run.spec, observe=metrics, with_probabilities=True)
