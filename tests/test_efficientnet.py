@@ -40,6 +40,19 @@ def test_every_variant_has_the_published_number_of_parameters(variant):
     assert [stage.stride for stage in stages] == [2, 4, 8, 16, 32]
 
 
+def test_stages_may_be_after_other_blocks():
+    """The four stages of the reference after the stem, with its numbers of channels."""
+    stages, variables = shapes(EfficientNet('b0', taps=(0, 3, 5, 9, 16)))
+    assert [(stage.stride, stage.features.shape[-1]) for stage in stages] == [
+        (2, 32), (4, 24), (8, 40), (16, 112), (32, 320)]
+    assert variables == shapes(EfficientNet('b0'))[1]
+    stages, _ = shapes(EfficientNet('b0', taps=(1,)))
+    assert [(stage.stride, stage.features.shape[-1]) for stage in stages] == [(2, 16)]
+    for taps in ((), (3, 0), (3, 3), (0, 17)):
+        with pytest.raises(InputError, match='^encoder.taps: .*from 0, the stem, to 16'):
+            shapes(EfficientNet('b0', taps=taps))
+
+
 @pytest.mark.parametrize('variant, output_stride', [
     ('b0', 32), ('b0', 8), ('lite0', 32), ('lite0', 16)])
 def test_every_stage_equals_the_reference(tmp_path, variant, output_stride):

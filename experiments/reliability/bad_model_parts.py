@@ -62,6 +62,7 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'average_shortcut': FLAG, 'squeeze_excite': FLAG, 'drop_path': BELOW_ONE, 'remat': FLAG}),
     ('model.encoder', 'efficientnet.EfficientNet', {}, {
         'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
+        'taps': optional(items(COUNT, 1)),
         'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'mobilenet.MobileNetV2', {}, MOBILENET),
     ('model.encoder', 'mobilenet.MobileNetV3', {}, {

@@ -2,14 +2,15 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 
-from jaxseg.fields import DropRate
+from jaxseg.errors import InputError
+from jaxseg.fields import DropRate, NonNegativeInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
 from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
@@ -49,17 +50,24 @@ class EfficientNet(nn.Module):
     Args:
       variant: 'b0' to 'b7', 'lite0' to 'lite4'.
       output_stride: stride of the last stage.
+      taps: numbers of blocks after which there is a stage, in rising order; 0 is the stem. By
+        default before each halving and at the end; (0, 3, 5, 9, 16) are those of 'b0' in
+        segmentation_models.pytorch.
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0 (0.2 in the
         paper).
       padding: 'same' as TensorFlow's, or 'symmetric' as weights need that were trained in PyTorch
         (timm's without 'tf' in the name, with norm=dict(kind='batch')).
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
       remat: computes blocks again in the backward pass instead of keeping what is inside them.
+
+    Raises:
+      InputError: taps that are not in rising order, or beyond the last block.
     """
 
     variant: Literal['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'b7',
                      'lite0', 'lite1', 'lite2', 'lite3', 'lite4'] = 'b0'
     output_stride: Literal[8, 16, 32] = 32
+    taps: tuple[NonNegativeInt, ...] | None = None
     drop_path: DropRate = 0.0
     padding: Literal['same', 'symmetric'] = 'same'
     norm: NormSpec = field(default_factory=lambda: dict(TENSORFLOW))
@@ -79,12 +87,12 @@ class EfficientNet(nn.Module):
         x = Conv(stem, 3, 2, padding=self.padding, name='stem_conv')(x)
         x = activation(norm(name='stem_bn')(x))
         blocks = list(_blocks(self.variant))
-        stages, reached = [], 2
+        taps, stages, reached = self._taps(blocks), [], 2
         strides = dilated([block.stride for block in blocks], reached, self.output_stride)
         for index, (block, (stride, dilation)) in enumerate(zip(blocks, strides, strict=True)):
-            if block.stride == 2:
+            if index in taps:
                 stages.append(Stage(reached, x))
-                reached *= stride
+            reached *= stride
             inputs = x.shape[-1]
             squeeze = functools.partial(SqueezeExcite, max(1, inputs // 4), activation)
             layer = InvertedResidual(
@@ -94,7 +102,17 @@ class EfficientNet(nn.Module):
                 drop_path=self.drop_path * index / len(blocks), padding=self.padding,
                 name=f'block{index}')
             x = call_block(layer, x, self.remat, train=train)
-        return (*stages, Stage(reached, x))
+        return (*stages, Stage(reached, x)) if len(blocks) in taps else tuple(stages)
+
+    def _taps(self, blocks: Sequence[_Block]) -> Sequence[int]:
+        count = len(blocks)
+        if self.taps is None:
+            return [*(index for index in range(count) if blocks[index].stride == 2), count]
+        if not self.taps or list(self.taps) != sorted(set(self.taps)) or self.taps[-1] > count:
+            raise InputError(f'encoder.taps: {list(self.taps)} are not numbers of blocks in rising '
+                             f'order; give numbers from 0, the stem, to {count}, all blocks of '
+                             f'{self.variant}')
+        return self.taps
 
 
 def _blocks(variant: str) -> Iterator[_Block]:

@@ -9,8 +9,13 @@ RESNETS: dict[str, dict] = {
     **{f'resnet{depth}': {'depth': depth} for depth in (18, 34, 50, 101, 152)},
     'resnext50_32x4d': {'depth': 50, 'groups': 32, 'width_per_group': 4},
     'resnext101_32x8d': {'depth': 101, 'groups': 32, 'width_per_group': 8}}
+# Of EfficientNet b0 to b7: after how many blocks there are stages, besides the stem.
+TAPS = ((3, 5, 9, 16), (5, 8, 16, 23), (5, 8, 16, 23), (5, 8, 18, 26), (6, 10, 22, 32),
+        (8, 13, 27, 39), (9, 15, 31, 45), (11, 18, 38, 55))
 ENCODERS: dict[str, dict] = {
     **{name: {'type': 'resnet.ResNet', **fields} for name, fields in RESNETS.items()},
+    **{f'efficientnet-b{size}': {'type': 'efficientnet.EfficientNet', 'variant': f'b{size}',
+                                 'taps': [0, *taps]} for size, taps in enumerate(TAPS)},
     **{f'mit_b{size}': {'type': 'mit.MiT', 'variant': f'b{size}'} for size in range(6)}}
 ATTENTION = {None: 'none', 'scse': 'scse'}
 MERGE = {'add': 'add', 'cat': 'concatenate'}

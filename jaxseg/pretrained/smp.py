@@ -1,13 +1,13 @@
 """Names of whole models of segmentation_models.pytorch: encoder, decoder and head."""
 
-from jaxseg.pretrained import smp_encoders, torchvision
+from jaxseg.pretrained import efficientnet_pytorch, smp_encoders, torchvision
 from jaxseg.pretrained.convert import ModelWeights
 from jaxseg.pretrained.names import Rule, batch_norm, layer, layer_norm, prefixed
 
-# Encoders with the stages that they have there. No two of them share a name or a place, so that the
-# rules of all stand one after the other. EfficientNet is not among them: there its stages are the
-# stem at stride 2 and the first of the last blocks at stride 16.
-ENCODERS = (torchvision.ResNet, torchvision.VGG, torchvision.DenseNet, smp_encoders.MiT)
+# Encoders with the stages that they have there; EfficientNet needs its taps. No two of
+# them share a name or a place, so that the rules of all stand one after the other.
+ENCODERS = (torchvision.ResNet, torchvision.VGG, torchvision.DenseNet, smp_encoders.MiT,
+            efficientnet_pytorch.EfficientNet)
 ENCODER = tuple(rule for source in ENCODERS
                 for rule in prefixed(source.rules, 'encoder.', 'encoder/'))
 HEAD = layer('segmentation_head.0', 'head')

@@ -58,6 +58,9 @@ ROWS = {
     'smp_unet_mit': _row('Unet', dict(type='unet.UNet', widths=SMALL, attention='scse'),
                          dict(decoder_channels=SMALL, decoder_attention_type='scse'),
                          over='mit_b0', type='mit.MiT', variant='b0'),
+    'smp_unet_efficientnet': _row('Unet', dict(type='unet.UNet', widths=SMALL),
+                                  dict(decoder_channels=SMALL), over='efficientnet-b0',
+                                  type='efficientnet.EfficientNet', taps=[0, 3, 5, 9, 16]),
     'smp_linknet_vgg': _row('Linknet', dict(type='linknet.LinkNet'), {}, kernel=1, over='vgg11',
                             type='vgg.VGG', depth=11, norm=None),
 }
