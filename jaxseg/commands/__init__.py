@@ -19,6 +19,7 @@ from jaxseg.commands.signals import Interrupted, signals_handled
 from jaxseg.errors import InputError, printable
 
 SUBCOMMANDS = {
+    'plan': 'write an experiment file for a folder, with a reason for every choice',
     'train': 'train the model of a config, or continue a run that was stopped',
     'evaluate': 'score a trained model on a split',
     'report': 'write one HTML page on a trained model: curves, scores, images, warnings',
@@ -103,10 +104,11 @@ def _run(argv: Sequence[str], name: str) -> int:
     arguments, overrides = parser.parse_known_args(argv)
     with _environment_named():
         importlib.import_module('jax').devices()
-    unknown = [item for item in overrides if not item.startswith('--config.')]
+    prefix = getattr(_module(name), 'OVERRIDES', '--config.')
+    unknown = [item for item in overrides if not item.startswith(prefix)]
     if unknown:
         raise InputError(f'unknown argument {unknown[0]!r}; '
-                         f'see jaxseg {name} --help, and write config keys as --config.key=value')
+                         f'see jaxseg {name} --help, and write keys as {prefix}key=value')
     return _module(name).main(arguments, overrides) or 0
 
 

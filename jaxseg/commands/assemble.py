@@ -123,6 +123,22 @@ class Parts:
             yield {**sample, 'probabilities': probabilities}, self.task.decide(probabilities)
 
 
+def make_algorithm(config: RunConfig, parts: Parts, **fields: Any) -> Any:
+    """The algorithm of a run.
+
+    Args:
+      fields: other values than those of the parts, such as another `model`.
+
+    Raises:
+      InputError: algorithm, schedule or optimizer cannot be built.
+    """
+    schedule = build('schedule', config.schedule, steps=config.steps)
+    optimizer = build('optimizer', config.optimizer, schedule=schedule)
+    given = {'model': parts.model, 'axis_name': None, **fields}
+    return build('algorithm', config.algorithm, task=parts.task, optimizer=optimizer,
+                 preprocess=parts.preprocess, **given)
+
+
 def windowed_note(sizes: Sequence[tuple[int, int]]) -> str:
     """Which images were too large for the memory in one piece, of an inference method."""
     height, width = max(sizes)

@@ -14,7 +14,13 @@ import numpy as np
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.assemble import ModelRecord, Parts, assemble, windowed_note
+from jaxseg.commands.assemble import (
+    ModelRecord,
+    Parts,
+    assemble,
+    make_algorithm,
+    windowed_note,
+)
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
 from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, is_local, path_argument
@@ -124,10 +130,7 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     parts = assemble(config, spec, normalization)
     if weights:
         weights.check(parts.model)
-    schedule = build('schedule', config.schedule, steps=config.steps)
-    optimizer = build('optimizer', config.optimizer, schedule=schedule)
-    make = functools.partial(build, 'algorithm', config.algorithm, model=parts.model,
-                             task=parts.task, optimizer=optimizer, preprocess=parts.preprocess)
+    make = functools.partial(make_algorithm, config, parts)
     algorithm = make(axis_name=parts.layout.axis_name)
     if parts.layout.axis_name and not hasattr(algorithm, 'axis_name'):
         raise InputError(f"parallel: 'pmap' needs an algorithm with a field axis_name, "
@@ -145,7 +148,7 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
                  'make the model smaller')
     plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state,
-                 weights, functools.partial(make, axis_name=None))
+                 weights, make)
     _trace(plan)
     return plan
 

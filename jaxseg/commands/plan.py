@@ -1,0 +1,142 @@
+"""Write an experiment file for a folder: what is in it, and a reason for every choice."""
+
+import argparse
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from jaxseg.build import build
+from jaxseg.commands.config import override
+from jaxseg.commands.experiment_file import experiment_text
+from jaxseg.commands.fitting import Budget, Fitted, fit
+from jaxseg.commands.paths import check_folder, command, path_argument
+from jaxseg.commands.planning import Choice
+from jaxseg.commands.step_cost import step_cost
+from jaxseg.data.fingerprint import Fingerprint, fingerprint
+from jaxseg.data.inspection import listing_problems
+from jaxseg.data.mask_survey import Finding, Findings
+from jaxseg.data.proposal import propose
+from jaxseg.errors import InputError, printable
+from jaxseg.fields import Positive, check_value
+from jaxseg.files import replacing
+from jaxseg.memory import available_bytes
+
+# What the overrides of this subcommand begin with.
+OVERRIDES = '--data.'
+GIB = 2 ** 30
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    """The arguments of this subcommand."""
+    parser.add_argument('--data.root', dest='root', required=True, metavar='FOLDER',
+                        help='folder of images and masks, or of images and annotations')
+    parser.add_argument('--output', required=True, help='experiment file to write (.py)')
+    parser.add_argument('--force', action='store_true', help='replace the file if it exists')
+    parser.add_argument('--minutes', type=float,
+                        help='time of a training on this machine; by default the steps follow from '
+                             'the number of images')
+    parser.add_argument('--memory', type=float,
+                        help='GiB that training may take (default: what is available)')
+    parser.epilog = ('Any field of the data, which is then not looked for: --data.channels=3, '
+                     '--data.type=folder.Folder')
+
+
+def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Runs the subcommand; the exit status is 2 when there are problems."""
+    output = path_argument(arguments.output, '--output')
+    check_output(output, force=arguments.force)
+    for name in ('minutes', 'memory'):
+        if getattr(arguments, name) is not None:
+            check_value(f'--{name}', getattr(arguments, name), Positive)
+    stated = override({'data': {}}, [item.replace(OVERRIDES, '--config.data.', 1)
+                                     for item in overrides])['data']
+    budget = Budget(arguments.minutes, arguments.memory and arguments.memory * GIB
+                    or 0.8 * available_bytes(), jax.default_backend() != 'cpu',
+                    jax.device_count())
+    problems = plan(arguments.root, output, stated=stated, budget=budget)
+    if problems:
+        print(f'\n{len(problems)} problems:', *map(printable, problems), sep='\n  ',
+              file=sys.stderr)
+    return 2 if problems else 0
+
+
+def check_output(output: pathlib.Path, *, force: bool):
+    """Raises InputError unless the file can be written."""
+    if output.suffix != '.py':
+        raise InputError(f'--output={output}: not a Python file; an experiment is a .py file')
+    if os.path.lexists(output) and (not force or not output.is_file()):
+        raise InputError(f'--output={output}: exists; give another name, or --force to replace it')
+    check_folder(output.absolute().parent, '--output')
+
+
+def plan(root: str, output: pathlib.Path, *, stated: dict[str, Any], budget: Budget,
+         cost: Callable = step_cost) -> list[str]:
+    """Prints the fingerprint of a folder, and writes an experiment file for it.
+
+    Args:
+      root: the folder, as it will stand in the file.
+      stated: fields of the data that are not looked for.
+      budget: time, memory and devices of a training.
+      cost: `step_cost`, or what stands for it.
+
+    Returns:
+      All problems of the data; where there are some, nothing is written.
+
+    Raises:
+      InputError: nothing in the folder is recognised, or no model fits into the budget.
+    """
+    findings = data_findings(root, stated)
+    entry = {key: finding.value for key, finding in findings.items()}
+    dataset = build('data', entry)
+    problems = [problem for split in dict.fromkeys(('train', *dataset.spec.splits))
+                for problem in listing_problems(dataset, split)]
+    if problems:
+        return problems
+    found = fingerprint({split: dataset.source(split) for split in dataset.spec.splits},
+                        dataset.spec)
+    print(found.table(), flush=True)
+    if found.problems or not found.frequencies.labelled:
+        return list(found.problems) or ['no pixel of the training masks is labelled']
+    fitted = fit(entry, dataset.spec, found, budget, cost)
+    text = _text(root, output, findings, dataset.spec.splits, found, fitted)
+    with replacing(output) as partial:
+        partial.write_text(text, encoding='utf-8')
+    print(f'\n{fitted.summary()}\nwritten: {output}; train: '
+          f'{_commands(output, dataset.spec.splits)[0]}')
+    return []
+
+
+def data_findings(root: str, stated: dict[str, Any]) -> Findings:
+    """The fields of the entry `data`, found in the folder or stated by the user."""
+    path = pathlib.Path(os.path.expanduser(root))
+    if not root.strip() or not os.path.isdir(path):
+        raise InputError(f'--data.root={root}: no such folder; give the folder that holds the '
+                         f'images and their masks or annotations')
+    given = {key: Finding(value, 'stated on the command line') for key, value in stated.items()}
+    found = propose(path, stated)
+    # As the user wrote it: `~` and relative paths stay.
+    inner = os.path.relpath(found['root'].value, path)
+    found['root'] = found['root']._replace(value=root if inner == '.' else
+                                           os.path.join(root, inner))
+    return {**found, **given}
+
+
+def _text(root: str, output: pathlib.Path, findings: Findings, splits: Sequence[str],
+          found: Fingerprint, fitted: Fitted) -> str:
+    data = [Choice(f'data.{key}', finding.value, finding.reason)
+            for key, finding in findings.items()]
+    title = f'{printable(pathlib.Path(root).name or root)}: an experiment planned for this folder.'
+    return experiment_text(title, found.table().splitlines(), [*data, *fitted.choices],
+                           _commands(output, splits))
+
+
+def _commands(output: pathlib.Path, splits: Sequence[str]) -> list[str]:
+    """What to run next."""
+    workdir = os.path.join('runs', output.stem)
+    split = next((split for split in ('test', 'val') if split in splits), 'train')
+    return [command('train', config=output, workdir=workdir),
+            command('evaluate', workdir=workdir, split=split)]

@@ -1,0 +1,221 @@
+"""What a folder of images and masks is: its layout, from the names of its folders and files."""
+
+import collections
+import pathlib
+import re
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from jaxseg.data.listing import list_folders, list_images
+from jaxseg.data.mask_survey import Finding, Findings
+from jaxseg.data.pairs import Listing
+from jaxseg.data.splits import assign_split, split_order
+from jaxseg.errors import InputError
+
+# Words in the names of folders, the more telling first. A folder of masks may be `image_masks`.
+MASK_WORDS = ('mask', 'segmentationclass', 'label', 'annot', 'ground', 'truth', 'target', 'gt',
+              'seg', 'anno')
+IMAGE_WORDS = ('image', 'img', 'photo', 'picture', 'frame', 'input', 'tile', 'rgb', 'raw', 'data')
+# What ends the part of a stem that frames of one video, or tiles of one image, share: numbers,
+# with a word before each at most.
+GROUPS = (r'^.+?(?=(?:[_-][A-Za-z]*\d+)+$)', r'^.+(?=[_-][A-Za-z]*\d+$)')
+FEWEST_GROUPS = 5
+# Shares of train, val and test, from this many images or groups on.
+FRACTIONS = ((20, {'train': 0.7, 'val': 0.15, 'test': 0.15}), (2, {'train': 0.8, 'val': 0.2}))
+SEEDS = 50  # tried for a split that comes near its shares
+TRIED = 200  # images whose stems are compared with those of all masks
+
+
+class Layout(NamedTuple):
+    """Where images and masks of a `folder.Folder` lie.
+
+    Attributes:
+      root: the folder, possibly the only one inside the given one.
+      splits: those that it states itself, by folders or lists; () where there are none.
+      naming: what `Folder.naming` needs.
+      places: of each split, or of all together, the folders of images and of masks.
+      classes: with overlapping masks, the names of the folders of classes.
+    """
+
+    root: pathlib.Path
+    splits: tuple[str, ...]
+    naming: dict[str, str]
+    places: tuple[tuple[pathlib.Path, pathlib.Path], ...]
+    classes: tuple[str, ...]
+
+    @property
+    def images(self) -> list[pathlib.Path]:
+        """All image files."""
+        return [path for place, _ in self.places for path in list_images(place)[0]]
+
+    @property
+    def masks(self) -> list[pathlib.Path]:
+        """All mask files, with overlapping masks those of all classes."""
+        suffix, found = self.naming.get('mask_suffix', ''), []
+        for _, place in self.places:
+            for folder in [place / name for name in self.classes] or [place]:
+                found += list_images(folder)[0] if folder.is_dir() else []
+        return [path for path in found if path.stem.endswith(suffix)]
+
+    def stem(self, mask: pathlib.Path) -> str:
+        """The stem by which a mask is paired."""
+        return mask.stem.removesuffix(self.naming.get('mask_suffix', ''))
+
+
+def find_layout(root: pathlib.Path) -> Layout:
+    """The layout of a folder.
+
+    Raises:
+      InputError: there are no folders of images and of masks in it.
+    """
+    splits, places = (), ()
+    names = _two_folders(root)
+    if names:
+        images, masks = root / names[0], root / names[1]
+        shared = set(list_folders(images)) & set(list_folders(masks))
+        if shared and not list_images(images)[0]:
+            splits = tuple(sorted(shared, key=split_order))
+            places = tuple((images / split, masks / split) for split in splits)
+        else:
+            places = ((images, masks),)
+    else:
+        found = {name: _two_folders(root / name) for name in list_folders(root)}
+        splits = tuple(sorted((name for name in found if found[name]), key=split_order))
+        if 'train' in splits:
+            names = found[splits[0]]
+            splits = tuple(name for name in splits if found[name] == names)
+            places = tuple((root / split / names[0], root / split / names[1]) for split in splits)
+    if not places:
+        inner = list_folders(root)
+        if len(inner) == 1:  # what unpacking an archive leaves
+            return find_layout(root / inner[0])
+        raise InputError(f'data.root: {root} holds no folders of images and of masks that are '
+                         f'recognised, and no annotations in JSON; arrange it as images/ and '
+                         f'masks/, or as train/, val/ and test/ with these in each')
+    return _complete(root, splits, names, places)
+
+
+def _two_folders(place: pathlib.Path) -> tuple[str, str] | None:
+    """The names of the folders of images and of masks in a folder, if it has both."""
+    names = list_folders(place)
+    masks = _best(names, MASK_WORDS)
+    images = _best([name for name in names if name != masks
+                    and not any(word in name.lower() for word in MASK_WORDS[:3])], IMAGE_WORDS)
+    return (images, masks) if images and masks else None
+
+
+def _best(names: Sequence[str], words: Sequence[str]) -> str | None:
+    """The first name that is, or holds, the first of the words."""
+    exact = [name for word in words for name in names if name.lower() in (word, f'{word}s')]
+    holding = [name for word in words for name in names if word in name.lower()]
+    return next(iter(exact + holding), None)
+
+
+def _complete(root: pathlib.Path, splits: tuple[str, ...], names: tuple[str, str],
+              places: tuple[tuple[pathlib.Path, pathlib.Path], ...]) -> Layout:
+    """The layout with the folders of classes and the suffixes of stems."""
+    naming = {key: name for key, name in zip(('images', 'masks'), names, strict=True)
+              if name != key}
+    image_place, mask_place = places[0]
+    files = list_images(mask_place)[0]
+    classes = () if files else tuple(list_folders(mask_place))
+    if classes:
+        files = list_images(mask_place / classes[0])[0]
+    images = [path.stem for path in list_images(image_place)[0]]
+    if not images or not files:
+        raise InputError(f'data.root: {image_place if not images else mask_place} holds no image '
+                         f'files; add them, or remove the folder')
+    naming |= _suffixes(images, [path.stem for path in files])
+    if not splits:
+        listing = Listing(root, images=names[0], masks=names[1],
+                          image_suffix=naming.get('image_suffix', ''),
+                          mask_suffix=naming.get('mask_suffix', ''))
+        splits = listing.splits
+    return Layout(root, splits, naming, places, classes)
+
+
+def _suffixes(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
+    """The ends of stems that pairs do not share, for most pairs."""
+    ends = collections.Counter()
+    for stem in images[:TRIED]:
+        ends.update(mask.removeprefix(stem) for mask in masks if mask.startswith(stem))
+    common = [_common_end(stems) for stems in (images, masks)]
+    best = max(
+        ((image, mask) for image in dict.fromkeys(('', common[0]))
+         for mask in dict.fromkeys(('', common[1], *(end for end, _ in ends.most_common(3))))),
+        key=lambda pair: (len(_without(images, pair[0]) & _without(masks, pair[1])),
+                          -len(pair[0]) - len(pair[1])))
+    return {key: end for key, end in zip(('image_suffix', 'mask_suffix'), best, strict=True) if end}
+
+
+def _without(stems: Sequence[str], end: str) -> set[str]:
+    return {stem.removesuffix(end) for stem in stems if stem.endswith(end)}
+
+
+def _common_end(stems: Sequence[str]) -> str:
+    """The end that all stems share, from a separator on."""
+    shortest = min(stems, key=len)
+    length = next((count for count in range(len(shortest), 0, -1)
+                   if all(stem.endswith(shortest[-count:]) for stem in stems)), 0)
+    found = re.search(r'[_\-. ][A-Za-z_\-. ]+$', shortest[len(shortest) - length:])
+    return found.group() if found and len(stems) > 1 else ''
+
+
+def choose_splits(contents: dict[str, Collection]) -> Findings:
+    """`splits`, `split_seed` and `naming.group` of samples that no one has split.
+
+    The seed is the one of `SEEDS` whose splits lack the fewest values, in training above all, and
+    come nearest to their shares; names and masks alone decide.
+
+    Args:
+      contents: of every stem, the values that occur in its mask.
+
+    Raises:
+      InputError: fewer than two images.
+    """
+    group = next((pattern for pattern in GROUPS if _groups_fit(contents, pattern)), None)
+    units: dict[str, list[str]] = collections.defaultdict(list)
+    for stem in contents:
+        found = re.search(group, stem) if group else None
+        units[found.group() if found else stem].append(stem)
+    shares = next((shares for count, shares in FRACTIONS if len(units) >= count), None)
+    if shares is None:
+        raise InputError(f'data.root: {len(units)} image(s), too few to train on some and to '
+                         f'score on others; give two at least')
+    seed = min(range(SEEDS), key=lambda seed: _misfit(contents, units, shares, seed))
+    counts = collections.Counter()
+    for unit, stems in units.items():
+        counts[assign_split(unit, shares, seed)] += len(stems)
+    shown = ', '.join(f'{counts[split]} {split}' for split in shares)
+    findings = {
+        'splits': Finding(shares, f'no split given: by the hash of each '
+                                  f'{"group" if group else "name"} ({shown} images)'),
+        'split_seed': Finding(seed, 'these splits show all classes and come near their shares')}
+    if group:
+        findings['naming.group'] = Finding(
+            group, f'{len(units)} groups such as {next(iter(units))!r} (frames of one video or '
+                   f'tiles of one image look alike) stay in one split each')
+    return findings
+
+
+def _groups_fit(stems: Collection[str], pattern: str) -> bool:
+    """Whether a pattern finds some groups, of which most have several stems."""
+    found = [re.search(pattern, stem) for stem in stems]
+    counts = collections.Counter(match.group() for match in found if match)
+    several = sum(count > 1 for count in counts.values())
+    return all(found) and len(counts) >= FEWEST_GROUPS and 2 * several > len(counts)
+
+
+def _misfit(contents: dict[str, Collection], units: dict[str, list[str]],
+            shares: dict[str, float], seed: int) -> tuple:
+    """Empty splits, values that splits lack, and the distance to the shares."""
+    counts, values = collections.Counter(), collections.defaultdict(set)
+    for unit, stems in units.items():
+        split = assign_split(unit, shares, seed)
+        counts[split] += len(stems)
+        for stem in stems:
+            values[split] |= set(contents[stem])
+    every = set().union(*values.values())
+    return (sum(not counts[split] for split in shares), len(every - values['train']),
+            sum(len(every - values[split]) for split in shares),
+            sum(abs(counts[split] - share * len(contents)) for split, share in shares.items()))
