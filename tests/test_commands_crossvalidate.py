@@ -114,7 +114,7 @@ def test_spread_is_over_the_runs_that_have_a_score():
     (['--workdir={new}', '--config={config}', '--blocks', '--seed=1'], ['data.seed: 1']),
     (['--workdir={new}', '--config={config}', '--folds=1'], ['data.folds: 1']),
     (['--workdir={new}', '--config={config}', '--folds=99'], ['99 folds of 19 samples']),
-    (['--workdir={new}', '--config={config}', '--group=x'], ["data.group: 'x' matches nothing"]),
+    (['--workdir={new}', '--config={config}', '--group=x'], ["data.group: 'x' finds nothing"]),
     (['--workdir={new}', '--config={config}', '--checkpoint=4'], ['--checkpoint']),
     (['--workdir={new}', '--config={config}', '--config.data.sise=3'], ['data.data.sise']),
     (['--workdir={new}', '--config={config}', '--config.stepps=3'], ['config.stepps'])])

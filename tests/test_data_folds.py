@@ -141,6 +141,12 @@ def test_without_a_fold_all_is_training_data():
         part.source('val')
 
 
+def test_fewer_groups_than_folds_are_refused():
+    data = Named({'train': ['a1', 'a2', 'b1']})
+    with pytest.raises(InputError, match='3 folds of 3 samples in 2 groups leave fold 2 empty'):
+        Fold(data, 0, 3, group='^.').source('val')
+
+
 def test_files_of_equal_names_in_two_splits_are_told_apart(tmp_path):
     write_folder(tmp_path)
     entry = {'type': 'folds.Fold', 'data': {'type': 'folder.Folder', 'root': str(tmp_path)},
@@ -167,8 +173,8 @@ def test_files_of_equal_names_in_two_splits_are_told_apart(tmp_path):
     ({'folds': 4}, 'data.folds: 4 folds of 3 samples leave fold 3 empty'),
     ({'folds': 3, 'group': '^[xy]|z'}, 'no error'),
     ({'folds': 3, 'group': '^.'}, 'no error'),
-    ({'folds': 2, 'group': ''}, '2 folds of 3 samples in 1 groups leave fold 1 empty'),
-    ({'folds': 2, 'group': '^[xy]'}, "data.group: '\\^\\[xy\\]' matches nothing in the name 'z'"),
+    ({'folds': 2, 'group': '^(?=.)'}, 'finds nothing'),
+    ({'folds': 2, 'group': '^[xy]'}, "data.group: '\\^\\[xy\\]' finds nothing in the stem 'z'"),
     ({'group': '['}, r"data.group: '\[' is no regular expression"),
     ({'assignment': 'blocks', 'seed': 1}, 'data.seed: 1 has no effect on blocks'),
     ({'assignment': 'block'}, "did you mean 'blocks'"),

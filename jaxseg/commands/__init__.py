@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     'train': 'train the model of a config, or continue a run that was stopped',
     'evaluate': 'score a trained model on a split',
     'report': 'write one HTML page on a trained model: curves, scores, images, warnings',
+    'compare': 'compare the scores of runs on the same images, with bootstrap intervals',
     'crossvalidate': 'train and score one model for each fold of a data set',
     'predict': 'write masks and overlays for images',
     'inspect': 'check every file of a data set, and draw augmented training samples',

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from jaxseg.data.spec import DatasetSpec, Source
-from jaxseg.data.splits import sample_names, split_order
+from jaxseg.data.splits import compile_pattern, group_of, sample_names, split_order
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, Range, check_fields
 
@@ -68,11 +68,8 @@ class Fold:
         if self.assignment == 'blocks' and self.seed:
             raise InputError(f'data.seed: {self.seed} has no effect on blocks, which are cut in '
                              f'the order of the names; remove it')
-        try:
-            re.compile(self.group or '')
-        except re.error as error:
-            raise InputError(f'data.group: {self.group!r} is no regular expression ({error}); '
-                             f"correct it, such as '^[^_]+' for all before the first _") from None
+        if self.group is not None:
+            compile_pattern(self.group, 'data.group')
 
     @functools.cached_property
     def spec(self) -> DatasetSpec:
@@ -97,7 +94,10 @@ class Fold:
     def assigned(self) -> np.ndarray:
         """The fold of every sample of the pooled splits in turn, (N,) int."""
         plain = [name for source in self._sources.values() for name in sample_names(source)]
-        groups = self._names if self.group is None else [self._group(name) for name in plain]
+        groups = self._names
+        if self.group is not None:
+            pattern = compile_pattern(self.group, 'data.group')
+            groups = [group_of(name, pattern, 'data.group') for name in plain]
         if self.assignment == 'blocks':
             videos = [''] * len(plain) if self.group is None else groups
             assigned = blocks(self._names, videos, self.folds)
@@ -132,13 +132,6 @@ class Fold:
         for split, name in places:
             splits[name].add(split)
         return [f'{split}/{name}' if len(splits[name]) > 1 else name for split, name in places]
-
-    def _group(self, name: str) -> str:
-        found = re.search(self.group, name)
-        if found is None:
-            raise InputError(f'data.group: {self.group!r} matches nothing in the name {name!r}; '
-                             f'give an expression that every name matches')
-        return found[0]
 
 
 def balanced(groups: Sequence[str], folds: int, seed: int) -> np.ndarray:

@@ -46,15 +46,20 @@ def compile_group(pattern: str, fractions: Mapping[str, float] | None) -> re.Pat
     if not fractions:
         raise InputError(f'data.naming.group: {pattern!r} has no effect without shares; remove it, '
                          f"or give data.splits, such as {{'train': 0.8, 'val': 0.2}}")
+    return compile_pattern(pattern, 'data.naming.group')
+
+
+def compile_pattern(pattern: str, key: str) -> re.Pattern:
+    """A regular expression by which names are grouped; InputError, naming `key`, if it is none."""
     try:
         return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise InputError(f'data.naming.group: {pattern!r} is no regular expression ({error}); give '
+        raise InputError(f'{key}: {pattern!r} is no regular expression ({error}); give '
                          f"one that finds the group in a stem, such as '^[^_]+' for the text "
                          f'before the first _') from None
 
 
-def group_of(name: str, pattern: re.Pattern) -> str:
+def group_of(name: str, pattern: re.Pattern, key: str = 'data.naming.group') -> str:
     """What samples of one group share: the text that the pattern finds in the name.
 
     Raises:
@@ -62,7 +67,7 @@ def group_of(name: str, pattern: re.Pattern) -> str:
     """
     found = pattern.search(name)
     if not found or not found[0]:
-        raise InputError(f'data.naming.group: {pattern.pattern!r} finds nothing in the stem '
+        raise InputError(f'{key}: {pattern.pattern!r} finds nothing in the stem '
                          f'{name!r}; give an expression that finds the group in every stem')
     return found[0]
 
