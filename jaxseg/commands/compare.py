@@ -121,7 +121,7 @@ def table(runs: Sequence[str], classes: Sequence[str], found: Comparison) -> str
         lines += [f'{name:{width}} {_score(found.iou, (index + 1, label))} '
                   f'{_difference(found.iou_difference, (index, label))}'
                   for label, name in enumerate(classes)]
-    return '\n'.join(lines)
+    return '\n'.join(line.rstrip() for line in lines)
 
 
 def _score(interval: Interval, index: int | tuple[int, ...]) -> str:
