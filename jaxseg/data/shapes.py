@@ -193,7 +193,7 @@ def decode_counts(text: str) -> np.ndarray:
     Raises:
       InputError: other characters, or the text ends within a number.
     """
-    codes = np.frombuffer(text.encode('ascii', 'replace'), np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(text.encode('utf-8', 'replace'), np.uint8).astype(np.int64) - 48
     last = codes & 32 == 0
     if ((codes < 0) | (codes > 63)).any() or len(codes) and not last[-1]:
         raise InputError('the text of its compressed run lengths is damaged')
