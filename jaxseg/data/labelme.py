@@ -105,9 +105,9 @@ class _Listing(Listing):
 
     def split(self, split: str) -> Listed:
         """See `Listing.split`."""
-        if split not in self._listed:
-            self._listed[split] = self._check(super().split(split))
-        return self._listed[split]
+        if split not in self._checked:
+            self._checked[split] = self._check(super().split(split))
+        return self._checked[split]
 
     def file(self, path: pathlib.Path) -> LabelMeFile:
         """What a JSON file holds; each is parsed once."""
@@ -116,7 +116,7 @@ class _Listing(Listing):
         return self._parsed[path]
 
     @functools.cached_property
-    def _listed(self) -> dict[str, Listed]:
+    def _checked(self) -> dict[str, Listed]:
         return {}
 
     @functools.cached_property

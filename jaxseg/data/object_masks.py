@@ -23,6 +23,7 @@ from jaxseg.errors import InputError
 
 # What may follow the stem of an image in that of a mask.
 _SEPARATORS = '_-. '
+NOBODY = 65535
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,19 +89,19 @@ class ObjectFiles:
         """See `mask_reader.MaskReader`."""
         labels = Labels(DatasetSpec(name='objects', classes=('object',), overlapping=True))
         size = file_info(pair.image).size
-        owner, overlap = np.zeros(size, np.uint16), np.zeros(size, bool)
+        # The first and the last object of each pixel: two numbers where objects overlap.
+        first, last = np.full(size, NOBODY, np.uint16), np.zeros(size, np.uint16)
         for number, path in enumerate(pair.masks, 1):
-            mask = labels.decode_binary(read_mask(path), str(path)) == 1
-            if mask.shape != size:
-                raise InputError(different_sizes(pair, path, size, mask.shape))
-            overlap |= mask & (owner > 0)
-            owner[mask] = number
-        mask = (owner > 0).astype(np.uint8)
+            inside = labels.decode_binary(read_mask(path), str(path)) == 1
+            if inside.shape != size:
+                raise InputError(different_sizes(pair, path, size, inside.shape))
+            first[inside & (first == NOBODY)] = number
+            last[inside] = number
+        mask = (last > 0).astype(np.uint8)
         if self.touching != 1:
             around = np.ones((3, 3), np.uint8)
-            others = np.where(mask, owner, np.iinfo(owner.dtype).max)
-            several = cv2.dilate(owner, around) != cv2.erode(others, around)
-            mask[(mask > 0) & (several | overlap)] = self.touching
+            several = cv2.erode(first, around) != cv2.dilate(last, around)
+            mask[(mask > 0) & several] = self.touching
         return mask
 
     def header_problems(self, pair: Pair, image: FileInfo) -> list[str]:
