@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from jaxseg.errors import InputError
 from jaxseg.metrics.boundary import SCORES, Boundary
@@ -117,6 +118,20 @@ def test_scores_equal_loops_over_pixels(overlapping):
         wanted = np.mean(known) if known else math.nan
         np.testing.assert_allclose(found[name][k], wanted, err_msg=f'{name} of class {k}')
     assert 0 < found['boundary_f'][0] < 1 and found['hd95'][0] > 1
+
+
+def test_distances_equal_those_of_a_distance_transform():
+    labels, predictions, _, valid = example(True, 3, (70, 90))
+    found = Boundary.empty(names(4)).count(labels, predictions, valid).per_class()
+    for k, masks in enumerate(class_masks(labels, predictions, valid, 4)):
+        lines = [np.zeros((70, 90), bool) for _ in range(2)]
+        for line, one in zip(lines, masks[:2], strict=True):
+            line[tuple(zip(*outlines.outline(one, masks[2]), strict=True)) or []] = True
+        if all(line.any() for line in lines):
+            distances = [ndimage.distance_transform_edt(~lines[i])[lines[1 - i]] for i in range(2)]
+            assert found['hd95'][k] == max(np.percentile(x, 95) for x in distances)
+            assert found['precision'][k] == np.mean(distances[0] <= 0.0075 * math.hypot(70, 90))
+            assert found['nsd'][k] == np.mean(np.concatenate(distances) <= 2)
 
 
 @each_task

@@ -104,6 +104,13 @@ def test_merging_equals_counting_at_once_and_permuted_classes_permute_the_scores
     assert permuted.summary() == pytest.approx(at_once.summary())
 
 
+def test_of_equal_probabilities_the_first_class_is_the_prediction_as_the_task_decides():
+    even = np.full((1, 2), 0.5, np.float32)
+    for truth in (0, 1):
+        found = Calibration.empty(('a', 'b')).count(np.array([truth]), even, even[:, 0] > 0)
+        assert found.summary()['accuracy'] == 1 - truth == (truth == even.argmax())
+
+
 def test_a_probability_of_one_belongs_to_the_last_bin():
     ones = np.ones((3, 1), np.float32)
     found = Calibration.empty(('a',), bins=4).count(np.ones((3, 1), int), ones, ones > 0)

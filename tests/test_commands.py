@@ -67,9 +67,12 @@ def evaluate(trained, *arguments: str) -> dict:
     return json.loads((trained / 'evaluation_test.json').read_text())
 
 
-def test_evaluation_writes_the_counts_of_every_image(trained):
-    matrix = np.array(evaluate(trained)['confusion_matrix'])
-    counts = ImageCounts.read(trained / 'evaluation_test_images.csv')
+def test_evaluation_writes_the_counts_of_every_image(trained, capsys):
+    found = evaluate(trained)
+    counts, matrix = ImageCounts.read(trained / 'evaluation_test_images.csv'), np.array(
+        found['confusion_matrix'])
+    assert found['per_image']['image_miou'] == pytest.approx(counts.image_miou().mean())
+    assert f'({counts.lowest()}); all: {trained}/evaluation_test_ima' in capsys.readouterr().out
     assert counts.names == ('test_000000', 'test_000001', 'test_000002')
     np.testing.assert_array_equal(counts.tp.sum(0), np.diagonal(matrix))
     np.testing.assert_array_equal((counts.tp + counts.fn).sum(0), matrix.sum(1))

@@ -32,6 +32,7 @@ def test_two_images_by_hand():
     assert counts.fn.tolist() == [[1, 0, 0], [0, 0, 0]]
     np.testing.assert_allclose(counts.iou(), [[1 / 2, 1 / 2, math.nan], [1, math.nan, math.nan]])
     np.testing.assert_allclose(counts.image_miou(), [1 / 2, 1])
+    assert counts.lowest() == 'x'
     scores = counts.per_class()
     np.testing.assert_allclose(scores['mean'], [3 / 4, 1 / 2, math.nan])
     np.testing.assert_allclose(scores['median'], [3 / 4, 1 / 2, math.nan])
@@ -72,11 +73,11 @@ def test_nothing_under_void_is_counted_and_merging_equals_counting(overlapping):
 def test_an_image_without_valid_pixels_has_no_score():
     empty = ImageCounts.empty(('a',))
     assert empty.tp.shape == (0, 1)
-    assert math.isnan(empty.summary()['image_miou'])
+    assert math.isnan(empty.summary()['image_miou']) and empty.lowest() == ''
     zero = np.zeros((2, 2), int)
     counts = empty.count(zero, zero, zero > 0, 'void').count(zero, zero, zero == 0, 'x')
     np.testing.assert_array_equal(counts.image_miou(), [math.nan, 1])
-    assert counts.summary()['image_miou'] == 1
+    assert counts.summary()['image_miou'] == 1 and counts.lowest() == 'x'
     assert json.loads(json.dumps(counts.json(), allow_nan=False))['classes']['a']['images'] == 0.5
     assert counts.table().splitlines()[1].split() == ['a', '100.0', '100.0', '100.0', '50.0']
 

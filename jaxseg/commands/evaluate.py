@@ -16,7 +16,7 @@ from jaxseg.commands.scoring import METRICS, ObservedMetrics, metric_names
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.splits import FilteredSource, check_source
 from jaxseg.data.visualize import contact_sheet, overlay, save_image
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 from jaxseg.records import write_json
 
 # Number of compiled programs, one for each image size, above which a hint is printed.
@@ -77,10 +77,15 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
               'overrides': list(overrides), **scores.json(), **metrics.json()}
     # Written before anything is printed: a terminal that fails loses no score.
     path = run.path / f'evaluation_{scored}.json'
-    metrics.images.write(path.with_name(f'{path.stem}_images.csv'))
+    every_image = path.with_name(f'{path.stem}_images.csv')
+    metrics.images.write(every_image)
     write_json(path, result)
     folder = write_images(run, chosen.kept, scored)
+    per_image = metrics.images.summary()
     print('\n\n'.join([scores.table(), *metrics.tables()]))
+    print(f'mean IoU of single images: mean {per_image["image_miou"]:.4f}, '
+          f'lowest {per_image["lowest_image_miou"]:.4f} ({printable(metrics.images.lowest())}); '
+          f'all: {every_image}')
     print(f'checkpoint {step}, {len(source)} images of {arguments.split!r}: {path}' +
           (f', images (input, truth, prediction): {folder}' if arguments.num_images else ''))
     if run.parts.inference.windowed:

@@ -68,8 +68,9 @@ class ObservedMetrics:
         self.states = {name: state.count(*counted[name]) for name, state in self.states.items()}
 
     def json(self) -> dict[str, dict]:
-        """A section for every metric."""
-        return {name: state.json() for name, state in self.states.items()}
+        """A section for every metric, and `per_image`, the scores of single images."""
+        return {'per_image': self.images.json(),
+                **{name: state.json() for name, state in self.states.items()}}
 
     def tables(self) -> list[str]:
         """The tables of all metrics, each under its name."""

@@ -51,7 +51,7 @@ class Calibration:
         labels, probabilities, valid = map(np.asarray, (labels, probabilities, valid))
         assert labels.shape == valid.shape and probabilities.shape[-1] == len(self.classes)
         if labels.shape != probabilities.shape:
-            return self._count_indices(labels[valid], probabilities[valid])
+            return self._count_indices(labels[valid], probabilities, valid)
         bins, occurs = [], []
         for k in range(len(self.classes)):
             known = valid[..., k]
@@ -60,15 +60,16 @@ class Calibration:
             occurs.append(right.any() or (values > 0.5).any())
         return self._add(np.sum(bins, 0), np.array(bins), np.array(occurs))
 
-    def _count_indices(self, truth: np.ndarray, probabilities: np.ndarray) -> 'Calibration':
-        """With pixels of one class each: indices (n,) and probabilities (n, classes)."""
-        by_class = np.ascontiguousarray(probabilities.T)  # numpy reads columns more slowly
-        confidence, top = by_class[0].copy(), np.zeros(len(truth), np.int64)
-        for k, values in enumerate(by_class[1:], 1):
+    def _count_indices(self, truth: np.ndarray, probabilities: np.ndarray, valid: np.ndarray
+                       ) -> 'Calibration':
+        """With pixels of one class each: the indices of the valid ones."""
+        top, confidence = np.zeros(len(truth), np.int64), np.full(len(truth), -np.inf)
+        bins, classes = [], np.arange(len(self.classes))
+        for k in classes:  # one at a time, so that no second array of all classes is made
+            values = probabilities[..., k][valid]
+            bins.append(self._binned(values, truth == k))
             top[values > confidence] = k
             np.maximum(confidence, values, out=confidence)
-        bins = [self._binned(values, truth == k) for k, values in enumerate(by_class)]
-        classes = np.arange(len(self.classes))
         return self._add(self._binned(confidence, truth == top), np.array(bins),
                          np.isin(classes, truth) | np.isin(classes, top))
 

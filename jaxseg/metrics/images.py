@@ -97,6 +97,12 @@ class ImageCounts:
         """The mean IoU of each image over the classes that it has, (images,)."""
         return np.array([mean_of_known(row) for row in self.iou()], float)
 
+    def lowest(self) -> str:
+        """The name of the image with the lowest mean IoU, '' where none has one."""
+        scores = np.nan_to_num(self.image_miou(), nan=math.inf)
+        known = np.isfinite(scores).any()
+        return self.names[scores.argmin()] if known else ''
+
     def per_class(self) -> dict[str, np.ndarray]:
         """Mean, median and lowest IoU over the images that have the class, and their share."""
         columns = [column[~np.isnan(column)] for column in self.iou().T]
