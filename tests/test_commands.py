@@ -176,7 +176,8 @@ def test_overlapping_classes_are_trained_evaluated_and_predicted_as_one_mask_eac
     assert main(['predict', f'--workdir={tmp_path}/work', f'--input={tmp_path}/one.png',
                  f'--output={tmp_path}/out']) == 0
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {
-        'one_circle.png', 'one_square.png', 'one_triangle.png', 'one_star.png', 'one_overlay.png'}
+        'one_circle.png', 'one_square.png', 'one_triangle.png', 'one_star.png', 'one_overlay.png',
+        'predict.jsonl'}
     predict = jaxseg.load(tmp_path / 'work')
     mask = predict(runs.read_image(tmp_path / 'one.png'))
     assert mask.shape == (33, 47, 4)

@@ -9,6 +9,7 @@ import tifffile
 
 from jaxseg.commands import main
 from jaxseg.commands.assemble import ModelRecord
+from jaxseg.commands.predict_record import KEYS
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.inference.sliding import SlidingWindow
 from jaxseg.losses.weighted import WeightedSum
@@ -19,7 +20,7 @@ CLASSES = ('a', 'b', 'c')
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(monkeypatch, tmp_path):
     """In place of a work directory: the class is that of the brightest channel."""
     spec = DatasetSpec('none', CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3)
     task = Semantic(CLASSES, WeightedSum({'a': (1.0, None)}), False)
@@ -27,7 +28,9 @@ def run(monkeypatch):
                               4, window=(32, 32))
     found = types.SimpleNamespace(
         spec=spec, record=ModelRecord(spec.mean, spec.std, spec.value_range, (32, 32, 3)),
-        parts=types.SimpleNamespace(inference=inference), place=jax.device_put,
+        parts=types.SimpleNamespace(inference=inference), place=jax.device_put, path=tmp_path,
+        config=types.SimpleNamespace(batch_size_of_evaluations=4,
+                                     to_dict=lambda: dict.fromkeys(KEYS)),
         variables=lambda which: (0, {}))
     monkeypatch.setattr('jaxseg.commands.predict.open_workdir', lambda *_, **__: found)
     return found
@@ -66,8 +69,8 @@ def test_files_from_disk_have_the_mask_of_the_image_in_memory(run, images, tmp_p
     np.testing.assert_array_equal(runs.read_image(tmp_path / 'disk/png.png'), expected)
     assert runs.read_image(tmp_path / 'disk/tiles_overlay.png').shape == (25, 30, 3)
     assert sorted(path.name for path in (tmp_path / 'disk').iterdir()) == [
-        'array.npy', 'array_overlay.png', 'png.png', 'png_overlay.png', 'tiles.tif',
-        'tiles_overlay.png']
+        'array.npy', 'array_overlay.png', 'png.png', 'png_overlay.png',
+        'predict.jsonl', 'tiles.tif', 'tiles_overlay.png']
 
 
 def test_what_cannot_be_done_from_disk_is_listed_and_the_rest_is_done(run, images, tmp_path,

@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_or_written_ends_no_prediction(trained, tmp_p
              f'--output={tmp_path}/out'],
             ['2 failed', 'b.png', str(tmp_path / 'out' / 'a')], capfd)
     written = {path.name for path in (tmp_path / 'out').iterdir()}
-    assert written == {'a.png', 'c.png', 'c_overlay.png'}
+    assert written == {'a.png', 'c.png', 'c_overlay.png', 'predict.jsonl'}
 
 
 def test_names_that_a_terminal_cannot_show_end_no_job(tmp_path):

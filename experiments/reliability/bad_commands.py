@@ -1,5 +1,6 @@
 """Command lines: arguments, overrides and paths."""
 
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -192,3 +193,17 @@ def _numbers() -> Iterator[Case]:
                     'boundary calibration', LONG, '[boundary]'):
         yield bad_line('evaluate and predict', (*EVALUATE, f'--metrics={metrics}'), '--metrics',
                        metrics[:50])
+    for outputs in ('', ' ', 'masks', 'indices,', 'colors', 'Indices', 'indices;colours', LONG):
+        yield bad_line('evaluate and predict', (*PREDICT, f'--outputs={outputs}'), '--outputs')
+    for kind in ('', 'png', 'npy16', 'PNG16', '16'):
+        yield bad_line('evaluate and predict', (*PREDICT, f'--probabilities={kind}'),
+                       'probabilities')
+    yield bad_line('evaluate and predict', (*PREDICT, '--resume=yes'), 'resume')
+    for damage in ('', '{}', '[1]\n', 'x\ny\n'):
+        yield bad_line('evaluate and predict', (*PREDICT, '--resume'), '--resume', 'predict.jsonl',
+                       prepare=functools.partial(_record, text=damage))
+
+
+def _record(folder: pathlib.Path, text: str):
+    (folder / 'new').mkdir()
+    (folder / 'new' / 'predict.jsonl').write_text(text)

@@ -25,7 +25,7 @@ SUBCOMMANDS = {
     'report': 'write one HTML page on a trained model: curves, scores, images, warnings',
     'compare': 'compare the scores of runs on the same images, with bootstrap intervals',
     'crossvalidate': 'train and score one model for each fold of a data set',
-    'predict': 'write masks and overlays for images',
+    'predict': 'write masks, overlays, probabilities or polygons of images',
     'inspect': 'check every file of a data set, and draw augmented training samples',
     'export': 'write a trained model as a file that runs without jaxseg (StableHLO, ONNX)',
     'export-weights': 'write the weights of a trained model to one file',

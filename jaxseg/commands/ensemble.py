@@ -43,8 +43,14 @@ class Ensemble:
 
     def variance(self, variables: Sequence[Any], image: np.ndarray) -> np.ndarray:
         """The variance over the models, summed over the channels, (H, W) float32."""
+        return self.moments(variables, image)[1]
+
+    def moments(self, variables: Sequence[Any], image: np.ndarray
+                ) -> tuple[np.ndarray, np.ndarray]:
+        """`probabilities` and `variance` of one image, computed together."""
         found = [np.asarray(self.method.probabilities(each, image)) for each in variables]
-        return np.var(found, 0, dtype=np.float64).sum(-1).astype(np.float32)
+        variance = np.var(found, 0, dtype=np.float64).sum(-1).astype(np.float32)
+        return sum(found, np.float32(0)) / np.float32(len(found)), variance
 
     @property
     def compilations(self) -> int:

@@ -47,12 +47,14 @@ def mask_file(path: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
     return place.with_name(f'{place.name}{".npy" if path.suffix.lower() == ".npy" else ".tif"}')
 
 
-def predict_large(run: Workdir, variables: Any, path: pathlib.Path, place: pathlib.Path) -> str:
-    """Writes the mask of an image on disk, and an overlay of at most `OVERLAY_SIDE` pixels.
+def predict_large(run: Workdir, variables: Any, path: pathlib.Path, place: pathlib.Path, *,
+                  overlays: bool) -> str:
+    """Writes the mask of an image on disk.
 
     Args:
       variables: on all devices.
       place: of the results, without suffix.
+      overlays: writes an overlay of at most `OVERLAY_SIDE` pixels, too.
 
     Returns:
       Size, seconds and peak memory, one line.
@@ -75,7 +77,8 @@ def predict_large(run: Workdir, variables: Any, path: pathlib.Path, place: pathl
     place.parent.mkdir(parents=True, exist_ok=True)
     pieces = run.parts.inference.rows(variables, image)
     write_mask(target, thumbnail.watch(pieces), (height, width), run.spec.colors)
-    save_image(place.with_name(f'{place.name}_overlay.png'), thumbnail.picture())
+    if overlays:
+        save_image(place.with_name(f'{place.name}_overlay.png'), thumbnail.picture())
     seconds = time.monotonic() - start
     return (f'{printable(str(target))}: {height}x{width} in {seconds:.1f} s, '
             f'{height * width / 1e6 / seconds:.2f} megapixels/s, '

@@ -1,23 +1,26 @@
-"""Write masks and overlays for images, with a trained model."""
+"""Write masks, overlays, probabilities and polygons of images, with a trained model."""
 
 import argparse
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
-import numpy as np
-from PIL import Image
-
-from jaxseg.commands.assemble import windowed_note
-from jaxseg.commands.large import is_large, predict_large
-from jaxseg.commands.overrides import check_overrides, file_name
+from jaxseg.commands.overrides import check_overrides
 from jaxseg.commands.paths import check_folder, path_argument
-from jaxseg.commands.workdir import Workdir, open_workdir
-from jaxseg.data.decode import IMAGE_SUFFIXES, read_image
+from jaxseg.commands.predict_record import PredictRecord, settings_of
+from jaxseg.commands.prediction import Prediction
+from jaxseg.commands.results import (
+    OUTPUTS,
+    ProbabilityFormat,
+    Results,
+    parse_outputs,
+    write_coco,
+)
+from jaxseg.commands.workdir import open_workdir
+from jaxseg.data.decode import IMAGE_SUFFIXES
 from jaxseg.data.listing import describe_skipped, list_images
-from jaxseg.data.spec import DatasetSpec
-from jaxseg.data.visualize import overlay, save_image, save_index_png
-from jaxseg.errors import InputError, printable
+from jaxseg.errors import InputError
+from jaxseg.inference.uncertainty import has_variance
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -26,9 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument('--input', required=True,
                         help='an image, or a folder of images (and of folders)')
     parser.add_argument('--output', required=True,
-                        help='folder that receives NAME.png and NAME_overlay.png')
+                        help='folder that receives NAME.png, NAME_overlay.png and so on')
+    parser.add_argument('--outputs', default='indices,overlays',
+                        help=f'what is written: {", ".join(OUTPUTS)} (default: indices,overlays)')
+    parser.add_argument('--probabilities', default='npy', choices=get_args(ProbabilityFormat),
+                        help='one float32 array, or a 16-bit image for each class (default: npy)')
     parser.add_argument('--checkpoint', default='best',
                         help='best, latest, or a step (default: best)')
+    parser.add_argument('--resume', action='store_true',
+                        help='leaves out images that a prediction which was stopped has done')
     parser.add_argument('--from-disk', action='store_true',
                         help='read TIFF and .npy images piece by piece and write masks as tiled '
                              'TIFF and .npy, as is done anyway with those above 1/8 of the memory')
@@ -40,78 +49,33 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     """Runs the subcommand; files that cannot be read or written are listed at the end."""
     check_overrides('predict', overrides,
                     ('inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    outputs = parse_outputs(arguments.outputs)
     path_argument(arguments.workdir, '--workdir')
     source = path_argument(arguments.input, '--input')
     output = path_argument(arguments.output, '--output')
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
+    results = Results(run.spec, outputs, arguments.probabilities,
+                      has_variance(run.parts.inference))
     images, skipped = find_images(source)
-    check_output(images, source, output, run.spec)
-    variables = run.place(run.variables(arguments.checkpoint)[1])
-    problems: list[str] = []
-    large = [path for path in images if arguments.from_disk or is_large(path)]
-    written = _predict_large(run, variables, {path: output / images[path] for path in large},
-                             problems)
-    windowed = len(run.parts.inference.windowed)
-    inputs = _read(run, {path: images[path] for path in images if path not in large}, problems)
+    check_output(images, source, output, results)
+    step, variables = run.variables(arguments.checkpoint)
+    record = PredictRecord(output, settings_of(run, step, variables, results.settings),
+                           resume=arguments.resume)
+    prediction = Prediction(run, results, output, record, images,
+                            from_disk=arguments.from_disk)
     try:
-        for job, mask in run.parts.inference.predictions(variables, inputs):
-            problem = _write(output / job.target, job.image, mask, run.spec)
-            problems += [problem] if problem else []
-            written += not problem
-            if len(run.parts.inference.windowed) > windowed:
-                windowed += 1
-                print(f'{printable(str(job.target))}: {windowed_note([job.image.shape[:2]])}')
+        prediction.run(run.place(variables))
     except MemoryError as error:
-        problems.append(f'{source}: out of memory ({error}) after {written} of {len(images)} '
-                        f'images; cut large images into tiles')
+        prediction.problems.append(
+            f'{source}: out of memory ({error}) after {len(prediction.done)} of {len(images)} '
+            f'images; cut large images into tiles')
+    if 'polygons' in outputs and prediction.done:
+        write_coco(output, prediction.polygons(), run.spec)
     left_out = f' ({describe_skipped(skipped)})' if skipped else ''
-    print(f'{written} of {len(images)} images: masks and overlays in {output}{left_out}')
-    if problems:
-        raise InputError(f'{len(problems)} failed: ' + '; '.join(problems))
-
-
-def _predict_large(run: Workdir, variables: Any, images: Mapping[pathlib.Path, pathlib.Path],
-                   problems: list[str]) -> int:
-    """How many of these images were predicted from disk to disk; the others are `problems`."""
-    before = len(problems)
-    for path, place in images.items():
-        try:
-            print(predict_large(run, variables, path, place), flush=True)
-        except InputError as error:
-            problems.append(str(error))
-        except OSError as error:
-            problems.append(f'{place}: cannot be written ({error.strerror})')
-    return len(images) - (len(problems) - before)
-
-
-class _Job(NamedTuple):
-    """An image that was read, and where its results go."""
-
-    target: pathlib.Path
-    image: np.ndarray
-
-
-def _read(run: Workdir, images: Mapping[pathlib.Path, pathlib.Path], problems: list[str]
-          ) -> Iterator[tuple[_Job, np.ndarray]]:
-    """The images that can be read; the others are added to `problems`."""
-    for path, target in images.items():
-        try:
-            image = read_image(path, run.spec.channels, run.record.value_range)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        yield _Job(target, image), image
-
-
-def _write(place: pathlib.Path, image: np.ndarray, mask: np.ndarray, spec: DatasetSpec) -> str:
-    """Writes the results of an image; the problem, or an empty text."""
-    try:
-        write_results(place, image, mask, spec)
-    except OSError as error:
-        return f'{place}: cannot be written ({error.strerror})'
-    except MemoryError as error:
-        return f'{place}: out of memory ({error}); cut the image into tiles'
-    return ''
+    print(f'{len(prediction.done)} of {len(images)} images: {", ".join(outputs)} in {output}'
+          f'{prediction.speed}{left_out}')
+    if prediction.problems:
+        raise InputError(f'{len(prediction.problems)} failed: ' + '; '.join(prediction.problems))
 
 
 def find_images(path: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], Mapping[str, int]]:
@@ -132,7 +96,7 @@ def find_images(path: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], M
 
 
 def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Path,
-                 output: pathlib.Path, spec: DatasetSpec):
+                 output: pathlib.Path, results: Results):
     """Raises InputError if results would overwrite an image or each other, or be inputs later."""
     check_folder(output, '--output')
     if output.resolve().is_relative_to(source.resolve()):
@@ -140,28 +104,8 @@ def check_output(images: Mapping[pathlib.Path, pathlib.Path], source: pathlib.Pa
                          f'for images the next time; give a folder outside')
     owners = {file.resolve(): f'the image {file}' for file in images}
     for file, target in images.items():
-        for result in results(output / target, spec):
+        for result in results.files(output / target):
             owner = owners.setdefault(result.resolve(), f'the result of {file}')
             if owner != f'the result of {file}':
                 raise InputError(f'--output={output}: {result.name}, a result of {file}, '
                                  f'would overwrite {owner}; give another folder, or rename one')
-
-
-def results(place: pathlib.Path, spec: DatasetSpec) -> list[pathlib.Path]:
-    """The files of an image: its masks, one a class where they overlap, and its overlay."""
-    masks = [f'{place.name}.png']
-    if spec.overlapping:
-        masks = [f'{place.name}_{file_name(name)}.png' for name in spec.classes]
-    return [place.with_name(name) for name in (*masks, f'{place.name}_overlay.png')]
-
-
-def write_results(place: pathlib.Path, image: np.ndarray, mask: np.ndarray, spec: DatasetSpec):
-    """Writes mask and overlay."""
-    *masks, overlay_file = results(place, spec)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if spec.overlapping:
-        for index, path in enumerate(masks):
-            save_image(path, Image.fromarray(255 * mask[..., index]))
-    else:
-        save_index_png(masks[0], mask, spec)
-    save_image(overlay_file, Image.fromarray(overlay(image, mask, spec)))

@@ -46,7 +46,7 @@ class Workdir:
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
         return Predictor(self.parts.inference, self.place(variables), self.spec.channels,
-                         self.record.dtypes)
+                         self.record.dtypes, self.spec.overlapping)
 
     def place(self, variables: Any) -> Any:
         """Variables on all devices."""

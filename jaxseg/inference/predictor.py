@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.inference.images import check_image
+from jaxseg.inference.uncertainty import uncertainty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Predictor:
       inference: an inference method, with `predictions` and `probabilities`.
       variables: of the model.
       channels, dtypes: of the images.
+      overlapping: whether a pixel may have several classes, or none.
 
     Raises:
       InputError: an image of another dtype or number of channels.
@@ -25,6 +27,7 @@ class Predictor:
     variables: Any
     channels: int
     dtypes: tuple[str, ...]
+    overlapping: bool = False
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The mask of an image.
@@ -41,3 +44,12 @@ class Predictor:
         """Class probabilities (H, W, classes), float32."""
         image = check_image(image, self.channels, self.dtypes)
         return self.inference.probabilities(self.variables, image)
+
+    def uncertainty(self, image: np.ndarray) -> np.ndarray:
+        """Uncertainty (H, W), float32: the variance over augmented copies, or else the entropy.
+
+        The variance is that of `augmented.TestTimeAugmentation`, summed over the classes; the
+        entropy is a share of the largest possible one. Both are 0 where the model is sure.
+        """
+        image = check_image(image, self.channels, self.dtypes)
+        return uncertainty(self.inference, self.variables, image, overlapping=self.overlapping)[1]
