@@ -20,6 +20,7 @@ from jaxseg.data.fingerprint import Fingerprint, fingerprint
 from jaxseg.data.inspection import listing_problems
 from jaxseg.data.mask_survey import Finding, Findings
 from jaxseg.data.proposal import propose
+from jaxseg.data.splits import STANDARD_SPLITS
 from jaxseg.errors import InputError, printable
 from jaxseg.fields import Positive, check_value
 from jaxseg.files import replacing
@@ -92,21 +93,21 @@ def plan(root: str, output: pathlib.Path, *, stated: dict[str, Any], budget: Bud
     findings = data_findings(root, stated)
     entry = {key: finding.value for key, finding in findings.items()}
     dataset = build('data', entry)
-    problems = [problem for split in dict.fromkeys(('train', *dataset.spec.splits))
-                for problem in listing_problems(dataset, split)]
+    # Other splits, such as the trainval of VOC, are of no use here.
+    splits = [split for split in STANDARD_SPLITS if split in ('train', *dataset.spec.splits)]
+    problems = [problem for split in splits for problem in listing_problems(dataset, split)]
     if problems:
         return problems
-    found = fingerprint({split: dataset.source(split) for split in dataset.spec.splits},
-                        dataset.spec)
+    found = fingerprint({split: dataset.source(split) for split in splits}, dataset.spec)
     print(found.table(), flush=True)
     if found.problems or not found.frequencies.labelled:
         return list(found.problems) or ['no pixel of the training masks is labelled']
     fitted = fit(entry, dataset.spec, found, budget, cost)
-    text = _text(root, output, findings, dataset.spec.splits, found, fitted)
+    text = _text(root, output, findings, found, fitted)
     with replacing(output) as partial:
         partial.write_text(text, encoding='utf-8')
     print(f'\n{fitted.summary()}\nwritten: {output}; train: '
-          f'{_commands(output, dataset.spec.splits)[0]}')
+          f'{_commands(output, splits)[0]}')
     return []
 
 
@@ -125,13 +126,13 @@ def data_findings(root: str, stated: dict[str, Any]) -> Findings:
     return {**found, **given}
 
 
-def _text(root: str, output: pathlib.Path, findings: Findings, splits: Sequence[str],
-          found: Fingerprint, fitted: Fitted) -> str:
+def _text(root: str, output: pathlib.Path, findings: Findings, found: Fingerprint,
+          fitted: Fitted) -> str:
     data = [Choice(f'data.{key}', finding.value, finding.reason)
             for key, finding in findings.items()]
     title = f'{printable(pathlib.Path(root).name or root)}: an experiment planned for this folder.'
     return experiment_text(title, found.table().splitlines(), [*data, *fitted.choices],
-                           _commands(output, splits))
+                           _commands(output, tuple(found.counts)))
 
 
 def _commands(output: pathlib.Path, splits: Sequence[str]) -> list[str]:
@@ -139,4 +140,7 @@ def _commands(output: pathlib.Path, splits: Sequence[str]) -> list[str]:
     workdir = os.path.join('runs', output.stem)
     split = next((split for split in ('test', 'val') if split in splits), 'train')
     return [command('train', config=output, workdir=workdir),
-            command('evaluate', workdir=workdir, split=split)]
+            command('evaluate', workdir=workdir, split=split),
+            command('report', workdir=workdir, split=split),
+            command('export', workdir=workdir, format='stablehlo',
+                    output=os.path.join(workdir, 'model.zip'))]

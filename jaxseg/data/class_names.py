@@ -42,7 +42,9 @@ def find_names(root: pathlib.Path) -> Names | None:
 
 def _read(path: pathlib.Path) -> Names | None:
     lines = [line for line in read_list(path) if not line.startswith('#')]
-    rows = [row for row in map(_row, lines) if not set(row[0].lower().split()) <= HEADER]
+    # labelme2voc lists __ignore__, which has no index.
+    rows = [row for row in map(_row, lines)
+            if not set(row[0].lower().split()) <= HEADER and row[0] != '__ignore__']
     names = tuple(name for name, _ in rows)
     if not names or len(set(names)) < len(names):
         raise InputError(f'{path}: names no classes, or one twice')

@@ -12,6 +12,7 @@ from jaxseg.data.decode import read_samples
 from jaxseg.data.file_info import FileInfo, file_info
 from jaxseg.data.mask_survey import Finding, Findings, Survey, name_classes, survey_masks
 from jaxseg.data.recognition import Layout, choose_splits, find_layout
+from jaxseg.data.trees import FINDERS, find_tree, split_tree
 from jaxseg.errors import InputError
 from jaxseg.records import read_json
 
@@ -31,10 +32,24 @@ def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Findings:
     Raises:
       InputError: nothing is recognised, or what is there cannot be used.
     """
-    kind = stated.get('type', 'folder.Folder')
-    if kind != 'folder.Folder':
-        return {'type': Finding(kind, ''), 'root': Finding(str(root), 'the folder')}
-    return {'type': Finding(kind, 'image files and mask files'), **propose_folder(root, stated)}
+    kind = stated.get('type')
+    tree = find_tree(root, kind) if kind is None or kind in FINDERS else None
+    if tree:
+        found = {'type': Finding(tree.kind, tree.reason),
+                 'root': Finding(str(tree.root), _plural(len(tree.images), 'image')), **tree.fields}
+        infos = [info for info in _each(_info, tree.images) if info]
+        if infos:
+            found |= _pixels(tree.images, infos)
+        if 'splits' not in stated:
+            fields = {key: finding.value for key, finding in found.items() if key != 'type'}
+            given = {key: value for key, value in stated.items() if key != 'type'}
+            found = _with_splits(found, split_tree(tree, {**fields, **given}))
+    elif kind in (None, 'folder.Folder'):
+        found = {'type': Finding('folder.Folder', 'image files and mask files'),
+                 **propose_folder(root, stated)}
+    else:
+        found = {'root': Finding(str(root), 'the folder')}
+    return {key: finding for key, finding in found.items() if key not in stated}
 
 
 def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Findings:
@@ -68,13 +83,17 @@ def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Findings:
         contents = {layout.stem(path): values for path, values in survey.values_of.items()}
         contents |= {layout.stem(path): () for path in layout.masks
                      if layout.stem(path) not in contents}
-        splits = choose_splits(dict(sorted(contents.items())))
-        group = splits.pop('naming.group', None)
-        if group:
-            naming = {**layout.naming, 'group': group.value}
-            found['naming'] = Finding(naming, group.reason)
-        found |= splits
-    return {key: finding for key, finding in found.items() if key not in given}
+        found = _with_splits(found, choose_splits(dict(sorted(contents.items()))))
+    return found
+
+
+def _with_splits(found: Findings, splits: Findings) -> Findings:
+    """The findings with those about splits, of which the group is a part of `naming`."""
+    group = splits.pop('naming.group', None)
+    if group:
+        naming = {**found.get('naming', Finding({}, '')).value, 'group': group.value}
+        found = {**found, 'naming': Finding(naming, group.reason)}
+    return {**found, **splits}
 
 
 def _where(layout: Layout) -> str:
@@ -112,8 +131,7 @@ def _pixels(images: Sequence[pathlib.Path], infos: Sequence[FileInfo]) -> Findin
     if bands == 3 and all(_each(_is_grey, some)):
         found['channels'] = Finding(1, 'the three channels of the images are equal: they are grey')
     elif bands != 3:
-        found['channels'] = Finding(bands, f'the image files have {bands} channel'
-                                           f'{"s" if bands > 1 else ""}')
+        found['channels'] = Finding(bands, f'the image files have {_plural(bands, "channel")}')
     if deep:
         sampled = [values for values in _each(_some_values, some) if values.size]
         low, high = np.percentile(np.concatenate(sampled), PERCENTILES)
@@ -132,6 +150,10 @@ def _rounded(low: float, high: float) -> tuple[float, float]:
     low, high = np.floor(low / step) * step, np.ceil(high / step) * step
     digits = max(0, int(-np.floor(np.log10(step))))
     return round(float(low), digits), round(float(high), digits)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f'{count} {noun}' + ('' if count == 1 else 's')
 
 
 def _info(path: pathlib.Path) -> FileInfo | None:

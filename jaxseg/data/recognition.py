@@ -69,7 +69,7 @@ def find_layout(root: pathlib.Path) -> Layout:
       InputError: there are no folders of images and of masks in it.
     """
     splits, places = (), ()
-    names = _two_folders(root)
+    names = two_folders(root)
     if names:
         images, masks = root / names[0], root / names[1]
         shared = set(list_folders(images)) & set(list_folders(masks))
@@ -79,7 +79,7 @@ def find_layout(root: pathlib.Path) -> Layout:
         else:
             places = ((images, masks),)
     else:
-        found = {name: _two_folders(root / name) for name in list_folders(root)}
+        found = {name: two_folders(root / name) for name in list_folders(root)}
         splits = tuple(sorted((name for name in found if found[name]), key=split_order))
         if 'train' in splits:
             names = found[splits[0]]
@@ -95,7 +95,7 @@ def find_layout(root: pathlib.Path) -> Layout:
     return _complete(root, splits, names, places)
 
 
-def _two_folders(place: pathlib.Path) -> tuple[str, str] | None:
+def two_folders(place: pathlib.Path) -> tuple[str, str] | None:
     """The names of the folders of images and of masks in a folder, if it has both."""
     names = list_folders(place)
     masks = _best(names, MASK_WORDS)
