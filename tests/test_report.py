@@ -14,7 +14,9 @@ from PIL import Image
 from jaxseg.commands import main
 from jaxseg.commands.examination import choose, entropy
 from jaxseg.commands.report_sections import matrix_section, score_table
+from jaxseg.data.folder import Folder
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.data.synthetic import Shapes
 from jaxseg.metrics.confusion import Confusion
 from jaxseg.report import pictures
 from jaxseg.report.charts import WIDTH, line_chart, ticks
@@ -23,6 +25,7 @@ from jaxseg.report.markup import element, escaped
 from jaxseg.report.page import page
 from jaxseg.report.tables import confusion_matrix, row_shares, top_confusions
 from tests import runs
+from tests.workdirs import write_workdir
 
 HOSTILE = '<script>alert("1")</script>\'&\u202e'
 
@@ -51,38 +54,90 @@ def pixels(address):
     return np.array(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
+def write_run(folder, **data):
+    """A run with random weights on synthetic shapes; the arguments that name it and its data."""
+    dataset = Shapes(size=(32, 40), samples={'train': 6, 'val': 5}, **data)
+    write_workdir(folder, dataset.spec, size=(32, 40))
+    entry = {'type': 'synthetic.Shapes', 'size': [32, 40], 'samples': dataset.samples, **data}
+    return [f'--workdir={folder}', f'--config.data={entry!r}']
+
+
+def report(arguments, output):
+    """The page of a run, its elements and its data."""
+    assert main(['report', *arguments, f'--output={output}']) == 0
+    text = output.read_text(encoding='utf-8')
+    return text, Elements(text), json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+
+
 @pytest.fixture(scope='module')
-def written(trained):
-    """The text of the page, and what evaluate writes of the same run."""
-    assert main(['report', f'--workdir={trained}', '--num_images=2']) == 0
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run') / 'work'
+    arguments = write_run(folder)
+    (folder / 'metrics.csv').write_text(
+        'step,loss,learning_rate,val_miou\n1,2.5,0.1,\n2,1.5,0.05,\n2,,,0.25\n')
+    return folder, arguments
+
+
+@pytest.fixture(scope='module')
+def written(run):
+    """The page, and what evaluate writes of the same run."""
+    folder, arguments = run
+    page = report([*arguments, '--num_images=2'], folder / 'report.html')
     # With probabilities, as the report: the same program.
-    assert main(['evaluate', f'--workdir={trained}', '--num_images=0',
-                 '--metrics=calibration']) == 0
-    scores = json.loads((trained / 'evaluation_val.json').read_text())
-    return (trained / 'report.html').read_text(encoding='utf-8'), scores
+    assert main(['evaluate', *arguments, '--num_images=0',
+                 '--metrics=calibration,objects']) == 0
+    file, = folder.glob('evaluation_val_*.json')
+    return page, json.loads(file.read_text())
 
 
 def test_the_numbers_are_those_of_evaluate(written):
-    text, scores = written
-    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+    (_, elements, data), scores = written
     same = ('miou', 'pixel_accuracy', 'classes', 'confusion_matrix', 'checkpoint', 'images')
     assert {key: data[key] for key in same} == {key: scores[key] for key in same}
-    shown = Elements(text).texts
+    shown = elements.texts
     assert f'{100 * scores["miou"]:.1f} %' in shown
     assert f'is {100 * scores["calibration"]["ece"]:.1f} %.' in ' '.join(shown)
     for name, row in scores['classes'].items():
         assert name in shown
         assert row['iou'] is None or f'{100 * row["iou"]:.1f}' in shown
+    objects = scores['objects']['classes']
+    found = sum((each['recall'] or 0) * each['objects'] for each in objects.values())
+    notes = re.findall(r'pixels[^:]*: (\d+) of (\d+) objects found', ' '.join(shown))
+    assert sum(int(matched) for matched, _ in notes) == round(found)
+    assert sum(int(count) for _, count in notes) == sum(
+        each['objects'] for each in objects.values())
+
+
+def test_the_curves_are_those_of_metrics_csv(written):
+    (text, elements, _), _ = written
+    assert 'loss: 2.5 at first, 1.5 at last' in text
+    assert [name for name in ('Losses in training', 'Scores in validation', 'Learning rate',
+                              'Gradient norm') if name in elements.texts] == [
+        'Losses in training', 'Scores in validation', 'Learning rate']
+
+
+def test_the_provenance_says_how_to_make_it_again(written, run):
+    (_, elements, _), _ = written
+    shown = ' '.join(elements.texts)
+    assert f'jaxseg report --workdir={run[0]} --split=val --checkpoint=best --config.data=' in shown
+    assert 'step 1 of 1' in shown and 'random' in elements.texts
+    assert '"vgg_like.VGGLike"' in shown
+
+
+def test_warnings_are_those_of_the_data_and_of_the_run(written):
+    (_, elements, _), _ = written
+    shown = ' '.join(elements.texts)
+    assert "The scores rest on 5 images of 'val'" in shown
+    assert 'images: 6 train, 5 val' in shown
 
 
 def test_the_page_holds_all_that_it_shows(written):
-    text, _ = written
-    elements = Elements(text)
+    (text, elements, _), _ = written
     addresses = [attributes[key] for _, attributes in elements.found
                  for key in ('src', 'href') if key in attributes]
     assert addresses and all(address.startswith(('data:', '#')) for address in addresses)
     assert 'http:' not in text and 'https:' not in text and '@import' not in text
-    assert len(elements.named('script')) == 2 and len(text) < 500_000
+    assert len(elements.named('script')) == 2 and len(text) < 100_000
     sections = {attributes['id'] for attributes in elements.named('section')
                 if 'id' in attributes}
     assert {'summary', 'curves', 'scores', 'confusions', 'images', 'provenance'} <= sections
@@ -188,15 +243,15 @@ def test_ticks_are_round_and_cover_the_values(low, high, expected):
 def test_lines_go_through_their_points():
     chart = line_chart('t', {'a': [(0, 0), (10, 1)], 'b': [(5, 0.5)]}, x_label='step', mark=5)
     first, second = re.findall(r'points="(.*?)"', chart)
-    assert first == '54.0,210.0 408.0,12.0' and second == '231.0,111.0'
-    assert 'x1="231.0" x2="231.0" y1="12"' in chart and f'viewBox="0 0 {WIDTH} 250"' in chart
+    assert first == '54.0,210.0 406.0,20.0' and second == '230.0,115.0'
+    assert 'x1="230.0" x2="230.0" y1="20"' in chart and f'viewBox="0 0 {WIDTH} 250"' in chart
 
 
 def test_many_points_are_thinned_without_losing_the_ends():
     points = [(i, i % 7) for i in range(5000)]
     line = re.search(r'points="(.*?)"', line_chart('t', {'a': points}, x_label='x'))[1].split()
     assert len(line) == 400
-    assert line[0].startswith('54.0,') and line[-1].startswith('408.0,')
+    assert line[0].startswith('54.0,') and line[-1].startswith('406.0,')
 
 
 def test_rows_of_a_confusion_matrix_are_shares_of_the_true_class():
@@ -227,9 +282,47 @@ def test_a_matrix_of_many_classes_is_an_image_of_one_pixel_a_cell():
     (['--num_images=-1'], ['--num_images=-1']), (['--split=tset'], ['tset', 'val']),
     (['--output=report'], ['--output=report', '.html']), (['--output=.'], ['--output', '.html']),
     (['--checkpoint=99'], ['99']), (['--config.steps=3'], ['config.steps', 'report'])])
-def test_what_cannot_be_used_is_refused_before_anything_is_written(trained, arguments, words,
-                                                                  capfd, monkeypatch, tmp_path):
+def test_what_cannot_be_used_is_refused_before_anything_is_written(run, arguments, words, capfd,
+                                                                  monkeypatch, tmp_path):
+    folder, given = run
     monkeypatch.chdir(tmp_path)
-    before = runs.state_of(trained)
-    runs.refused(['report', f'--workdir={trained}', *arguments], words, capfd)
-    assert runs.state_of(trained) == before and not list(tmp_path.iterdir())
+    before = runs.state_of(folder)
+    runs.refused(['report', *given, *arguments], words, capfd)
+    assert runs.state_of(folder) == before and not list(tmp_path.iterdir())
+
+
+def test_overlapping_classes_have_counts_and_thresholds(tmp_path):
+    arguments = [*write_run(tmp_path / 'work', overlapping=True), '--num_images=3']
+    text, elements, data = report(arguments, tmp_path / 'deeper' / 'a.html')
+    (tn, fp), (fn, tp) = data['counts'][0]
+    cells = [int(attributes['data-value']) for attributes in elements.named('td')
+             if attributes.get('data-value', '').isdigit()]
+    assert any(cells[i:i + 4] == [tp, fp, fn, tn] for i in range(len(cells)))
+    assert 'Thresholds' in elements.texts and 'metrics.csv is missing' in text
+    assert len(elements.named('figure')) > 3
+
+
+def test_many_channels_and_values_of_16_bits_are_shown(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for i in range(2):
+            image = rng.integers(500, 900, (24, 40, 6)).astype(np.uint16)
+            image[:, :20] = 100
+            (tmp_path / f'data/{split}/images').mkdir(parents=True, exist_ok=True)
+            np.save(tmp_path / f'data/{split}/images/{i}.npy', image)
+            (tmp_path / f'data/{split}/masks').mkdir(parents=True, exist_ok=True)
+            Image.fromarray((image[..., 0] > 400).astype(np.uint8)).save(
+                tmp_path / f'data/{split}/masks/{i}.png')
+    entry = {'type': 'folder.Folder', 'root': str(tmp_path / 'data'), 'channels': 6,
+             'classes': ['a<b>', 'b'], 'value_range': [0, 65535]}
+    spec = Folder(**{key: value for key, value in entry.items() if key != 'type'}).spec
+    write_workdir(tmp_path / 'work', spec, size=(24, 40))
+    text, elements, _ = report([f'--workdir={tmp_path}/work', f'--config.data={entry!r}',
+                                '--config.inference.type=augmented.TestTimeAugmentation'],
+                               tmp_path / 'a.html')
+    image = pixels(next(attributes['src'] for attributes in elements.named('img')
+                        if attributes.get('alt', '').startswith('image ')))
+    assert image.shape == (24, 40, 3) and not image[:, :20].any() and image[:, 20:].max() == 255
+    shown = ' '.join(elements.texts)
+    assert 'nearly no contrast' in shown and 'standard deviation' in shown and 'a<b>' in shown
+    assert '<b>b' not in text and 'a&lt;b&gt;' in text

@@ -29,13 +29,13 @@ class Examination:
     """A run on a split.
 
     Attributes:
-      step: of the checkpoint.
+      step: of the checkpoint; of an ensemble a tuple, as the variables.
       variables: of the checkpoint.
       scores: the metric state of all images, as `evaluate` has it.
       metrics: the counts of every image, in the order of the source, and further metric states.
     """
 
-    step: int
+    step: int | tuple[int, ...]
     variables: Any
     scores: Any
     metrics: ObservedMetrics
@@ -136,8 +136,9 @@ def uncertainty(run: Workdir) -> tuple[str, Callable[[Any, np.ndarray, np.ndarra
     method has a variance, and otherwise the entropy of the probabilities.
     """
     if hasattr(run.parts.inference, 'variance'):
-        return ('standard deviation of the probabilities over the augmented copies of the image: '
-                'dark is 0, brightest 0.5 and more', functools.partial(_deviation, run))
+        return ('standard deviation of the probabilities over augmented copies of the image, or '
+                'over the models of an ensemble: dark is 0, brightest 0.5 and more',
+                functools.partial(_deviation, run))
     return ('entropy of the probabilities: dark is certain, brightest where all classes are '
             'equally probable', lambda variables, image, probabilities: entropy(
                 probabilities, overlapping=run.spec.overlapping))

@@ -19,19 +19,24 @@ from jaxseg.records import read_record
 PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow')
 
 
-def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str], step: int
-               ) -> list[tuple[str, str]]:
-    """Names and values, in the order in which they are shown."""
+def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
+               step: int | tuple[int, ...]) -> list[tuple[str, str]]:
+    """Names and values, in the order in which they are shown.
+
+    Args:
+      step: of the checkpoint, or of that of every model of an ensemble.
+    """
     given = command(arguments.subcommand, workdir=arguments.workdir, split=arguments.split,
                     checkpoint=arguments.checkpoint, trust=arguments.trust)
     versions = [f'{name} {importlib.metadata.version(name)}' for name in PACKAGES]
     devices = jax.devices()
+    shown = ', '.join(map(str, step if isinstance(step, tuple) else (step,)))
     origin = run.record.pretrained
     return [
         ('command', ' '.join([given, *overrides])),
         ('date', datetime.datetime.now().astimezone().isoformat(' ', 'minutes')),
         ('work directory', str(run.path.resolve())),
-        ('checkpoint', f'step {step} of {run.config.steps}'),
+        ('checkpoint', f'step {shown} of {run.config.steps}'),
         ('first weights', 'random' if origin is None else str(origin)),
         ('data', json.dumps(run.config.data)),
         *_splits(run),
@@ -43,12 +48,17 @@ def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[
 
 def _splits(run: Workdir) -> list[tuple[str, str]]:
     """Number of samples and digest of the names of every split, as the training found them."""
-    try:
-        splits = read_record(run.path / 'splits.json')
-    except InputError as error:
-        return [('splits', str(error))]
-    return [(f'split {name}', f'{identity["count"]} samples, SHA-256 of their names '
-                              f'{identity["sha256"]}') for name, identity in splits.items()]
+    found = []
+    for folder in run.members or (run.path,):
+        model = f' of {folder.name}' if run.members else ''
+        try:
+            splits = read_record(folder / 'splits.json')
+        except InputError as error:
+            return [('splits', str(error))]
+        found += [(f'split {name}{model}', f'{identity["count"]} samples, SHA-256 of their names '
+                                           f'{identity["sha256"]}')
+                  for name, identity in splits.items()]
+    return found
 
 
 def config_lines(config: RunConfig) -> list[tuple[str, bool]]:

@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +30,15 @@ from jaxseg.commands.report_sections import (
     summary,
     threshold_section,
 )
+from jaxseg.commands.report_warnings import data_warnings, run_warnings
 from jaxseg.commands.resume import check_same_meaning
 from jaxseg.commands.workdir import Workdir, open_workdir
+from jaxseg.data.fingerprint import Fingerprint, fingerprint
 from jaxseg.data.spec import Source
 from jaxseg.data.splits import check_source
 from jaxseg.errors import InputError
 from jaxseg.files import replacing
-from jaxseg.report.gallery import Picture, gallery
+from jaxseg.report.gallery import ERROR, UNCERTAINTY, Picture, gallery
 from jaxseg.report.markup import Markup, element, joined
 from jaxseg.report.page import page
 from jaxseg.training.report import read_metrics
@@ -68,19 +71,28 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     check_overrides('report', overrides,
                     ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
-    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
+    run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
     output = page_path(arguments.output or run.path / 'report.html', '--output')
     dataset = build('data', run.config.data)
     check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
     source = check_source(dataset, arguments.split)
     examination = examine(run, source, arguments.checkpoint)
     pictures = draw(run, source, examination, arguments.num_images)
-    text = compose(run, arguments, overrides, examination, pictures)
+    found = measure_data(dataset, arguments.split, source)
+    text = compose(run, arguments, overrides, examination, pictures, found)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as partial:
         partial.write_text(text, encoding='utf-8')
     print(f'checkpoint {examination.step}, {len(source)} images of {arguments.split!r}, '
           f'{len(text.encode()) / 1e6:.1f} MB: {output}')
+
+
+def measure_data(dataset: Any, split: str, source: Source) -> Fingerprint | InputError:
+    """What the training images and those of the split are like, or why that is not known."""
+    try:
+        return fingerprint({'train': dataset.source('train'), split: source}, dataset.spec)
+    except InputError as error:  # The training images need not be there any more.
+        return error
 
 
 def draw(run: Workdir, source: Source, examination: Examination, count: int
@@ -95,8 +107,8 @@ def draw(run: Workdir, source: Source, examination: Examination, count: int
     for index, sample, probabilities in answers(run, placed, source, indices):
         mask = np.asarray(run.parts.task.decide(probabilities))
         layers = {'Truth': drawing.truth(sample), 'Prediction': drawing.prediction(mask),
-                  'Error': drawing.error(sample, mask),
-                  'Uncertainty': drawing.heat(spread(placed, sample['image'], probabilities))}
+                  ERROR: drawing.error(sample, mask),
+                  UNCERTAINTY: drawing.heat(spread(placed, sample['image'], probabilities))}
         drawn[index] = Picture(
             sample['name'], f'IoU {100 * scores[index]:.1f} %',
             class_notes(iou[index], sample, run.spec), drawing.image(sample), layers,
@@ -105,17 +117,19 @@ def draw(run: Workdir, source: Source, examination: Examination, count: int
 
 
 def compose(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
-            examination: Examination, pictures: Mapping[str, Sequence[Picture]]) -> str:
+            examination: Examination, pictures: Mapping[str, Sequence[Picture]],
+            found: Fingerprint | InputError) -> str:
     """The page."""
     spec, scores, states = run.spec, examination.scores, examination.metrics.states
     legend = list(zip(spec.classes, spec.colors, strict=True))
     measure, _ = uncertainty(run)
     hints = {'Truth': 'the labels; void is left uncolored', 'Prediction': 'of the model',
-             'Error': 'labelled pixels whose prediction is wrong', 'Uncertainty': measure}
+             ERROR: 'labelled pixels whose prediction is wrong', UNCERTAINTY: measure}
     rows = read_metrics(pathlib.Path(run.path) / 'metrics.csv')
     images = gallery(pictures, 'Prediction', hints, legend) if any(pictures.values()) else None
     sections = [
         ('summary', '', summary(run.spec.name, arguments.split, examination)),
+        ('warnings', 'Warnings', _warnings(run, examination, arguments.split, rows, found)),
         ('curves', 'Training', curves(rows, examination.step)),
         ('scores', 'Scores of the classes', score_table(scores, spec)),
         ('confusions', 'Confusions', matrix_section(scores)),
@@ -126,6 +140,17 @@ def compose(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str
     title = f'{run.path.resolve().name}: {spec.name}, {arguments.split}'
     return page(title, sections, {'names': list(spec.classes), 'checkpoint': examination.step,
                                   'images': len(examination.metrics.images.names), **scores.json()})
+
+
+def _warnings(run: Workdir, examination: Examination, split: str, rows: Sequence[Mapping],
+              found: Fingerprint | InputError) -> Markup:
+    known = isinstance(found, Fingerprint)
+    texts = [*run_warnings(run, examination, split, rows), *(
+        data_warnings(found) if known else [f'The training images cannot be measured: {found}'])]
+    items = element('ul', [element('li', text) for text in texts], class_='warnings')
+    numbers = known and element('details', element('summary', 'The data in numbers'),
+                                element('pre', found.table()))
+    return joined(items if texts else element('p', 'None found.'), numbers or None)
 
 
 def _provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],

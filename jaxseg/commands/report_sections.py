@@ -1,5 +1,7 @@
 """The sections of a page on a run: from metric states and rows of metrics.csv to HTML."""
 
+import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 
 from jaxseg.commands.examination import Examination
 from jaxseg.data.spec import DatasetSpec
-from jaxseg.report.charts import bar_chart, line_chart, reliability_chart, short
+from jaxseg.report.charts import bar_chart, line_chart, reliability_chart
 from jaxseg.report.markup import Markup, element, joined
 from jaxseg.report.tables import (
     confusion_matrix,
@@ -24,17 +26,19 @@ SUMMARY = {'miou': 'mean IoU', 'pixel_accuracy': 'pixel accuracy', 'mean_accurac
 # Metrics of a training step that are no losses.
 NO_LOSS = ('learning_rate', 'gradient_norm', 'images_per_second')
 WEAK = 3
+AREA = 'pixels of an object, from this number to the next'
 MOST_CURVES = 6  # classes whose threshold curves are drawn
 
 
 def summary(name: str, split: str, examination: Examination) -> Markup:
     """The main numbers, and in a sentence what they say."""
-    scores = examination.scores
+    scores, step = examination.scores, examination.step
     values, iou = scores.summary(), scores.per_class()['iou']
     facts = [(f'{percent(values[key])} %', label) for key, label in SUMMARY.items()
              if key in values][:4]
     facts += [(f'{len(examination.image_scores):,}', f'images of {split}'),
-              (f'{examination.step:,}', 'checkpoint, step')]
+              (f'{len(step)}', 'models, their mean') if isinstance(step, tuple) else
+              (f'{step:,}', 'checkpoint, step')]
     boxes = [element('div', element('b', value), element('span', label), class_='fact')
              for value, label in facts]
     known = [int(k) for k in np.argsort(iou) if not math.isnan(iou[k])]
@@ -47,8 +51,11 @@ def summary(name: str, split: str, examination: Examination) -> Markup:
     return joined(element('p', text), element('div', boxes, class_='facts'))
 
 
-def curves(rows: Sequence[Mapping[str, float]], step: int) -> Markup:
+def curves(rows: Sequence[Mapping[str, float]], step: int | tuple[int, ...]) -> Markup:
     """Losses, scores of validations, and what else metrics.csv holds, over the steps."""
+    if isinstance(step, tuple):
+        return element('p', 'Each model of an ensemble has curves of its own: give its folder to '
+                       'jaxseg report.', class_='muted')
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for key, value in row.items():
@@ -72,7 +79,8 @@ def curves(rows: Sequence[Mapping[str, float]], step: int) -> Markup:
 
 
 def _named(lines: Mapping[str, Sequence]) -> dict[str, Sequence]:
-    return {key.removeprefix('val_').replace('miou', 'mean IoU').replace('_', ' '): points
+    words = (('val_', ''), ('miou', 'mean IoU'), ('_iou', ' IoU'), ('_', ' '))
+    return {functools.reduce(lambda text, pair: text.replace(*pair), words, key): points
             for key, points in lines.items()}
 
 
@@ -121,7 +129,8 @@ def reliability(calibration: Any) -> Markup:
         edges[:-1].tolist(), edges[1:].tolist(), bins['accuracy'].tolist(), share.tolist(),
         strict=True)))
     gap = values['confidence'] - values['accuracy']
-    said = 'too sure' if gap > 0 else 'not sure enough'
+    said = ('about as sure as it should be' if abs(gap) < 0.02 else
+            'too sure' if gap > 0 else 'not sure enough')
     text = (f'Of the pixels to which the model gives a confidence of 80 %, 80 % should be right. '
             f'Here the mean confidence is {percent(values["confidence"])} % and '
             f'{percent(values["accuracy"])} % are right: the model is {said}. The expected '
@@ -142,25 +151,23 @@ def object_section(objects: Any) -> Markup:
     total = {key: np.nansum(values, 0) for key, values in (
         ('objects', by_size['objects']),
         ('matched', by_size['recall'] * by_size['objects']))}
-    labels = [_size_label(low, high) for low, high in
-              zip(sizes, [*sizes[1:], None], strict=True)]
-    bars = []
-    for label, count, matched in zip(labels, total['objects'], total['matched'], strict=True):
-        recall = matched / count if count else math.nan
-        bars.append((label, 100 * recall, f'{label} pixels: {matched:.0f} of {count:.0f} objects '
-                     f'found'))
+    spans = [f'{low:,} to {high - 1:,} pixels' for low, high in itertools.pairwise(sizes)]
+    spans, labels = [*spans, f'{sizes[-1]:,} pixels and more'], [f'{size}' for size in sizes]
+    bars = [(label, 100 * matched / count if count else math.nan,
+             f'{span}: {matched:.0f} of {count:.0f} objects found')
+            for label, span, count, matched
+            in zip(labels, spans, total['objects'], total['matched'], strict=True)]
     last = max((i for i, count in enumerate(total['objects']) if count), default=-1)
     if last < 0:
         return element('p', 'No objects in the labels.', class_='muted')
     first = min(i for i, count in enumerate(total['objects']) if count)
     recall_chart = bar_chart('Objects found, by their size', bars[first:last + 1],
-                             x_label='pixels of the object', y_label='found, %', y_range=(0, 100),
+                             x_label=AREA, y_label='found, %', y_range=(0, 100),
                              form='{:.0f}'.format)
-    counts = [(label, float(count), f'{label} pixels: {count:.0f} objects')
-              for label, count in zip(labels, total['objects'], strict=True)]
+    counts = [(label, float(count), f'{span}: {count:.0f} objects')
+              for label, span, count in zip(labels, spans, total['objects'], strict=True)]
     count_chart = bar_chart('Number of objects, by their size', counts[first:last + 1],
-                            x_label='pixels of the object', y_label='objects',
-                            form='{:.0f}'.format)
+                            x_label=AREA, y_label='objects', form='{:.0f}'.format)
     values = objects.per_class()
     rows = [(name, int(values['objects'][k]), *(float(values[key][k]) for key in (
         'recall', 'pixel_recall', 'ap50', 'pq'))) for k, name in enumerate(objects.classes)]
@@ -170,10 +177,6 @@ def object_section(objects: Any) -> Markup:
             'connected area of the prediction overlaps it with an IoU above 50 %.')
     return joined(element('p', text),
                   element('div', recall_chart, count_chart, class_='charts'), table)
-
-
-def _size_label(low: int, high: int | None) -> str:
-    return f'{short(low)}\u2013{short(high)}' if high else f'\u2265 {short(low)}'
 
 
 def threshold_section(thresholds: Any) -> Markup:

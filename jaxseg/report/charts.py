@@ -11,7 +11,7 @@ from typing import NamedTuple
 from jaxseg.report.markup import Markup, element
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 54, 14, 20, 40
 DASHES = ('', '7 3', '2 3', '9 3 2 3', '4 2', '1 2')
 MOST_POINTS = 400  # points of a line that are drawn; a chart has fewer pixels
 MARKED = 60  # points that are marked, each with its value
@@ -101,6 +101,7 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
     x, y = _scales((0, 1), (0, 1))
     fifths = [i / 5 for i in range(6)]
     parts = [_axes(x, y, fifths, fifths, 'confidence', 'accuracy')]
+    most = max(share for _, _, _, share in bins) or 1
     for low, high, accuracy, share in bins:
         if math.isnan(accuracy):
             continue
@@ -111,14 +112,15 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
                              height=y(0) - y(accuracy), class_='bar s0'))
         parts.append(element('rect', element('title', note), **box, y=y(top), class_='gap',
                              height=abs(y(accuracy) - y(middle))))
-        parts.append(element('rect', **box, y=y(0) - 34 * share, height=34 * share,
-                             class_='share'))
+        parts.append(element('rect', **box, y=y(0) - 34 * share / most, class_='share',
+                             height=34 * share / most))
     parts.append(element('line', x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_='ideal'))
     summary = '; '.join(f'{low:.2f}-{high:.2f}: {accuracy:.3f}' for low, high, accuracy, _ in bins
                         if not math.isnan(accuracy))
-    legend = element('p', element('span', class_='key bar s0'), 'accuracy ',
-                     element('span', class_='key gap'), 'gap to the confidence ',
-                     element('span', class_='key share'), 'share of the pixels', class_='legend')
+    keys = (('bar s0', 'accuracy'), ('gap', 'gap to the confidence'),
+            ('share', 'number of pixels'))
+    legend = element('p', [element('span', element('i', class_=f'key {css}'), name)
+                           for css, name in keys], class_='legend')
     return figure(title, parts, f'{title}; accuracy by confidence: {summary}', legend)
 
 
@@ -136,7 +138,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
         low, high = low - abs(low or 1) / 2, high + abs(high or 1) / 2
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
 
@@ -155,7 +157,7 @@ def short(value: float) -> str:
         return f'{value:g}'.replace('e-0', 'e-').replace('e+0', 'e')
     for unit, suffix in ((1e6, 'M'), (1e3, 'k')):
         if abs(value) >= 10 * unit or abs(value) >= unit == 1e6:
-            return f'{value / unit:g}{suffix}'
+            return f'{value / unit:.3g}{suffix}'
     return f'{value:g}'
 
 

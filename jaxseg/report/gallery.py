@@ -4,6 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from jaxseg.report.markup import Markup, element
+from jaxseg.report.pictures import HEAT, WRONG
+
+# Layers whose colors are those of `pictures.error_layer` and `pictures.heat_layer`.
+ERROR, UNCERTAINTY = 'Error', 'Uncertainty'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +54,7 @@ def gallery(groups: Mapping[str, Sequence[Picture]], shown: str, hints: Mapping[
                         element('div', [_card(picture, shown) for picture in pictures],
                                 class_='cards'))
                 for title, pictures in groups.items()]
-    hint_list = element('ul', [element('li', element('b', name), f': {hint}')
+    hint_list = element('ul', [element('li', _sample(name), element('b', name), f': {hint}')
                                for name, hint in hints.items()], class_='hints')
     help_text = element('p', (
         f'Keys 0 to {len(hints)} or the buttons change the layer of all images; the buttons below '
@@ -82,6 +86,15 @@ def _button(layer: str, text: str, pressed: bool, *, key: str | None = None,
             title: str | None = None) -> Markup:
     return element('button', text, type='button', data_show=layer, data_key=key, title=title,
                    aria_pressed='true' if pressed else 'false')
+
+
+def _sample(layer: str) -> Markup | None:
+    """The colors of a layer that are not those of the classes."""
+    if layer == ERROR:
+        return element('i', style=f'background:{_rgb(WRONG)}')
+    stops = ','.join(map(_rgb, HEAT))
+    heat = element('i', class_='heat', style=f'background:linear-gradient(90deg,{stops})')
+    return heat if layer == UNCERTAINTY else None
 
 
 def _dialog() -> Markup:

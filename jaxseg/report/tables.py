@@ -53,7 +53,7 @@ def _cell(value: object, bar: bool) -> Markup:
             return element('td', f'{value:,}', data_value=value)
         return element('td', value, class_='text')
     number = -1 if math.isnan(value) else value
-    drawn = element('span', class_='bar', style=f'width:{100 * max(number, 0):.1f}%')
+    drawn = element('span', class_='bar', style=f'--share:{max(number, 0):.3f}')
     return element('td', drawn if bar else None, percent(value), data_value=f'{number:.6g}',
                    class_='barred' if bar else None)
 
@@ -88,10 +88,10 @@ def _share_cell(share: float, pixels: int, true: str, predicted: str, right: boo
     if math.isnan(share):
         return element('td')
     text = f'{100 * share:.0f}' if share >= 0.005 else '\u00b7' if pixels else ''
-    style = f'--share:{100 * share:.1f}%'
-    return element('td', text, style=style, class_=('right' if right else 'wrong') + (
-        ' strong' if share > 0.55 else ''), title=(
-        f'true {true}, predicted {predicted}: {pixels:,} pixels, {share:.1%} of {true}'))
+    color = share if right else share ** 0.5  # small shares of wrong pixels are seen, too
+    return element('td', text, style=f'--share:{100 * color:.1f}%', title=(
+        f'true {true}, predicted {predicted}: {pixels:,} pixels, {share:.1%} of {true}'),
+        class_=('right' if right else 'wrong') + (' strong' if color > 0.55 else ''))
 
 
 def top_confusions(matrix: np.ndarray, classes: Sequence[str]) -> Markup:
