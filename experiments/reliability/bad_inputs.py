@@ -29,6 +29,7 @@ from unittest import mock
 import jax
 
 from experiments.reliability import (
+    bad_annotations,
     bad_commands,
     bad_data,
     bad_files,
@@ -41,7 +42,8 @@ from experiments.reliability.trials import machine
 from jaxseg.commands import SUBCOMMANDS
 from jaxseg.commands import main as jaxseg
 
-TABLES = (bad_commands, bad_data, bad_files, bad_numbers, bad_parts, bad_workdirs)
+TABLES = (bad_annotations, bad_commands, bad_data, bad_files, bad_numbers, bad_parts,
+          bad_workdirs)
 DEVICES = 4
 # What starts a compilation of a run; none of it may be reached.
 COMPILED = ('jaxseg.training.layout.JitLayout.compile_init',

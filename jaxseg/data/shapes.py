@@ -218,10 +218,13 @@ def box_of(points: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def has_area(points: np.ndarray) -> bool:
-    """Whether not all points (N, 2) are on one line."""
-    edges = np.diff(points.astype(float), axis=0, append=points[:1])
-    from_first = points[1:].astype(float) - points[0]
-    along = edges[np.abs(edges).sum(1).argmax()]
+    """Whether not all points (N, 2), at least three of them, are on one line."""
+    third = len(points) // 3
+    (x0, y0), (x1, y1), (x2, y2) = points[[0, third, 2 * third]].tolist()
+    if (x1 - x0) * (y2 - y0) != (x2 - x0) * (y1 - y0):  # Of most outlines these three tell.
+        return True
+    from_first = points.astype(float) - points[0]
+    along = from_first[np.abs(from_first).sum(1).argmax()]
     return bool((from_first[:, 0] * along[1] != from_first[:, 1] * along[0]).any())
 
 
