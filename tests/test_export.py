@@ -7,11 +7,13 @@ import zipfile
 
 import jax.export
 import numpy as np
+import onnxruntime
 import pytest
 
 import jaxseg
 from jaxseg.commands import main
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.export import onnx
 from jaxseg.export.images import Images, export_most_general
 from tests.runs import refused
 from tests.workdirs import write_workdir
@@ -27,6 +29,17 @@ with zipfile.ZipFile(sys.argv[1]) as file:
 for index, images in enumerate(sys.argv[2:]):
     np.save(images.replace('.npy', '_out.npy'), model.call(np.load(images)))
 print([name for name in sys.modules if name.startswith(('jaxseg', 'flax'))], metadata['classes'])
+''', 'onnx': '''
+import json, sys
+import numpy as np
+import onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+metadata = session.get_modelmeta().custom_metadata_map
+for images in sys.argv[2:]:
+    outputs, = session.run(None, {'images': np.load(images)})
+    np.save(images.replace('.npy', '_out.npy'), outputs)
+wrong = ('jaxseg', 'flax', 'jax')
+print([name for name in sys.modules if name.startswith(wrong)], json.loads(metadata['classes']))
 '''}
 SUFFIX = {'stablehlo': 'zip', 'onnx': 'onnx'}
 RANGES = {'uint8': (0, 255), 'uint16': (0, 65535)}
@@ -41,6 +54,18 @@ def workdirs(tmp_path_factory):
                        overlapping=True)
     return {'uint8': write_workdir(folder / 'a', small),
             'uint16': write_workdir(folder / 'b', deep)}
+
+
+@pytest.fixture(scope='module')
+def predicted(workdirs):
+    """Batches of two sizes, and their probabilities by `jaxseg.load`."""
+    found = {}
+    for dtype, workdir in workdirs.items():
+        predict = jaxseg.load(workdir)
+        batches = images_of(dtype, 1, 101, 131), images_of(dtype, 2, 32, 36)
+        found[dtype] = [(batch, np.stack([predict.probabilities(image) for image in batch]))
+                        for batch in batches]
+    return found
 
 
 def export(workdir, path, *more):
@@ -69,40 +94,47 @@ def run_elsewhere(path, folder, batches):
     return result.stdout, [np.load(file.replace('.npy', '_out.npy')) for file in files]
 
 
+@pytest.mark.parametrize('suffix', ['zip', 'onnx'])
 @pytest.mark.parametrize('dtype, classes', [('uint8', ['sky', 'road', 'tree']),
                                             ('uint16', ['x', 'y'])])
-def test_stablehlo_of_any_size_runs_without_jaxseg(workdirs, tmp_path, capfd, dtype, classes):
-    path = export(workdirs[dtype], tmp_path / 'new/model.zip', '--outputs=probabilities')
+def test_a_file_for_any_size_runs_without_jaxseg(workdirs, predicted, tmp_path, capfd, suffix,
+                                                 dtype, classes):
+    path = tmp_path / f'new/model.{suffix}'
+    export(workdirs[dtype], path, '--outputs=probabilities')
     channels = 3 if dtype == 'uint8' else 2
     assert f'{dtype} (any, any, any, {channels}) -> probabilities' in capfd.readouterr().out
-    batches = [images_of(dtype, 1, 101, 131), images_of(dtype, 2, 32, 36)]
+    batches, wanted = zip(*predicted[dtype], strict=True)
     printed, found = run_elsewhere(path, tmp_path, batches)
     assert printed == f'[] {classes}\n'
-    predict = jaxseg.load(workdirs[dtype])
-    for batch, probabilities in zip(batches, found, strict=True):
-        wanted = np.stack([predict.probabilities(image) for image in batch])
-        assert probabilities.dtype == np.float32 and wanted.shape == probabilities.shape
-        np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
-        assert wanted.std() > 0.05
-    assert [file.name for file in path.parent.iterdir()] == ['model.zip']
+    for probabilities, expected in zip(found, wanted, strict=True):
+        assert probabilities.dtype == np.float32 and expected.shape == probabilities.shape
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+        assert expected.std() > 0.05
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
-def test_masks_are_those_of_predict(workdirs, tmp_path, dtype):
-    path = export(workdirs[dtype], tmp_path / 'a.zip')
-    with zipfile.ZipFile(path) as file:
+def test_masks_are_those_of_predict(workdirs, predicted, tmp_path, dtype):
+    batch, probabilities = predicted[dtype][0]
+    wanted = probabilities > 0.5 if dtype == 'uint16' else probabilities.argmax(-1)
+    with zipfile.ZipFile(export(workdirs[dtype], tmp_path / 'a.zip')) as file:
         model = jax.export.deserialize(bytearray(file.read('model.bin')))
-    image = images_of(dtype, 101, 131)
-    masks, wanted = np.asarray(model.call(image[None])), jaxseg.load(workdirs[dtype])(image)
-    assert masks.dtype == np.uint8
-    np.testing.assert_array_equal(masks[0], wanted)
+    session = onnxruntime.InferenceSession(export(workdirs[dtype], tmp_path / 'a.onnx'))
+    for masks in (np.asarray(model.call(batch)), session.run(None, {'images': batch})[0]):
+        assert masks.dtype == np.uint8
+        np.testing.assert_array_equal(masks, wanted)
     assert len(np.unique(wanted)) > 1
 
 
 def test_a_file_says_what_it_is(workdirs, tmp_path):
-    path = export(workdirs['uint16'], tmp_path / 'a.zip', '--size=32,40', '--batch=2')
-    with zipfile.ZipFile(path) as file:
+    more = '--size=32,40', '--batch=2'
+    with zipfile.ZipFile(export(workdirs['uint16'], tmp_path / 'a.zip', *more)) as file:
         metadata = json.loads(file.read('metadata.json'))
+    session = onnxruntime.InferenceSession(
+        export(workdirs['uint16'], tmp_path / 'a.onnx', *more))
+    assert session.get_inputs()[0].shape == [2, 32, 40, 2]
+    stored = session.get_modelmeta().custom_metadata_map
+    assert {key: json.loads(value) for key, value in stored.items()} == metadata
     assert metadata['images'] == {'batch': 2, 'height': 32, 'width': 40, 'channels': 2,
                                   'dtype': 'uint16'}
     assert metadata['classes'] == ['x', 'y'] and metadata['overlapping']
@@ -132,6 +164,7 @@ def test_what_a_model_cannot_take_is_fixed_and_told():
 
 @pytest.mark.parametrize('more, words', [
     (['--output=a.onnx'], ['--output=a.onnx', 'ends in .zip']),
+    (['--format=onnx'], ['--output=a.zip', 'ends in .onnx']),
     (['--output='], ['--output: empty']),
     (['--output=folder.zip'], ['folder.zip is a folder']),
     (['--size=32'], ['--size=32: give height and width', '--size=480,640']),
@@ -139,7 +172,7 @@ def test_what_a_model_cannot_take_is_fixed_and_told():
     (['--size=-4,3'], ['--size=-4,3']), (['--size=3,4,5'], ['--size=3,4,5']),
     (['--batch=0'], ['--batch=0: give 1 or more']), (['--batch=x'], ["'x'"]),
     (['--outputs=masks'], ["'masks'", 'probabilities']),
-    (['--format=torch'], ["'torch'", 'stablehlo']),
+    (['--format=torch'], ["'torch'", 'stablehlo', 'onnx']),
     (['--checkpoint=7'], ["'7' is not in"]),
     (['--config.inference.type=sliding.SlidingWindow'], ['no effect in export']),
 ])
@@ -152,7 +185,21 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(
     assert [file.name for file in tmp_path.iterdir()] == ['folder.zip']
 
 
-def test_what_is_not_installed_is_named(workdirs, tmp_path, capfd, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'flatbuffers', None)
-    refused(['export', f'--workdir={workdirs["uint8"]}', '--format=stablehlo',
-             f'--output={tmp_path}/a.zip'], ["pip install 'jaxseg[export]'"], capfd)
+@pytest.mark.parametrize('name, suffix, package', [('stablehlo', 'zip', 'flatbuffers'),
+                                                   ('onnx', 'onnx', 'onnx')])
+def test_what_is_not_installed_is_named(workdirs, tmp_path, capfd, monkeypatch, name, suffix,
+                                        package):
+    monkeypatch.setitem(sys.modules, package, None)
+    refused(['export', f'--workdir={workdirs["uint8"]}', f'--format={name}',
+             f'--output={tmp_path}/a.{suffix}'], [package, "pip install 'jaxseg[export]'"], capfd)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_onnx_cannot_do_is_refused(workdirs, tmp_path, capfd, monkeypatch):
+    start = ['export', f'--workdir={workdirs["uint8"]}', '--format=onnx',
+             f'--output={tmp_path}/a.onnx']
+    refused([*start, '--config.model.dtype=bfloat16'],
+            ['computes in bfloat16', '--config.model.dtype=float32'], capfd)
+    monkeypatch.delitem(onnx.RULES, 'conv_general_dilated')
+    refused(start, ['conv_general_dilated', 'use --format=stablehlo'], capfd)
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Write a trained model as a file that runs without jaxseg: pixel values in, masks out."""
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -12,10 +13,12 @@ from jaxseg.commands.overrides import check_overrides
 from jaxseg.commands.paths import check_file, path_argument
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.errors import InputError
-from jaxseg.export import stablehlo
+from jaxseg.export import onnx, stablehlo
 from jaxseg.export.images import Exported, Images, export_most_general
+from jaxseg.export.onnx_graph import NotSupported
+from jaxseg.layers.platform import traced_for
 
-FORMATS = {'stablehlo': (stablehlo, '.zip')}
+FORMATS = {'stablehlo': (stablehlo, '.zip'), 'onnx': (onnx, '.onnx')}
 OUTPUTS = ('mask', 'probabilities')
 
 
@@ -23,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser):
     """The arguments of this subcommand."""
     parser.add_argument('--workdir', required=True, help='folder of a trained run')
     parser.add_argument('--format', required=True, choices=FORMATS,
-                        help='stablehlo runs with JAX alone')
-    parser.add_argument('--output', required=True, help='file, .zip')
+                        help='stablehlo runs with JAX alone, onnx with onnxruntime and in browsers')
+    parser.add_argument('--output', required=True, help='file, .zip (stablehlo) or .onnx')
     parser.add_argument('--checkpoint', default='best',
                         help='best, latest, or a step (default: best)')
     parser.add_argument('--outputs', default='mask', choices=OUTPUTS,
@@ -50,12 +53,21 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
         raise InputError(f'--batch={arguments.batch}: give 1 or more, or leave it out for any')
     module.check_packages()
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust)
+    dtype = getattr(run.parts.model, 'dtype', 'float32')
+    if arguments.format == 'onnx' and dtype != 'float32':
+        raise InputError(f'--format=onnx: the model computes in {dtype}, which onnxruntime cannot '
+                         f'on all processors; add --config.model.dtype=float32')
     *size, channels = run.record.input_shape
     images = Images(arguments.batch, height, width, channels, run.record.dtypes[-1])
     step, variables = run.variables(arguments.checkpoint)
     function = _function(run, variables, arguments.outputs)
-    exported = export_most_general(lambda images: module.convert(function, images), images,
-                                   tuple(size))
+    with traced_for('onnx') if arguments.format == 'onnx' else contextlib.nullcontext():
+        try:
+            exported = export_most_general(lambda images: module.convert(function, images), images,
+                                           tuple(size))
+        except NotSupported as error:
+            raise InputError(f'--format=onnx: this model has {error}; use --format=stablehlo'
+                             ) from error
     output.parent.mkdir(parents=True, exist_ok=True)
     module.write(output, exported.program, _metadata(run, step, arguments.outputs, exported))
     print(f'checkpoint {step}: {exported.images} -> {arguments.outputs}, '

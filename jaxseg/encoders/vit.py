@@ -105,8 +105,7 @@ class ViT(nn.Module):
         of_patches = self._resized(of_patches, size)
         x = (x + of_patches.astype(x.dtype)).reshape(x.shape[0], -1, width)
         start = jnp.concatenate(tokens, 1)
-        start = start.at[:, :placed].add(of_tokens)
-        return prepend([start], x)
+        return prepend([start[:, :placed] + of_tokens, start[:, placed:]], x)
 
     def _resized(self, positions: jax.Array, size: tuple[int, int]) -> jax.Array:
         """(1, *grid, C) -> (1, *size, C)."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.errors import InputError
+from jaxseg.layers.symbolic import are_numbers
 
 Method = Literal['auto', 'dense', 'chunked']
 # Scores of one head above which 'auto' is chunked. On 2 CPU cores with 4 heads of 32 both take the
@@ -53,11 +54,16 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *, bias: Bias | N
         query, key, value = (array.astype(jnp.float32) for array in (query, key, value))
         options = dict(bias=bias, method=method, query_chunk=query_chunk, key_chunk=key_chunk)
         return attend(query, key, value, **options).astype(jnp.float16)
-    if method == 'chunked' or method == 'auto' and n * m > DENSE_SCORES and not fused:
+    if method == 'chunked' or method == 'auto' and not fused and _are_many(n, m):
         return _attend_by_chunks(query, key, value, bias, query_chunk, key_chunk)
     scores = bias and bias(jnp.arange(n), jnp.arange(m))
     return jax.nn.dot_product_attention(query, key, value, scores,
                                         implementation='cudnn' if fused else 'xla')
+
+
+def _are_many(n: int, m: int) -> bool:
+    """Numbers that are known only when the program runs (`jax.export`) allow no chunks."""
+    return are_numbers([n, m]) and n * m > DENSE_SCORES
 
 
 def _fused(query: jax.Array) -> bool:

@@ -11,6 +11,7 @@ from jax import lax
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.dense import weight_gradient
 from jaxseg.layers.depthwise import depthwise, strided_depthwise
+from jaxseg.layers.platform import platform
 
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -38,7 +39,7 @@ def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str,
         window = [(k - 1) * d + 1 for k, d in zip(kernel.shape[:2], dilation, strict=True)]
         padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
     padding = tuple((int(before), int(after)) for before, after in padding)
-    if jax.default_backend() != 'cpu':
+    if platform() != 'cpu':
         return _conv(x, kernel, strides, padding, dilation, groups)
     if groups == x.shape[-1] == kernel.shape[-1]:
         if strides == (1, 1):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.errors import InputError
+from jaxseg.layers.platform import platform
 
 Schedule = Literal['auto', 'sequential', 'associative', 'chunked', 'pallas']
 
@@ -59,7 +60,7 @@ def _pick() -> str:
     On 2 CPU cores 'sequential' took half the time of 'chunked', forward and backward, at 1,024 to
     10,800 steps of 64 to 2,048 channels. 'pallas' was not measured on a GPU and is not picked.
     """
-    return 'sequential' if jax.default_backend() == 'cpu' else 'associative'
+    return 'sequential' if platform() in ('cpu', 'onnx') else 'associative'
 
 
 def _pallas(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.Array:

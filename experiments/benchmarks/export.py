@@ -1,0 +1,151 @@
+"""Which models export to StableHLO and ONNX, how far they deviate, and their time in onnxruntime.
+
+    python experiments/benchmarks/export.py [--repeats 5] [--only WORD]
+        [--csv experiments/benchmarks/export.csv]
+
+Every encoder with one decoder, every decoder with one encoder and every context layer, with random
+weights, on an image of 250x250. The deviation is the largest of a probability of the file from that
+of the model; times are medians in float32, on two threads. Rows that the table has are not measured
+again. Close everything else first. Needs the extra `[export]`.
+"""
+
+import csv
+import inspect
+import pathlib
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from measure import argument_parser, machine, take_turns, write  # noqa: E402
+
+from jaxseg.build import build, fields_of, parts_of  # noqa: E402
+from jaxseg.export import onnx, stablehlo  # noqa: E402
+from jaxseg.export.images import Images, export_most_general  # noqa: E402
+from jaxseg.layers.platform import traced_for  # noqa: E402
+
+SIZE, CLASSES, THREADS, FEATURES = 250, 5, 2, 32
+COLUMNS = ('encoder', 'decoder', 'context', 'format', 'images', 'deviation', 'megabytes',
+           'export_seconds', 'milliseconds', 'our_milliseconds', 'reason', 'machine')
+# The smallest variants; the others are larger, not different.
+VARIANTS = {'vgg.VGG': {'depth': 11}, 'resnet.ResNet': {'depth': 18},
+            'mobilenet.MobileNetV3': {'variant': 'small'},
+            'efficientnet.EfficientNet': {'variant': 'b0'},
+            'efficientnet_v2.EfficientNetV2': {'variant': 'b0'},
+            'hardnet.HarDNet': {'variant': '39ds'}, 'convnext.ConvNeXt': {'variant': 'atto'},
+            'mit.MiT': {'variant': 'b0'}, 'vit.ViT': {'variant': 'tiny'}}
+
+
+def models() -> list[dict]:
+    """Entries of models for `build`."""
+    encoders = [{'encoder': {'type': name, **VARIANTS.get(name, {})},
+                 'decoder': {'type': 'fcn.FCN'}} for name in parts_of('encoder')]
+    decoders = [{'encoder': {'type': 'resnet.ResNet', 'depth': 18}, 'decoder': {'type': name}}
+                for name in parts_of('decoder') if name != 'fcn.FCN']
+    contexts = [{'encoder': {'type': 'vgg_like.VGGLike'}, 'decoder': {'type': 'fcn.FCN'},
+                 'context': _context(name, symbol)}
+                for name, symbol in parts_of('context').items()]
+    return [*encoders, *decoders, *contexts]
+
+
+def _context(name: str, symbol: Callable) -> dict:
+    features = fields_of(symbol).get('features')
+    needed = features is not None and features.default is inspect.Parameter.empty
+    return {'type': name, **({'features': FEATURES} if needed else {})}
+
+
+def probabilities(entry: dict) -> Callable[[jax.Array], jax.Array]:
+    """A model with random weights as a function of pixel values."""
+    model = build('model', {'type': 'segmentation_model.SegmentationModel', **entry},
+                  classes=CLASSES)
+    keys = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
+    shapes = jax.eval_shape(lambda: model.init(keys, jnp.zeros((1, 64, 64, 3)), train=False))
+    random = np.random.default_rng(0)
+
+    def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        centre = 1.0 if path[-1].key in ('scale', 'var') else 0.0
+        if leaf.ndim < 2:
+            return (centre + random.uniform(-0.1, 0.1, leaf.shape)).astype(leaf.dtype)
+        deviation = np.prod(leaf.shape[:-1]) ** -0.5
+        return (deviation * random.normal(size=leaf.shape)).astype(leaf.dtype)
+
+    variables = jax.tree_util.tree_map_with_path(fill, shapes)
+    return lambda images: jax.nn.softmax(
+        model.apply(variables, images.astype(jnp.float32) / 64 - 2, train=False)['logits'])
+
+
+def loaded(name: str, path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+    """The file as a function."""
+    if name == 'stablehlo':
+        with zipfile.ZipFile(path) as file:
+            program = jax.export.deserialize(bytearray(file.read('model.bin')))
+        return jax.jit(program.call)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = THREADS, 3
+    session = onnxruntime.InferenceSession(path, options)
+    return lambda images: session.run(None, {'images': images})[0]
+
+
+def measure(entry: dict, name: str, repeats: int) -> dict:
+    """The row of a model and a format, without the machine; `reason` where it does not export."""
+    module, platform = {'stablehlo': (stablehlo, jax.default_backend()), 'onnx': (onnx, 'onnx')
+                        }[name]
+    function, images = probabilities(entry), Images(None, None, None, 3, 'uint8')
+    batch = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
+    start = time.perf_counter()
+    try:
+        with traced_for(platform):
+            exported = export_most_general(lambda images: module.convert(function, images), images,
+                                           (SIZE, SIZE))
+    except NotImplementedError as error:
+        return {'images': 'none', 'reason': str(error)}
+    seconds = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'model'
+        module.write(path, exported.program, {})
+        size, run = path.stat().st_size, loaded(name, path)
+    ours = jax.jit(function)
+    deviation = np.abs(np.asarray(run(batch)) - np.asarray(ours(batch))).max()
+    times = take_turns({'file': lambda: jax.block_until_ready(run(batch)),
+                        'ours': lambda: jax.block_until_ready(ours(batch))}, repeats, warm=1)
+    return {'images': str(exported.images), 'deviation': f'{deviation:.1e}',
+            'megabytes': round(size / 1e6, 1), 'export_seconds': round(seconds, 1),
+            'milliseconds': round(1000 * times['file'], 1),
+            'our_milliseconds': round(1000 * times['ours'], 1), 'reason': exported.reason}
+
+
+def main():
+    """Measures every row and prints it."""
+    parser = argument_parser(__doc__, repeats=5)
+    parser.add_argument('--only', default='', help='rows that hold this word')
+    arguments = parser.parse_args()
+    rows = []
+    if arguments.csv and arguments.csv.exists():
+        with arguments.csv.open(newline='') as file:
+            rows = list(csv.DictReader(file))
+    done = {tuple(row[key] for key in COLUMNS[:4]) for row in rows}
+    for entry in models():
+        parts = [entry.get(key, {}).get('type', '') for key in COLUMNS[:3]]
+        for name in ('stablehlo', 'onnx'):
+            key = (*parts, name)
+            if key in done or arguments.only not in ' '.join(key):
+                continue
+            row = {**dict(zip(COLUMNS, key, strict=False)),
+                   **measure(entry, name, arguments.repeats), 'machine': machine()}
+            rows.append(row)
+            print(*(row.get(column, '') for column in COLUMNS[:-1]), flush=True)
+            if arguments.csv:
+                write(arguments.csv, rows, COLUMNS)
+
+
+if __name__ == '__main__':
+    main()
