@@ -11,6 +11,7 @@ PREDICT = ('predict', '--workdir=work', '--input=images', '--output=new')
 INSPECT = ('inspect', '--config=tiny.py', '--output=new')
 REPORT = ('report', '--workdir=work', '--output=new.html')
 CROSSVALIDATE = ('crossvalidate', '--config=tiny.py', '--workdir=new')
+EXPORT = ('export', '--workdir=work', '--format=onnx', '--output=new.onnx')
 LONG = 'a' * 300
 DIGITS = ('²', '٣', '１', '1²', '-1²', '½')
 
@@ -21,6 +22,7 @@ def cases() -> Iterator[Case]:
     yield from _overrides()
     yield from _paths()
     yield from _numbers()
+    yield from _exports()
 
 
 def _arguments() -> Iterator[Case]:
@@ -207,3 +209,24 @@ def _numbers() -> Iterator[Case]:
 def _record(folder: pathlib.Path, text: str):
     (folder / 'new').mkdir()
     (folder / 'new' / 'predict.jsonl').write_text(text)
+
+
+def _exports() -> Iterator[Case]:
+    """Formats, files, sizes and batches of `jaxseg export`."""
+    def row(argument, *words):
+        return bad_line('export', (*EXPORT, argument), *words)
+
+    for size in ('', '3', '0,3', '3,0', '-1,3', '3,4,5', 'x', '3x4', '²,3', '1.5,3', '999999,3'):
+        yield row(f'--size={size}', '--size')
+    for batch in ('0', '-1', 'x', '', '1.5', 'any'):
+        yield row(f'--batch={batch}', 'batch', batch)
+    for name in ('', 'ONNX', 'torch', 'onx'):
+        yield row(f'--format={name}', '--format', 'stablehlo')
+    for name in ('', 'masks', 'logits'):
+        yield row(f'--outputs={name}', '--outputs', 'probabilities')
+    for output in ('', 'new.zip', 'new', 'tiny.py/new.onnx', '/proc/new.onnx'):
+        yield row(f'--output={output}', '--output')
+    for which in ('', '7', 'bst'):
+        yield row(f'--checkpoint={which}', 'checkpoint', which)
+    for key in ('inference.type=sliding.SlidingWindow', 'data.type=x', 'steps=3', 'seed=1'):
+        yield row(f'--config.{key}', f'--config.{key.partition("=")[0]}', 'export')
