@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxseg.commands.compare_page import open_runs, write_page
 from jaxseg.commands.ensemble import is_crossvalidation
 from jaxseg.commands.overrides import check_overrides, file_name
-from jaxseg.commands.paths import command, path_argument
+from jaxseg.commands.paths import command, page_path, path_argument
 from jaxseg.data.splits import compile_pattern, group_of
 from jaxseg.errors import InputError, printable
 from jaxseg.metrics.bootstrap import Comparison, Interval, compare
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument('--group', metavar='REGEX',
                         help="resample groups instead of images, such as videos: those in whose "
                              "names it finds the same text, such as '^[^_]+'")
+    parser.add_argument('--html', metavar='FILE',
+                        help='also write a page: the same images with the predictions of all runs, '
+                             'and differences by class and image')
     parser.add_argument('--resamples', type=int, default=10_000,
                         help='of the bootstrap (default: 10000)')
     parser.add_argument('--seed', type=int, default=0, help='of the bootstrap (default: 0)')
@@ -40,6 +44,11 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
         raise InputError('one RUN; give two or more, jaxseg compare RUN RUN')
     runs = [counts_file(text, arguments.split) for text in arguments.runs]
     names, classes, counts = read_counts(runs)
+    opened = None
+    if arguments.html is not None:
+        page_path(arguments.html, '--html')
+        opened = open_runs(list(zip(arguments.runs, runs, strict=True)), arguments.split,
+                           arguments.trust, names)
     groups = None
     if arguments.group is not None:
         pattern = compile_pattern(arguments.group, '--group')
@@ -48,6 +57,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     drawn = f'{len(names)} images' if groups is None else f'{len(set(groups))} groups of images'
     print(f'{len(names)} images; 95 % intervals over {arguments.resamples} resamples of {drawn}\n')
     print(table(arguments.runs, classes, comparison))
+    if opened:
+        print(f'\npage: {write_page(arguments.html, opened, names, counts, comparison)}')
 
 
 def counts_file(run: str, split: str) -> pathlib.Path:

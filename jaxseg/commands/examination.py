@@ -128,6 +128,14 @@ class Drawing:
         wrong = (sample['label'] != mask) & sample['valid']
         return pictures.error_layer(wrong if wrong.ndim == 2 else wrong.any(-1))
 
+    def difference(self, sample: Mapping, mask: np.ndarray, base: np.ndarray) -> str:
+        """The address of where one of two predictions is right and the other is wrong."""
+        marks = []
+        for right, wrong, color in ((mask, base, pictures.RIGHT), (base, mask, pictures.WRONG)):
+            better = (sample['label'] == right) & (right != wrong) & sample['valid']
+            marks.append((better if better.ndim == 2 else better.any(-1), color))
+        return pictures.marked_layer(marks)
+
 
 def uncertainty(run: Workdir) -> tuple[str, Callable[[Any, np.ndarray, np.ndarray], np.ndarray]]:
     """What is shown as uncertainty, in words, and `(variables, image, probabilities) -> (H, W)`.

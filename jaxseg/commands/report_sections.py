@@ -78,6 +78,20 @@ def curves(rows: Sequence[Mapping[str, float]], step: int | tuple[int, ...]) -> 
     return element('div', drawn, class_='charts')
 
 
+def curves_of_runs(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Markup:
+    """Loss in training and mean IoU in validation of several runs."""
+    charts = []
+    for title, key, y_range in (('Loss in training', 'loss', None),
+                                ('Mean IoU in validation', 'val_miou', (0, 1))):
+        lines = {name: [(row['step'], row[key]) for row in each
+                        if math.isfinite(row.get(key, math.nan))] for name, each in rows.items()}
+        lines = {name: points for name, points in lines.items() if points}
+        if lines:
+            charts.append(line_chart(title, lines, x_label='step', y_range=y_range))
+    return element('div', charts, class_='charts') if charts else element(
+        'p', 'No run has a metrics.csv: no curves.', class_='muted')
+
+
 def _named(lines: Mapping[str, Sequence]) -> dict[str, Sequence]:
     words = (('val_', ''), ('miou', 'mean IoU'), ('_iou', ' IoU'), ('_', ' '))
     return {functools.reduce(lambda text, pair: text.replace(*pair), words, key): points

@@ -12,6 +12,7 @@ from jaxseg.report.markup import Markup, element
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 20, 40
+NAMES, ROW, NAME_LETTERS = 130, 20, 19  # of rows with names
 DASHES = ('', '7 3', '2 3', '9 3 2 3', '4 2', '1 2')
 MOST_POINTS = 400  # points of a line that are drawn; a chart has fewer pixels
 MARKED = 60  # points that are marked, each with its value
@@ -92,6 +93,45 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float, str]], *, x_label: st
     return figure(title, parts, f'{title}. ' + '; '.join(note for _, _, note in bars))
 
 
+def interval_chart(title: str, rows: Sequence[tuple[str, float, float, float]], *, x_label: str
+                   ) -> Markup:
+    """A point and its interval in every row (name, value, low, high), beside a line at zero.
+
+    Rows with NaN are left out.
+    """
+    rows = [row for row in rows if not any(map(math.isnan, row[1:]))]
+    values = [value for row in rows for value in row[1:]] or [0.0]
+    x_ticks = ticks(min(0.0, *values), max(0.0, *values))
+    x = Scale(x_ticks[0], x_ticks[-1], NAMES, WIDTH - RIGHT)
+    bottom = TOP + ROW * len(rows)
+    parts = [element('line', x1=x(value), x2=x(value), y1=TOP, y2=bottom,
+                     class_='grid' if value else 'ideal') for value in x_ticks]
+    parts += [_text(x(value), bottom + 15, short(value)) for value in x_ticks]
+    parts.append(_text((NAMES + WIDTH - RIGHT) / 2, bottom + 34, x_label, class_='label'))
+    for index, (name, value, low, high) in enumerate(rows):
+        y = TOP + ROW * (index + 0.5)
+        note = element('title', f'{name}: {value:+.2f}, interval {low:+.2f} to {high:+.2f}')
+        shown = name if len(name) <= NAME_LETTERS else f'{name[:NAME_LETTERS - 1]}\u2026'
+        sure = 's0' if low > 0 else 's1' if high < 0 else 'unsure'
+        parts += [_text(NAMES - 8, y + 4, shown, class_='end'),
+                  element('line', note, x1=x(low), x2=x(high), y1=y, y2=y, class_=f'line {sure}'),
+                  element('circle', note, cx=x(value), cy=y, r=4, class_=f'dot {sure}')]
+    summary = '; '.join(f'{name} {value:+.2f}' for name, value, _, _ in rows)
+    return figure(title, parts, f'{title}: {summary}', height=bottom + 42)
+
+
+def scatter_chart(title: str, points: Sequence[tuple[float, float, str]], *, x_label: str,
+                  y_label: str) -> Markup:
+    """Points (x, y, text shown on hover) between 0 and 1, and the diagonal."""
+    x, y = _scales((0, 1), (0, 1))
+    fifths = [i / 5 for i in range(6)]
+    parts = [_axes(x, y, fifths, fifths, x_label, y_label),
+             element('line', x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_='ideal')]
+    parts += [element('circle', element('title', note), cx=x(a), cy=y(b), r=3.5,
+                      class_='dot faint s0') for a, b, note in thinned(points)]
+    return figure(title, parts, f'{title}: {len(points)} points')
+
+
 def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, float]]) -> Markup:
     """Accuracy by confidence (Guo et al. 2017): on the diagonal, 70 % sure is right in 70 %.
 
@@ -124,11 +164,11 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
     return figure(title, parts, f'{title}; accuracy by confidence: {summary}', legend)
 
 
-def figure(title: str, parts: Sequence[Markup], description: str, below: Markup | None = None
-           ) -> Markup:
+def figure(title: str, parts: Sequence[Markup], description: str, below: Markup | None = None, *,
+           height: float = HEIGHT) -> Markup:
     """A drawing with its title, and a description for those who cannot see it."""
     drawing = element('svg', *parts, role='img', aria_label=description,
-                      viewBox=f'0 0 {WIDTH} {HEIGHT}')
+                      viewBox=f'0 0 {WIDTH} {height:g}')
     return element('figure', element('figcaption', title), drawing, below, class_='chart')
 
 
@@ -143,7 +183,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def thinned(points: Sequence[tuple]) -> list[tuple]:
     """Evenly spaced points of so many that not all can be seen, with the first and the last."""
     if len(points) <= MOST_POINTS:
         return list(points)

@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from jaxseg.report.markup import Markup, element
-from jaxseg.report.pictures import HEAT, WRONG
+from jaxseg.report.markup import Markup, element, joined
+from jaxseg.report.pictures import HEAT, RIGHT, WRONG
 
-# Layers whose colors are those of `pictures.error_layer` and `pictures.heat_layer`.
-ERROR, UNCERTAINTY = 'Error', 'Uncertainty'
+# Layers whose colors are those of `pictures.error_layer`, `heat_layer` and `marked_layer`.
+ERROR, UNCERTAINTY, DIFFERENCE = 'Error', 'Uncertainty', 'Difference'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +32,14 @@ class Picture:
 
 
 def gallery(groups: Mapping[str, Sequence[Picture]], shown: str, hints: Mapping[str, str],
-            legend: Sequence[tuple[str, Sequence[int]]]) -> Markup:
+            legend: Sequence[tuple[str, Sequence[int]]], *, wide: bool = False) -> Markup:
     """The controls of all images, the legend, and the images by group.
 
     Args:
       shown: the layer that is shown at first.
       hints: what each layer shows, by name; their order gives the keys 1, 2, ...
       legend: names and colors of the classes.
+      wide: two images side by side instead of four.
     """
     groups = {title: pictures for title, pictures in groups.items() if pictures}
     keys = [_button(name, f'{name} ({index})', name == shown, key=str(index), title=hint)
@@ -52,7 +53,7 @@ def gallery(groups: Mapping[str, Sequence[Picture]], shown: str, hints: Mapping[
                 for name, color in legend]
     sections = [element('section', element('h3', title),
                         element('div', [_card(picture, shown) for picture in pictures],
-                                class_='cards'))
+                                class_='cards wide' if wide else 'cards'))
                 for title, pictures in groups.items()]
     hint_list = element('ul', [element('li', _sample(name), element('b', name), f': {hint}')
                                for name, hint in hints.items()], class_='hints')
@@ -90,8 +91,9 @@ def _button(layer: str, text: str, pressed: bool, *, key: str | None = None,
 
 def _sample(layer: str) -> Markup | None:
     """The colors of a layer that are not those of the classes."""
-    if layer == ERROR:
-        return element('i', style=f'background:{_rgb(WRONG)}')
+    marks = {ERROR: (WRONG,), DIFFERENCE: (RIGHT, WRONG)}.get(layer, ())
+    if marks:
+        return joined(*(element('i', style=f'background:{_rgb(color)}') for color in marks))
     stops = ','.join(map(_rgb, HEAT))
     heat = element('i', class_='heat', style=f'background:linear-gradient(90deg,{stops})')
     return heat if layer == UNCERTAINTY else None

@@ -149,9 +149,8 @@
       head.setAttribute('aria-sort', order ? 'ascending' : 'descending');
       const value = (row) => {
         const cell = row.children[column];
-        const number = Number(cell.dataset.value);
-        return cell.dataset.value === undefined || Number.isNaN(number)
-            ? cell.textContent : number;
+        const number = Number(cell.dataset.value ?? cell.textContent);
+        return Number.isNaN(number) ? cell.textContent : number;
       };
       const compare = (a, b) => typeof a === 'number' && typeof b === 'number'
           ? a - b : String(a).localeCompare(String(b));

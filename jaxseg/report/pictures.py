@@ -13,6 +13,7 @@ LOSSLESS = 256 * 256  # pixels: a page enlarges smaller images, and would show t
 HEAT_SIDE = 512
 SHADE = 165  # opacity of the inside of a region; borders are opaque
 WRONG = (213, 94, 0)  # vermilion, which color-blind readers see on grey, blue and green
+RIGHT = (0, 114, 178)  # blue
 # From certain to uncertain: the color map inferno of matplotlib at eight places.
 HEAT = ((0, 0, 4), (40, 11, 84), (101, 21, 110), (159, 42, 99), (212, 72, 66), (245, 125, 21),
         (250, 193, 39), (252, 255, 164))
@@ -47,14 +48,20 @@ def class_layer(mask: np.ndarray, colors: Sequence[Sequence[int]]) -> str:
 
 def error_layer(wrong: np.ndarray) -> str:
     """(H, W) bool as a transparent PNG; the opacity is the share of wrong pixels it stands for."""
-    shape = fitted(wrong.shape[::-1], LARGEST_SIDE)
-    share = np.asarray(Image.fromarray(wrong.astype(np.uint8) * 255).resize(
-        shape, Image.Resampling.BOX))
-    layer = np.zeros((*share.shape, 4), np.uint8)
-    layer[..., :3] = WRONG
-    # A single wrong pixel of many must stay visible; sixteen steps compress well.
-    layer[..., 3] = np.where(share > 0, np.maximum(share // 17 * 17, 85), 0)
-    layer[share == 0] = 0
+    return marked_layer([(wrong, WRONG)])
+
+
+def marked_layer(marks: Sequence[tuple[np.ndarray, Sequence[int]]]) -> str:
+    """Masks (H, W) bool, each in a color, as one transparent PNG; the last one lies on top."""
+    width, height = fitted(marks[0][0].shape[::-1], LARGEST_SIDE)
+    layer = np.zeros((height, width, 4), np.uint8)
+    for mask, color in marks:
+        share = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(
+            (width, height), Image.Resampling.BOX))
+        marked = share > 0
+        layer[marked, :3] = color
+        # A single pixel of many must stay visible; sixteen steps compress well.
+        layer[marked, 3] = np.maximum(share[marked] // 17 * 17, 85)
     return _address(_encoded(Image.fromarray(layer), 'PNG', optimize=True), 'png')
 
 
@@ -70,7 +77,7 @@ def matrix_image(shares: np.ndarray) -> str:
     """(K, K) from 0 to 1, one pixel a cell: blue on the diagonal, vermilion beside it, as PNG."""
     layer = np.zeros((*shares.shape, 4), np.uint8)
     layer[..., :3] = WRONG
-    layer[np.arange(len(shares)), np.arange(len(shares)), :3] = (0, 114, 178)
+    layer[np.arange(len(shares)), np.arange(len(shares)), :3] = RIGHT
     # The root shows one per cent, too.
     layer[..., 3] = np.rint(255 * np.sqrt(np.nan_to_num(shares))).astype(np.uint8)
     return _address(_encoded(Image.fromarray(layer), 'PNG', optimize=True), 'png')
