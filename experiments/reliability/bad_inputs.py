@@ -48,7 +48,8 @@ DEVICES = 4
 # What starts a compilation of a run; none of it may be reached.
 COMPILED = ('jaxseg.training.layout.JitLayout.compile_init',
             'jaxseg.training.layout.JitLayout.compile_step',
-            'jaxseg.inference.whole.Whole._predict', 'jaxseg.inference.sliding.SlidingWindow._run')
+            'jaxseg.inference.whole.Whole._predict', 'jaxseg.inference.sliding.SlidingWindow._run',
+            'jaxseg.inference.exact.Exact._run')
 
 
 class Refused(Exception):

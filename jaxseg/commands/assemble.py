@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxseg.build import build, build_losses
 from jaxseg.commands.origin import Origin
+from jaxseg.commands.pieces import Pieces
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
@@ -166,6 +167,7 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
     forward = functools.partial(_forward, model, preprocess)
     inference = build('inference', config.inference, forward=forward, task=task,
                       place=layout.put_images, devices=jax.device_count(),
+                      pieces=Pieces(model, preprocess),
                       batch_size=config.batch_size_of_evaluations)
     return Parts(model, task, preprocess, layout, inference)
 
