@@ -91,7 +91,8 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'rotations': items((*choices(45, -90, 360), 90.0), 0),
         'flips': choices('left', 'Horizontal', 'horizontal,vertical')})
       for key in ('inference', 'inference.method')),
-    ('inference', 'exact.Exact', {}, {'tile': (*pairs(POSITIVE, 32), [33, 32], [32, 31])}),
+    *((key, 'exact.Exact', {}, {'tile': (*pairs(POSITIVE, 32), [33, 32], [32, 31])})
+      for key in ('inference', 'inference.method')),
     ('inference', 'augmented.TestTimeAugmentation', {}, {
         'scales': ([], [1.0, 2.0, 1.0]), 'rotations': ([], [90, 90])}),
     ('algorithm', 'supervised.Supervised', {}, {'streams': NAMES}),

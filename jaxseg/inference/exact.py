@@ -162,7 +162,7 @@ class Exact:
     def _check_reach(self, shape: tuple[int, int], reaches: tuple[Reach, Reach], image: Any):
         for side, length, reach in zip(image.shape, shape, reaches, strict=False):
             # Where a mark reached the other border, nobody knows how far it would have gone on.
-            beyond = max(reach) + self.pieces.stride >= length or sum(reach) + self.pieces.stride > length
+            beyond = max(max(reach) + 1, sum(reach)) + self.pieces.stride > length
             if side > length and beyond:
                 del self._found[shape]
                 raise InputError(f'inference.tile: pixels reach {reach.before} and {reach.after} '
