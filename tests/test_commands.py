@@ -2,6 +2,7 @@
 
 import csv
 import json
+import types
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 import jaxseg
 from jaxseg.commands import config as configs
 from jaxseg.commands import main
-from jaxseg.commands.scoring import METRICS
+from jaxseg.commands.scoring import METRICS, metric_names
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
 from jaxseg.metrics.images import ImageCounts
@@ -93,6 +94,15 @@ def test_all_metrics_are_sections_of_the_json_and_tables_in_the_terminal(trained
     assert found['objects']['mean_ap50'] is not None and 'thresholds' not in found
     # Those of `boundary` come from the predictions of batches, which are the same.
     assert evaluate(trained, '--metrics=boundary')['boundary'] == found['boundary']
+
+
+@pytest.mark.parametrize('overlapping, classes, thresholds', [
+    (False, 3, False), (False, 2, True), (True, 1, True), (True, 3, True)])
+def test_thresholds_are_for_two_classes_or_overlapping_ones(overlapping, classes, thresholds):
+    spec = types.SimpleNamespace(overlapping=overlapping, classes=('a', 'b', 'c')[:classes])
+    assert metric_names('all', spec) == tuple(METRICS)[:None if thresholds else -1]
+    assert metric_names('', spec) == () and metric_names('objects,boundary,objects', spec) == (
+        'objects', 'boundary')
 
 
 def test_metrics_that_do_not_exist_are_refused(trained, capfd):

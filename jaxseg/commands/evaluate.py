@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument('--metrics', default='', metavar='NAME,NAME',
                         help=f'more metrics: {", ".join(METRICS)}, or all (default: none); all but '
                              f'boundary take the probabilities of every image, computed one image '
-                             f'at a time instead of in batches')
+                             f'at a time instead of in batches; thresholds are for two classes or '
+                             f'overlapping ones')
     parser.epilog = ('Keys of the config that change an evaluation: '
                      '--config.inference.type=sliding.SlidingWindow')
 
