@@ -201,6 +201,10 @@ def _numbers() -> Iterator[Case]:
         yield bad_line('evaluate and predict', (*PREDICT, f'--probabilities={kind}'),
                        'probabilities')
     yield bad_line('evaluate and predict', (*PREDICT, '--resume=yes'), 'resume')
+    yield bad_line('evaluate and predict', (*PREDICT, '--postprocess'), 'postprocess.json')
+    yield bad_line('evaluate and predict', (*EVALUATE, '--postprocess'), 'postprocess.json')
+    yield bad_line('evaluate and predict', (*EVALUATE, '--split=test', '--choose_postprocessing'),
+                   '--choose_postprocessing', '--split=test')
     for damage in ('', '{}', '[1]\n', 'x\ny\n'):
         yield bad_line('evaluate and predict', (*PREDICT, '--resume'), '--resume', 'predict.jsonl',
                        prepare=functools.partial(_record, text=damage))

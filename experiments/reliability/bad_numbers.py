@@ -93,6 +93,10 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
       for key in ('inference', 'inference.method')),
     *((key, 'exact.Exact', {}, {'tile': (*pairs(POSITIVE, 32), [33, 32], [32, 31])})
       for key in ('inference', 'inference.method')),
+    *((key, 'postprocess.Postprocess', {}, {field: (
+        *({'circle': value} for value in COUNT), 3, 'x', None, [3])
+        for field in ('smallest', 'holes')})
+      for key in ('inference', 'inference.method')),
     ('inference', 'augmented.TestTimeAugmentation', {}, {
         'scales': ([], [1.0, 2.0, 1.0]), 'rotations': ([], [90, 90])}),
     ('algorithm', 'supervised.Supervised', {}, {'streams': NAMES}),

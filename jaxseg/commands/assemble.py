@@ -18,6 +18,7 @@ from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
+from jaxseg.inference.postprocess import decide
 from jaxseg.layers.axis import mapped_over
 from jaxseg.records import read_fields
 from jaxseg.training.evaluation import evaluate
@@ -121,7 +122,8 @@ class Parts:
         """(sample, image) pairs -> (sample with probabilities, mask) pairs."""
         for sample, image in images:
             probabilities = self.inference.probabilities(variables, image)
-            yield {**sample, 'probabilities': probabilities}, self.task.decide(probabilities)
+            mask = decide(self.inference, self.task, probabilities)
+            yield {**sample, 'probabilities': probabilities}, mask
 
 
 def make_algorithm(config: RunConfig, parts: Parts, **fields: Any) -> Any:

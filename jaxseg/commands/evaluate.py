@@ -11,6 +11,7 @@ from jaxseg.build import build
 from jaxseg.commands.assemble import windowed_note
 from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
+from jaxseg.commands.postprocessing import check_split, choose, postprocessed
 from jaxseg.commands.resume import check_same_meaning
 from jaxseg.commands.scoring import METRICS, ObservedMetrics, metric_names
 from jaxseg.commands.workdir import Workdir, open_workdir
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser):
                              f'boundary take the probabilities of every image, computed one image '
                              f'at a time instead of in batches; thresholds are for two classes or '
                              f'overlapping ones')
+    cleaning = parser.add_mutually_exclusive_group()
+    cleaning.add_argument('--choose_postprocessing', action='store_true',
+                          help='only tries post-processing on the validation split, and writes the '
+                               'areas that help to postprocess.json')
+    cleaning.add_argument('--postprocess', action='store_true',
+                          help='post-processes masks with these areas')
     parser.epilog = ('Keys of the config that change an evaluation: '
                      '--config.inference.type=sliding.SlidingWindow')
 
@@ -46,6 +53,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     """Runs the subcommand."""
     if arguments.num_images < 0:
         raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
+    if arguments.choose_postprocessing:
+        check_split(arguments.split)
     check_overrides('evaluate', overrides,
                     ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
@@ -61,6 +70,11 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
             raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins '
                              f'with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
+    if arguments.choose_postprocessing:
+        print(choose(run, step, variables, source))
+        return
+    if arguments.postprocess:
+        run, _ = postprocessed(run, step)
     chosen = _Chosen(len(source), arguments.num_images)
     metrics = ObservedMetrics(run.spec.classes, names)
 
@@ -72,7 +86,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
                              with_probabilities=metrics.probabilities)
     changes = override_names(overrides, without=('eval_batch_size',))
     match = arguments.match and file_name(arguments.match)
-    scored = '_'.join(filter(None, (file_name(arguments.split), match, changes)))
+    scored = '_'.join(filter(None, (
+        file_name(arguments.split), match, changes, 'postprocess' * arguments.postprocess)))
     result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step,
               'images': len(source), 'windowed': len(run.parts.inference.windowed),
               'overrides': list(overrides), **scores.json(), **metrics.json()}

@@ -7,6 +7,7 @@ from typing import get_args
 
 from jaxseg.commands.overrides import check_overrides
 from jaxseg.commands.paths import check_folder, path_argument
+from jaxseg.commands.postprocessing import postprocessed
 from jaxseg.commands.predict_record import PredictRecord, settings_of
 from jaxseg.commands.prediction import Prediction
 from jaxseg.commands.results import (
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser):
                         help='one float32 array, or a 16-bit image for each class (default: npy)')
     parser.add_argument('--checkpoint', default='best',
                         help='best, latest, or a step (default: best)')
+    parser.add_argument('--postprocess', action='store_true',
+                        help='post-processes masks with the areas that evaluate '
+                             '--choose_postprocessing has chosen')
     parser.add_argument('--resume', action='store_true',
                         help='leaves out images that a prediction which was stopped has done')
     parser.add_argument('--from-disk', action='store_true',
@@ -54,12 +58,15 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     source = path_argument(arguments.input, '--input')
     output = path_argument(arguments.output, '--output')
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
+    images, skipped = find_images(source)
     results = Results(run.spec, outputs, arguments.probabilities,
                       has_variance(run.parts.inference))
-    images, skipped = find_images(source)
     check_output(images, source, output, results)
     step, variables = run.variables(arguments.checkpoint)
-    record = PredictRecord(output, settings_of(run, step, variables, results.settings),
+    settings = {**results.settings, 'postprocess': None}
+    if arguments.postprocess:
+        run, settings['postprocess'] = postprocessed(run, step)
+    record = PredictRecord(output, settings_of(run, step, variables, settings),
                            resume=arguments.resume)
     prediction = Prediction(run, results, output, record, images,
                             from_disk=arguments.from_disk)

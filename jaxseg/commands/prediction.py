@@ -16,6 +16,7 @@ from jaxseg.commands.workdir import Workdir
 from jaxseg.data.decode import read_image
 from jaxseg.data.file_info import file_info
 from jaxseg.errors import InputError, printable
+from jaxseg.inference.postprocess import decide
 from jaxseg.inference.uncertainty import Found, uncertainty
 
 # What is written of images that are read piece by piece.
@@ -112,7 +113,7 @@ class Prediction:
         for (path, image), _ in self._read(group):
             pair = uncertainty(parts.inference, variables, image,
                                overlapping=self._run.spec.overlapping)
-            yield path, image, Found(parts.task.decide(pair[0]), *pair)
+            yield path, image, Found(decide(parts.inference, parts.task, pair[0]), *pair)
 
     def _read(self, group: Sequence[pathlib.Path]
               ) -> Iterator[tuple[tuple[pathlib.Path, np.ndarray], np.ndarray]]:

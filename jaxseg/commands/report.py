@@ -5,8 +5,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from jaxseg.build import build
 from jaxseg.commands.examination import (
     Drawing,
@@ -38,6 +36,7 @@ from jaxseg.data.spec import Source
 from jaxseg.data.splits import check_source
 from jaxseg.errors import InputError
 from jaxseg.files import replacing
+from jaxseg.inference.postprocess import decide
 from jaxseg.report.gallery import ERROR, UNCERTAINTY, Picture, gallery
 from jaxseg.report.markup import Markup, element, joined
 from jaxseg.report.page import page
@@ -105,7 +104,7 @@ def draw(run: Workdir, source: Source, examination: Examination, count: int
     _, spread = uncertainty(run)
     placed, iou = run.place(examination.variables), examination.metrics.images.iou()
     for index, sample, probabilities in answers(run, placed, source, indices):
-        mask = np.asarray(run.parts.task.decide(probabilities))
+        mask = decide(run.parts.inference, run.parts.task, probabilities)
         layers = {'Truth': drawing.truth(sample), 'Prediction': drawing.prediction(mask),
                   ERROR: drawing.error(sample, mask),
                   UNCERTAINTY: drawing.heat(spread(placed, sample['image'], probabilities))}

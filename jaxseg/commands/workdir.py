@@ -1,6 +1,7 @@
 """A work directory: all files of a run, from which every subcommand can continue."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.trust import check_trusted
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
+from jaxseg.inference.postprocess import decide
 from jaxseg.inference.predictor import Predictor
 from jaxseg.records import read_record, write_record
 from jaxseg.training.restore import restore_variables
@@ -123,7 +125,8 @@ def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = (), *,
                          ) from error
     parts = assemble(config, spec, record.normalization)
     if members:
-        parts = dataclasses.replace(parts, inference=Ensemble(parts.inference, parts.task.decide))
+        parts = dataclasses.replace(parts, inference=Ensemble(
+            parts.inference, functools.partial(decide, parts.inference, parts.task)))
     return Workdir(path, config, spec, record, parts, members)
 
 

@@ -85,6 +85,9 @@ class TestTimeAugmentation:
                 raise InputError(f'inference.{name}: {list(values)} '
                                  f'{"holds a value twice" if values else "is empty"}; '
                                  f'give one or more different values')
+        if hasattr(self.method, 'clean'):
+            raise InputError('inference.method: post-processing takes the mean of all copies; give '
+                             'postprocess.Postprocess with this as its method')
         if isinstance(self.method, TestTimeAugmentation):
             raise InputError('inference.method: augmented copies of augmented copies; give all '
                              'augmentations in one, and whole.Whole or sliding.SlidingWindow here')
