@@ -30,4 +30,5 @@ def pixels(address):
     """The image that a data address holds."""
     head, _, data = address.partition(',')
     assert head in ('data:image/png;base64', 'data:image/jpeg;base64')
-    return np.array(Image.open(io.BytesIO(base64.b64decode(data))))
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    return np.array(image.convert('RGBA') if image.mode == 'P' else image)

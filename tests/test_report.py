@@ -84,7 +84,7 @@ def test_the_provenance_says_how_to_make_it_again(written, run):
     shown = ' '.join(elements.texts)
     assert f'jaxseg report --workdir={run[0]} --split=val --checkpoint=best --config.data=' in shown
     assert 'step 1 of 1' in shown and 'random' in elements.texts
-    assert '"vgg_like.VGGLike"' in shown
+    assert '"vgg_like.VGGLike"' in shown and 'scored images' in elements.texts
 
 
 def test_warnings_are_those_of_the_data_and_of_the_run(written):
@@ -130,7 +130,8 @@ def test_entropy_is_one_where_nothing_is_known_and_zero_where_it_is_certain():
 
 @pytest.mark.parametrize('arguments, words', [
     (['--num_images=-1'], ['--num_images=-1']), (['--split=tset'], ['tset', 'val']),
-    (['--output=report'], ['--output=report', '.html']), (['--output=.'], ['--output', '.html']),
+    (['--output=report'], ['--output=report', '.html']), (['--output='], ['--output']),
+    (['--output=.'], ['--output', '.html']),
     (['--checkpoint=99'], ['99']), (['--config.steps=3'], ['config.steps', 'report'])])
 def test_what_cannot_be_used_is_refused_before_anything_is_written(run, arguments, words, capfd,
                                                                   monkeypatch, tmp_path):

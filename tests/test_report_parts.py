@@ -79,6 +79,17 @@ def test_photographs_are_exact_if_small_and_bounded_if_large():
     assert 128 <= height <= 1024 and abs(height / width - 1100 / 700) < 0.02
 
 
+def test_layers_of_noise_are_made_smaller_and_many_classes_have_no_palette():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 5, (700, 700))
+    colors = rng.integers(0, 256, (200, 3)).tolist()
+    for address in (pictures.class_layer(noise, colors[:5]), pictures.error_layer(noise == 0)):
+        assert len(address) < pictures.LAYER_BYTES * 1.4 and 128 <= len(pixels(address)) < 700
+    mask = np.arange(200).reshape(10, 20)
+    layer = pixels(pictures.class_layer(mask, colors))
+    assert (layer[..., :3] == np.array(colors)[mask]).all() and (layer[..., 3] >= 165).all()
+
+
 def test_heat_rises_in_brightness():
     values = np.repeat(np.linspace(0, 1, 16)[None], 16, 0).repeat(8, 0).repeat(8, 1)
     brightness = pixels(pictures.heat_layer(values)).mean((0, 2))[4::8]

@@ -6,13 +6,16 @@ import importlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
 from jaxseg.commands.paths import command
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.workdir import Workdir
+from jaxseg.data.spec import Source
+from jaxseg.data.splits import split_identity
 from jaxseg.errors import InputError
 from jaxseg.records import read_record
 
@@ -20,10 +23,11 @@ PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow')
 
 
 def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
-               step: int | tuple[int, ...]) -> list[tuple[str, str]]:
+               source: Source, step: int | tuple[int, ...]) -> list[tuple[str, str]]:
     """Names and values, in the order in which they are shown.
 
     Args:
+      source: what was scored.
       step: of the checkpoint, or of that of every model of an ensemble.
     """
     given = command(arguments.subcommand, workdir=arguments.workdir, split=arguments.split,
@@ -39,6 +43,7 @@ def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[
         ('checkpoint', f'step {shown} of {run.config.steps}'),
         ('first weights', 'random' if origin is None else str(origin)),
         ('data', json.dumps(run.config.data)),
+        ('scored images', _identity(split_identity(source))),
         *_splits(run),
         ('jaxseg', importlib.import_module('jaxseg').__version__),
         ('packages', ', '.join([f'Python {platform.python_version()}', *versions])),
@@ -55,10 +60,13 @@ def _splits(run: Workdir) -> list[tuple[str, str]]:
             splits = read_record(folder / 'splits.json')
         except InputError as error:
             return [('splits', str(error))]
-        found += [(f'split {name}{model}', f'{identity["count"]} samples, SHA-256 of their names '
-                                           f'{identity["sha256"]}')
+        found += [(f'split {name}{model}', _identity(identity))
                   for name, identity in splits.items()]
     return found
+
+
+def _identity(identity: Mapping[str, Any]) -> str:
+    return f'{identity["count"]} samples, SHA-256 of their names {identity["sha256"]}'
 
 
 def config_lines(config: RunConfig) -> list[tuple[str, bool]]:

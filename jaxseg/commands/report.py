@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument('--split', default='val', help='split of the data set (default: val)')
     parser.add_argument('--checkpoint', default='best',
                         help='best, latest, or a step (default: best)')
-    parser.add_argument('--output', default='',
+    parser.add_argument('--output',
                         help='the page, FILE.html (default: report.html in the work directory)')
     parser.add_argument('--num_images', type=int, default=12,
                         help='images in the page: best, median and worst (default: 12)')
@@ -71,14 +71,16 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
                     ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     path_argument(arguments.workdir, '--workdir')
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
-    output = page_path(arguments.output or run.path / 'report.html', '--output')
+    output = page_path(run.path / 'report.html' if arguments.output is None else arguments.output,
+                       '--output')
     dataset = build('data', run.config.data)
     check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
     source = check_source(dataset, arguments.split)
     examination = examine(run, source, arguments.checkpoint)
     pictures = draw(run, source, examination, arguments.num_images)
     found = measure_data(dataset, arguments.split, source)
-    text = compose(run, arguments, overrides, examination, pictures, found)
+    facts = provenance(run, arguments, overrides, source, examination.step)
+    text = compose(run, arguments.split, examination, pictures, found, facts)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as partial:
         partial.write_text(text, encoding='utf-8')
@@ -115,9 +117,9 @@ def draw(run: Workdir, source: Source, examination: Examination, count: int
     return {GROUPS[name]: [drawn[index] for index in group] for name, group in groups.items()}
 
 
-def compose(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
-            examination: Examination, pictures: Mapping[str, Sequence[Picture]],
-            found: Fingerprint | InputError) -> str:
+def compose(run: Workdir, split: str, examination: Examination,
+            pictures: Mapping[str, Sequence[Picture]], found: Fingerprint | InputError,
+            facts: Sequence[tuple[str, str]]) -> str:
     """The page."""
     spec, scores, states = run.spec, examination.scores, examination.metrics.states
     legend = list(zip(spec.classes, spec.colors, strict=True))
@@ -127,16 +129,16 @@ def compose(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str
     rows = read_metrics(pathlib.Path(run.path) / 'metrics.csv')
     images = gallery(pictures, 'Prediction', hints, legend) if any(pictures.values()) else None
     sections = [
-        ('summary', '', summary(run.spec.name, arguments.split, examination)),
-        ('warnings', 'Warnings', _warnings(run, examination, arguments.split, rows, found)),
+        ('summary', '', summary(run.spec.name, split, examination)),
+        ('warnings', 'Warnings', _warnings(run, examination, split, rows, found)),
         ('curves', 'Training', curves(rows, examination.step)),
         ('scores', 'Scores of the classes', score_table(scores, spec)),
         ('confusions', 'Confusions', matrix_section(scores)),
         *((key, heading, section(states[key]))
           for key, heading, section in FURTHER if key in states),
         ('images', 'Images', joined(image_histogram(examination.image_scores), images)),
-        ('provenance', 'Provenance', _provenance(run, arguments, overrides, examination))]
-    title = f'{run.path.resolve().name}: {spec.name}, {arguments.split}'
+        ('provenance', 'Provenance', _provenance(run, facts))]
+    title = f'{run.path.resolve().name}: {spec.name}, {split}'
     return page(title, sections, {'names': list(spec.classes), 'checkpoint': examination.step,
                                   'images': len(examination.metrics.images.names), **scores.json()})
 
@@ -152,13 +154,11 @@ def _warnings(run: Workdir, examination: Examination, split: str, rows: Sequence
     return joined(items if texts else element('p', 'None found.'), numbers or None)
 
 
-def _provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
-                examination: Examination) -> Markup:
-    rows = provenance(run, arguments, overrides, examination.step)
+def _provenance(run: Workdir, facts: Sequence[tuple[str, str]]) -> Markup:
     config = [element('b', line) if changed else line for line, changed in config_lines(run.config)]
     lines = [part for line in config for part in (line, '\n')]
     return joined(
-        element('dl', [(element('dt', name), element('dd', value)) for name, value in rows]),
+        element('dl', [(element('dt', name), element('dd', value)) for name, value in facts]),
         element('details', element('summary', 'Configuration'),
                 element('p', 'Keys that differ from the defaults of a run are marked.',
                         class_='muted'), element('pre', lines)))
