@@ -10,6 +10,7 @@ TRAIN, EVALUATE = ('train', '--config=tiny.py', '--workdir=new'), ('evaluate', '
 PREDICT = ('predict', '--workdir=work', '--input=images', '--output=new')
 INSPECT = ('inspect', '--config=tiny.py', '--output=new')
 REPORT = ('report', '--workdir=work', '--output=new.html')
+EXPLAIN = ('explain', '--workdir=work', '--input=images/a.png', '--output=new', '--class=star')
 CROSSVALIDATE = ('crossvalidate', '--config=tiny.py', '--workdir=new')
 EXPORT = ('export', '--workdir=work', '--format=onnx', '--output=new.onnx')
 LONG = 'a' * 300
@@ -33,7 +34,7 @@ def _arguments() -> Iterator[Case]:
     for name in ('trian', 'Train', 'TRAIN', '', ' ', 'évaluer', '²', 'train ', '--train', 'help'):
         yield row((name,), (name.strip() or 'jaxseg', 'SUBCOMMAND'))
     yield row((), 'SUBCOMMAND')
-    for base in (TRAIN, EVALUATE, PREDICT, INSPECT, REPORT, CROSSVALIDATE):
+    for base in (TRAIN, EVALUATE, PREDICT, INSPECT, REPORT, CROSSVALIDATE, EXPLAIN):
         for bad in ('--workdri=x', 'x', '--', '-x', '--confg.steps=3', '--steps=3',
                     '--conf=tiny.py',
                     '--config.', '--config', '--out=x', '--é=3', '--Workdir=x', '---config=x', '-',
@@ -115,6 +116,7 @@ def _paths() -> Iterator[Case]:
     # What may stand before the path, and after it.
     writes = ((('train', '--config=tiny.py'), '--workdir', ()),
               (('crossvalidate', '--config=tiny.py'), '--workdir', ()),
+              (EXPLAIN[:3], '--output', EXPLAIN[4:]),
               (('predict', '--workdir=work', '--input=images'), '--output', ()),
               (('inspect', '--config=tiny.py'), '--output', ()))
     reads = ((('train',), '--workdir', ()), (('evaluate',), '--workdir', ()),
@@ -123,6 +125,7 @@ def _paths() -> Iterator[Case]:
              (('inspect',), '--workdir', ('--output=new',)),
              (('crossvalidate',), '--workdir', ()), (('train',), '--config', ('--workdir=new',)),
              (('crossvalidate',), '--config', ('--workdir=new',)),
+             (('explain',), '--workdir', EXPLAIN[2:]), (EXPLAIN[:2], '--input', EXPLAIN[3:]),
              (('inspect',), '--config', ('--output=new',)),
              (('predict', '--workdir=work'), '--input', ('--output=new',)))
     for before, name, after in (*writes, *reads):

@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxseg.layers.attention import attend
+from jaxseg.layers.attention import attend, sow_attention
 from jaxseg.layers.transformer import REACH, Transformer
 
 
@@ -19,4 +19,5 @@ class SelfAttention(Transformer):
         batch, height, width, *head = query.shape
         tokens = [array.reshape(batch, height * width, *head) for array in (query, key, value)]
         bias = self.bias(index, (REACH, REACH), width)
+        sow_attention(self, *tokens[:2], bias=bias, size=(height, width))
         return attend(*tokens, bias=bias).reshape(query.shape)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from jaxseg.fields import DropRate
-from jaxseg.layers.attention import attend
+from jaxseg.layers.attention import attend, sow_attention
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.stages import Stage, Stages
@@ -51,8 +51,9 @@ class _Block(nn.Module):
             source = Conv(x.shape[-1], size, size, bias=True, padding='same', name='reduce_conv')(
                 x[:, :rows, :columns])
             source = _norm(source, 'reduce_norm', EPSILON_AFTER_CONV)
-        y = attend(self._heads(x, 'query'), self._heads(source, 'key'),
-                   self._heads(source, 'value'))
+        query, key = self._heads(x, 'query'), self._heads(source, 'key')
+        sow_attention(self, query, key, size=x.shape[1:3], key_size=source.shape[1:3])
+        y = attend(query, key, self._heads(source, 'value'))
         return _dense(y.reshape(x.shape), x.shape[-1], 'out')
 
     def _heads(self, x: jax.Array, name: str) -> jax.Array:

@@ -80,6 +80,16 @@ def radius(field: np.ndarray, position: tuple[int, int] | None = None, share: Sh
     return float(distance[order[np.searchsorted(cumulative, share - 1e-9)]])
 
 
+def logarithmic(field: np.ndarray) -> np.ndarray:
+    """A field on a logarithmic scale of four decades: 1 at its maximum, 0 where 10,000 times less.
+
+    Raises:
+      InputError: a field that is zero everywhere.
+    """
+    field = _field(field)
+    return 1 + np.log10(np.maximum(field / field.max(), 10.0 ** -DECADES)) / DECADES
+
+
 def save_heatmap(path: pathlib.Path, field: np.ndarray):
     """Writes a field as an image: black, red, yellow, white on a logarithmic scale of four decades.
 
@@ -88,8 +98,7 @@ def save_heatmap(path: pathlib.Path, field: np.ndarray):
     Raises:
       InputError: a field that is zero everywhere.
     """
-    field = _field(field)
-    level = 1 + np.log10(np.maximum(field / field.max(), 10.0 ** -DECADES)) / DECADES
+    level = logarithmic(field)
     rgb = np.clip(3 * level[..., None] - np.arange(3)[None, None], 0, 1)
     image = Image.fromarray(np.rint(255 * rgb).astype(np.uint8))
     factor = max(1, -(-MIN_SIDE // min(image.size)))

@@ -4,8 +4,10 @@ import functools
 from collections.abc import Callable
 from typing import Literal, get_args
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax import lax
 
 from jaxseg.errors import InputError
@@ -20,6 +22,37 @@ DENSE_SCORES = 256 * 256
 # A score of weight zero; finite, because -inf - -inf is NaN.
 LOW = -2e38
 Bias = Callable[..., jax.Array]
+
+
+@struct.dataclass
+class AttentionInputs:
+    """What the weights of an attention follow from, for `jaxseg explain`.
+
+    Attributes:
+      query: (B, N, heads, d).
+      key: (B, M, heads, d).
+      bias: of the scores, (1 or B, 1 or heads, N, M), or None.
+      size, key_size: height and width of the maps whose positions are the N queries and the M keys;
+        None where other tokens stand before those of one map.
+    """
+
+    query: jax.Array
+    key: jax.Array
+    bias: jax.Array | None = None
+    size: tuple[int, int] | None = struct.field(pytree_node=False, default=None)
+    key_size: tuple[int, int] | None = struct.field(pytree_node=False, default=None)
+
+
+def sow_attention(module: nn.Module, query: jax.Array, key: jax.Array, *, bias: Bias | None = None,
+                  size: tuple[int, int] | None = None, key_size: tuple[int, int] | None = None):
+    """Sows `AttentionInputs` as `attention` where `intermediates` are asked for, else does nothing.
+
+    Neither training nor inference asks for them. Arguments as in `attend` and `AttentionInputs`.
+    """
+    if module.is_mutable_collection('intermediates'):
+        scores = bias and bias(jnp.arange(query.shape[1]), jnp.arange(key.shape[1]))
+        module.sow('intermediates', 'attention',
+                   AttentionInputs(query, key, scores, size, key_size or size))
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, *, bias: Bias | None = None,

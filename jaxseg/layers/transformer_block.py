@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from jaxseg.fields import DropRate, PositiveInt
-from jaxseg.layers.attention import attend
+from jaxseg.layers.attention import attend, sow_attention
 from jaxseg.layers.dropout import DropPath
 
 KERNEL_INIT = nn.initializers.truncated_normal(0.02)
@@ -68,6 +68,7 @@ class TransformerBlock(nn.Module):
         value = dense(x, width, 'value', bias=some).reshape(split)
         if rotation is not None:
             query, key = rotation(query), rotation(key)
+        sow_attention(self, query, key)
         return dense(attend(query, key, value).reshape(x.shape), width, 'out')
 
     def _mlp(self, x: jax.Array) -> jax.Array:
