@@ -143,7 +143,8 @@ def _paths() -> Iterator[Case]:
             # A config that is one, and folders with images somewhere below.
             if not (path == 'tiny.py' and name == '--config'
                     or path in ('/proc', '.', '..') and name == '--input'):
-                yield row((*before, f'{name}={path}', *after), (name, f'failed: {path}'), path,
+                yield row((*before, f'{name}={path}', *after),
+                          (name, f'failed: {path}', f'explain: {path}'), path,
                           prepare=_links)
     for path in ('new', 'new.png', 'tiny.py', 'images', '/dev/null', '/proc/x.html', '/sys/x.html',
                  'tiny.py/x.html', 'loop/x.html', 'dangling/x.html', 'folder.html', '.', '..'):

@@ -26,7 +26,6 @@ SUBCOMMANDS = {
     'compare': 'compare the scores of runs on the same images, with bootstrap intervals',
     'crossvalidate': 'train and score one model for each fold of a data set',
     'predict': 'write masks, overlays, probabilities or polygons of images',
-    'predict': 'write masks and overlays for images',
     'explain': 'draw what a prediction of a trained model depends on, for one image',
     'inspect': 'check every file of a data set, and draw augmented training samples',
     'export': 'write a trained model as a file that runs without jaxseg (StableHLO, ONNX)',
