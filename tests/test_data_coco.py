@@ -99,6 +99,15 @@ def test_a_category_called_background_is_the_background(tmp_path):
                                   np.where(EXPECTED == 2, 0, EXPECTED))
 
 
+@pytest.mark.parametrize('categories, void, dtype', [(254, 255, 'uint8'), (255, 65535, 'uint16')])
+def test_void_is_a_label_that_no_class_has(tmp_path, categories, void, dtype):
+    image(tmp_path, 'images/a.png')
+    values = document(categories=[{'id': i, 'name': f'c{i}'} for i in range(categories)])
+    save(tmp_path / 'train.json', values)
+    mask = Coco(str(tmp_path)).source('train')[0]['mask']
+    assert mask.dtype == dtype and set(np.unique(mask)) == {0, 2, 4, void}
+
+
 def test_all_forms_of_a_segmentation_give_the_same_mask_and_holes_need_run_lengths(tmp_path):
     mask = np.zeros((5, 8), bool)
     mask[1:4, 1:5], mask[2, 2:4] = True, False

@@ -248,8 +248,7 @@ class _Listing:
             folder = self.folder(other)
             files = {image.name: folder / image.file_name for image in self.file(other).images}
             same = [name for name in own if name in files and os.path.isfile(files[name])
-                    and (own[name] == files[name]
-                         or filecmp.cmp(own[name], files[name], shallow=False))]
+                    and filecmp.cmp(own[name], files[name], shallow=False)]
             problems += describe_names(self.root, same, f'images of {split!r} are also in '
                                        f'{other!r},', self.root, (), 'keep each in one split')
         return problems
