@@ -5,14 +5,15 @@ import pytest
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands import fitting, main, plan
+from jaxseg.commands import fitting, main, plan, pretrained_choice
 from jaxseg.commands.assemble import assemble
+from jaxseg.commands.choices import Choice
 from jaxseg.commands.experiment_file import experiment_text, literal
 from jaxseg.commands.fitting import Budget
-from jaxseg.commands.planning import Choice
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.step_cost import StepCost, step_cost
-from tests import runs
+from tests import runs, torch_files
+from tests.references.resnet import random_weights
 from tests.trial_folders import TRIALS
 
 BUDGET = Budget(None, 2 ** 40)
@@ -137,8 +138,8 @@ def test_a_budget_makes_steps_batches_and_models_smaller(folders, tmp_path, caps
         return StepCost(1, 1, config.model['encoder']['widths'][0] / 8, 1.0)
 
     widths = [config_within(minutes, 1, slow)['model']['encoder']['widths'][0]
-              for minutes in (60, 2)]
-    assert widths == [16, 16]  # 16 is the smallest: few images
+              for minutes in (None, 60, 2)]
+    assert widths == [16, 16, 8]
     with pytest.raises(plan.InputError, match='GiB are allowed'):
         config_within(None, 0.001, heavy)
 
@@ -213,6 +214,26 @@ def test_problems_of_the_data_are_listed_and_no_file_is_written(tmp_path, capfd)
     captured = capfd.readouterr()
     assert 'train/images/2.jpg' in captured.err and 'images: 4 train, 3 val' in captured.out
     assert not (tmp_path / 'a.py').exists()
+
+
+def test_the_encoder_of_a_file_of_weights_is_found(folders, tmp_path, monkeypatch):
+    small = [[{'type': 'resnet.ResNet', 'depth': depth, 'width': 4} for depth in (18, 50)]]
+    monkeypatch.setattr(pretrained_choice, 'ENCODERS', {
+        'torchvision.VGG': [[{'type': 'vgg.VGG', 'depth': 11}]], 'torchvision.ResNet': small})
+    path = tmp_path / 'weights.pth'
+    path.write_bytes(torch_files.encode(random_weights(50, 4)))
+    found = pretrained_choice.choose_encoder(str(path), None, 1)
+    assert found == ({'type': 'torchvision.ResNet', 'path': str(path)}, small[0][1])
+    root, output = str(folders / 'thin_lines'), tmp_path / 'a.py'
+    monkeypatch.setattr(fitting, 'choose_encoder', lambda *arguments: found)
+    plan.plan(root, output, stated={}, budget=BUDGET._replace(pretrained=str(path)), cost=free)
+    config = configs.from_file(str(output))
+    assert (config['pretrained'], config['model']['encoder']) == found
+    assert config['optimizer']['learning_rate'] == 1e-3  # pretrained weights change slowly
+    with pytest.raises(plan.InputError, match='fit no encoder of torchvision.VGG'):
+        pretrained_choice.choose_encoder(str(path), 'torchvision.VGG', 3)
+    with pytest.raises(plan.InputError, match='torchvision.ResNet'):
+        pretrained_choice.choose_encoder(str(path), 'torchvision.ResNe', 3)
 
 
 def runs_config():

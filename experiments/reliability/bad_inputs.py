@@ -35,6 +35,7 @@ from experiments.reliability import (
     bad_files,
     bad_numbers,
     bad_parts,
+    bad_plans,
     bad_workdirs,
 )
 from experiments.reliability.cases import TINY, Case, write_config, write_image
@@ -42,7 +43,7 @@ from experiments.reliability.trials import machine
 from jaxseg.commands import SUBCOMMANDS
 from jaxseg.commands import main as jaxseg
 
-TABLES = (bad_annotations, bad_commands, bad_data, bad_files, bad_numbers, bad_parts,
+TABLES = (bad_annotations, bad_commands, bad_data, bad_files, bad_numbers, bad_parts, bad_plans,
           bad_workdirs)
 DEVICES = 4
 # What starts a compilation of a run; none of it may be reached.

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxseg.commands.planning import Choice
+from jaxseg.commands.choices import Choice
 
 WIDTH = 100
 INDENT = 8

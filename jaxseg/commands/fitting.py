@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxseg.commands.planning import Choice, Limits, Planner, apply
+from jaxseg.commands.choices import Choice, apply
+from jaxseg.commands.planning import Limits, Planner
+from jaxseg.commands.pretrained_choice import choose_encoder
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.step_cost import StepCost
 from jaxseg.data.fingerprint import Fingerprint
@@ -12,7 +14,6 @@ from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
 TRIES = 8
-SMALLEST = 2  # how many times a model is made smaller
 # Updates below which a smaller model is better.
 FEWEST_STEPS = 200
 # Seconds of a run before its first compilation.
@@ -32,14 +33,16 @@ class Budget(NamedTuple):
       bytes: of memory.
       accelerator: whether there is a GPU or TPU.
       devices: their number.
-      pretrained: the entries `pretrained` and `model.encoder` of a file of weights, or None.
+      pretrained: a file of weights for the encoder.
+      pretrained_type: the table of its names, None to find it.
     """
 
     minutes: float | None
     bytes: float
     accelerator: bool = False
     devices: int = 1
-    pretrained: tuple[dict[str, Any], dict[str, Any]] | None = None
+    pretrained: str | None = None
+    pretrained_type: str | None = None
 
 
 class Fitted(NamedTuple):
@@ -69,19 +72,24 @@ def fit(data: dict[str, Any], spec: DatasetSpec, found: Fingerprint, budget: Bud
     Raises:
       InputError: even the smallest needs more memory.
     """
-    limits = Limits(budget.accelerator, budget.devices, pretrained=budget.pretrained)
+    pretrained = budget.pretrained and choose_encoder(budget.pretrained, budget.pretrained_type,
+                                                      spec.channels)
+    limits = Limits(budget.accelerator, budget.devices, pretrained=pretrained)
     for _ in range(TRIES):
         planner = Planner(spec, found, limits)
         choices = planner.choices()
         config = RunConfig.from_mapping({'data': data, **apply(choices)})
         step = cost(config, spec, planner.crop, available=budget.bytes)
         if step.bytes > budget.bytes:
-            limits = _less_memory(limits, planner.batch, step.bytes, budget)
+            smaller = _less_memory(limits, planner, step.bytes, budget)
+            if smaller is None:
+                break
+            limits = smaller
             continue
         if budget.minutes is None:
             return Fitted(_with_memory(choices, step), config, step)
         timed = _within(budget.minutes, limits, step, planner)
-        if timed.steps < FEWEST_STEPS and limits.smaller < SMALLEST:
+        if timed.steps < FEWEST_STEPS and planner.shrinks:
             limits = dataclasses.replace(limits, smaller=limits.smaller + 1)
             continue
         choices = Planner(spec, found, timed).choices()
@@ -91,13 +99,15 @@ def fit(data: dict[str, Any], spec: DatasetSpec, found: Fingerprint, budget: Bud
                      f'{budget.bytes / 2 ** 30:.3g} GiB are allowed; free memory, or give more')
 
 
-def _less_memory(limits: Limits, batch: int, needed: float, budget: Budget) -> Limits:
-    """The largest power of two of images that should fit, or else a smaller model."""
+def _less_memory(limits: Limits, planner: Planner, needed: float, budget: Budget) -> Limits | None:
+    """A batch of the largest power of two that should fit, or else a smaller model, if any."""
     most = 1
-    while 2 * most * needed / batch <= budget.bytes and 2 * most < batch:
+    while 2 * most * needed / planner.batch <= budget.bytes and 2 * most < planner.batch:
         most *= 2
-    if batch > max(most, budget.devices):
+    if planner.batch > max(most, budget.devices):
         return dataclasses.replace(limits, batch_size=max(most, budget.devices))
+    if not planner.shrinks:
+        return None
     return dataclasses.replace(limits, smaller=limits.smaller + 1)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import jax
 
 from jaxseg.build import build
+from jaxseg.commands.choices import Choice
 from jaxseg.commands.config import override
 from jaxseg.commands.experiment_file import experiment_text
 from jaxseg.commands.fitting import Budget, Fitted, fit
 from jaxseg.commands.paths import check_folder, command, path_argument
-from jaxseg.commands.planning import Choice
 from jaxseg.commands.step_cost import step_cost
 from jaxseg.data.fingerprint import Fingerprint, fingerprint
 from jaxseg.data.inspection import listing_problems
@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser):
                         help='folder of images and masks, or of images and annotations')
     parser.add_argument('--output', required=True, help='experiment file to write (.py)')
     parser.add_argument('--force', action='store_true', help='replace the file if it exists')
+    parser.add_argument('--pretrained', metavar='FILE',
+                        help='weights of another library for the encoder')
+    parser.add_argument('--pretrained_type', metavar='TYPE',
+                        help='how their tensors are named, such as torchvision.ResNet (default: '
+                             'found by trying)')
     parser.add_argument('--minutes', type=float,
                         help='time of a training on this machine; by default the steps follow from '
                              'the number of images')
@@ -55,9 +60,13 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
             check_value(f'--{name}', getattr(arguments, name), Positive)
     stated = override({'data': {}}, [item.replace(OVERRIDES, '--config.data.', 1)
                                      for item in overrides])['data']
+    if arguments.pretrained_type and arguments.pretrained is None:
+        raise InputError('--pretrained_type: has no effect without --pretrained; give the file')
+    if arguments.pretrained is not None:
+        path_argument(arguments.pretrained, '--pretrained')
     budget = Budget(arguments.minutes, arguments.memory and arguments.memory * GIB
                     or 0.8 * available_bytes(), jax.default_backend() != 'cpu',
-                    jax.device_count())
+                    jax.device_count(), arguments.pretrained, arguments.pretrained_type)
     problems = plan(arguments.root, output, stated=stated, budget=budget)
     if problems:
         print(f'\n{len(problems)} problems:', *map(printable, problems), sep='\n  ',

@@ -2,11 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from jaxseg.commands.choices import Choice, plural
 from jaxseg.data.fingerprint import Fingerprint
 from jaxseg.data.spec import DatasetSpec
 
@@ -14,6 +14,9 @@ from jaxseg.data.spec import DatasetSpec
 THIN = 6.0
 # Width in pixels that objects keep where large images are made smaller.
 KEPT_WIDTH = 8.0
+# Channels of the first stage of a U-Net by size; of a ResNet twice as many.
+WIDTHS = (8, 16, 32, 64)
+MANY_IMAGES = 300
 SMALLEST_SIDE = 256  # of an image that was made smaller
 # Class weights, where the frequencies of classes differ by more than this factor.
 UNEVEN = 5.0
@@ -22,14 +25,6 @@ ONE_SIDED = 0.62
 # Images of more sizes go through windows of one size: every size compiles a program.
 MOST_SIZES = 4
 LARGEST_WINDOW = 512
-
-
-class Choice(NamedTuple):
-    """A key of a config (dotted), its value, and why."""
-
-    key: str
-    value: Any
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +94,17 @@ class Planner:
     def thin(self) -> bool:
         """Whether features at full resolution are needed."""
         return self.thickness * self.scale < THIN
+
+    @property
+    def size(self) -> int:
+        """Which of `WIDTHS` the model has; 0 is the smallest."""
+        size = 1 + self.limits.accelerator + (self.images >= MANY_IMAGES) - self.limits.smaller
+        return max(0, size)
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether there is a smaller model."""
+        return self.size > 0 and not self.limits.pretrained
 
     @property
     def images(self) -> int:
@@ -175,7 +181,7 @@ class Planner:
         else:
             found.append(Choice(
                 'transforms.2', {'type': 'transforms.RandomFlip', 'vertical': 0.5},
-                f'{_plural(self.spec.channels, "channel")}, and no class prefers the upper half: '
+                f'{plural(self.spec.channels, "channel")}, and no class prefers the upper half: '
                 f'no up and down'))
         jitter = {'type': 'transforms.ColorJitter'}
         reason = 'light and color differ from image to image'
@@ -192,8 +198,6 @@ class Planner:
         size = (f'{self.images} training images' + (', a GPU' if self.limits.accelerator else
                                                     ', no GPU')
                 + (', smaller to fit the limits' if self.limits.smaller else ''))
-        wide = (self.limits.accelerator + (self.images >= 300) - self.limits.smaller)
-        width = {1: 32, 2: 64}.get(wide, 16 if wide < 1 else 64)
         if self.limits.pretrained:
             found += [Choice('model.encoder', self.limits.pretrained[1],
                              'the encoder whose weights the file holds'),
@@ -201,14 +205,14 @@ class Planner:
                              'U-Net with skip connections, features at stride 2')]
         elif self.thin:
             levels = max(2, min(4, int(math.log2(min(self.crop) * self.scale / 8))))
-            widths = [width * 2 ** level for level in range(levels)]
+            widths = [WIDTHS[self.size] * 2 ** level for level in range(levels)]
             found += [Choice('model.encoder', {'type': 'vgg_like.VGGLike', 'widths': widths},
                              f'objects {self.thickness:.1f} pixels thick need features at full '
                              f'resolution; {size}'),
                       Choice('model.decoder', {'type': 'unet.UNet', 'widths': widths[::-1]},
                              'U-Net with skip connections down to stride 1')]
         else:
-            width = max(32, width)
+            width = 2 * WIDTHS[self.size]
             widths = [4 * width, 2 * width, width, width]
             found += [Choice('model.encoder', {'type': 'resnet.ResNet', 'depth': 18,
                                                'width': width},
@@ -253,7 +257,7 @@ class Planner:
                 for weight in weights], limits
 
     def _training(self) -> list[Choice]:
-        rate = 1e-3 if self.limits.pretrained else 2e-3
+        rate = 1e-3 if self.limits.pretrained else 3e-3
         reason = ('pretrained weights change slowly' if self.limits.pretrained else
                   'a small network from random weights')
         count = self.limits.evaluations
@@ -270,27 +274,10 @@ class Planner:
         tallest, widest = self.data.sizes[2]
         if self.data.distinct_sizes <= MOST_SIZES:
             return [Choice('inference', {'type': 'whole.Whole'},
-                           f'{_plural(self.data.distinct_sizes, "size")} of images: each whole')]
+                           f'{plural(self.data.distinct_sizes, "size")} of images: each whole')]
         whole = max(tallest, widest) <= LARGEST_WINDOW
         window = ([-(-side // 32) * 32 for side in (tallest, widest)] if whole
                   else list(self.crop))
         reason = (f'{self.data.distinct_sizes} sizes of images, and one program for all: '
                   + ('the window holds the largest' if whole else 'windows of the training crop'))
         return [Choice('inference', {'type': 'sliding.SlidingWindow', 'window': window}, reason)]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f'{count} {noun}' + ('s' if count > 1 else '')
-
-
-def apply(choices: Sequence[Choice]) -> dict[str, Any]:
-    """The config of these choices: dotted keys nest, numbers are places in a list."""
-    config: dict[str, Any] = {}
-    for choice in choices:
-        *parents, key = choice.key.split('.')
-        place = config
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[key] = choice.value
-    return {key: list(value.values()) if key == 'transforms' else value
-            for key, value in config.items()}
