@@ -6,6 +6,7 @@ import tifffile
 
 from jaxseg.data.coco import Coco
 from jaxseg.data.folder import Folder
+from jaxseg.data.folds import Fold
 from jaxseg.data.inspection import look_through
 from jaxseg.data.labelme import LabelMe
 from jaxseg.data.object_masks import ObjectMasks
@@ -103,3 +104,14 @@ def test_polygons_of_labelme_and_of_coco_give_the_same_masks(trials):
             # A circle of LabelMe is a polygon of 24 corners in COCO.
             alike = (one['mask'] == other['mask']) | (one['mask'] == 3)
             assert alike.all() and (one['mask'] != other['mask']).mean() < 0.005
+
+
+def test_a_fold_pools_the_samples_of_both_json_files(trials):
+    data = Coco(str(trials('coco_polygons')))
+    fold = Fold(data, fold=1, folds=3)
+    known = {sample['name']: sample['mask'] for split in ('train', 'val')
+             for sample in data.source(split)}
+    names = [name for split in ('train', 'val') for name in fold.source(split).names]
+    assert sorted(names) == sorted(known) and len(fold.source('val')) == 10
+    for sample in fold.source('val'):
+        np.testing.assert_array_equal(sample['mask'], known[sample['name']])
