@@ -138,7 +138,7 @@ def compose(run: Workdir, split: str, examination: Examination,
           for key, heading, section in FURTHER if key in states),
         ('images', 'Images', joined(image_histogram(examination.image_scores), images)),
         ('provenance', 'Provenance', _provenance(run, facts))]
-    title = f'{run.path.resolve().name}: {spec.name}, {split}'
+    title = f'{run.path.resolve().name}: data set {spec.name}, split {split}'
     return page(title, sections, {'names': list(spec.classes), 'checkpoint': examination.step,
                                   'images': len(examination.metrics.images.names), **scores.json()})
 
