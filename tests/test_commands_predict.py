@@ -240,7 +240,7 @@ def test_images_of_one_size_go_in_groups_and_those_left_over_with_the_last(folde
 def test_uncertainty_by_hand():
     exclusive = np.array([[[1, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]]], np.float32)
     np.testing.assert_allclose(entropy(exclusive, overlapping=False), [[0, 1, 0.5]], atol=1e-7)
-    apart = np.array([[[0, 1], [0.5, 0.5], [0.5, 1], [0.25, 0.75]]], np.float32)
+    apart = np.array([[[0, 1], [0.5, 0.5], [0.5, 1], [0.25, 0.25]]], np.float32)
     quarter = 2 - 0.75 * np.log2(3)
     np.testing.assert_allclose(entropy(apart, overlapping=True), [[0, 1, 0.5, quarter]], rtol=1e-6)
     assert entropy(apart, overlapping=True).dtype == np.float32
