@@ -27,6 +27,7 @@ FLAGS = ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-u
 LAUNCH = ('import os, sys; os.dup2(int(sys.argv[1]), 13); os.dup2(int(sys.argv[2]), 14); '
           'os.dup2(13, 3); os.dup2(14, 4); os.execv(sys.argv[3], sys.argv[3:])')
 SECONDS = 60
+KEY_CODES = {'Tab': 9, 'Enter': 13, 'Escape': 27, 'ArrowLeft': 37, 'ArrowRight': 39}
 
 
 @contextlib.contextmanager
@@ -149,8 +150,8 @@ class Page:
 
     def press(self, key: str):
         """Presses and releases a key, such as 'a', 'Escape' or 'ArrowRight'."""
-        text = {'text': key} if len(key) == 1 else {}
-        self.send('Input.dispatchKeyEvent', type='keyDown', key=key, **text)
+        more = {'text': key} if len(key) == 1 else {'windowsVirtualKeyCode': KEY_CODES[key]}
+        self.send('Input.dispatchKeyEvent', type='keyDown', key=key, **more)
         self.send('Input.dispatchKeyEvent', type='keyUp', key=key)
 
     def middle(self, selector: str) -> tuple[float, float]:

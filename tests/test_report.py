@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from jaxseg.commands import main
-from jaxseg.commands.examination import choose, entropy
+from jaxseg.commands.examination import Drawing, choose, entropy
 from jaxseg.data.folder import Folder
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.data.synthetic import Shapes
 from tests import runs
 from tests.pages import Elements, pixels
@@ -126,6 +127,18 @@ def test_entropy_is_one_where_nothing_is_known_and_zero_where_it_is_certain():
     np.testing.assert_allclose(entropy(values, overlapping=False), [[1, 0, 0.5]], atol=1e-6)
     masks = np.array([[[0.5, 0], [1, 0], [0.11002786, 0.9999]]], np.float32)
     np.testing.assert_allclose(entropy(masks, overlapping=True), [[1, 0, 0.5]], atol=1e-6)
+
+
+def test_truth_leaves_void_clear_and_errors_are_those_of_labelled_pixels():
+    drawing = Drawing(DatasetSpec('d', ('a', 'b'), ((9, 0, 0), (0, 9, 0))))
+    sample = {'label': np.array([[0, 1, 1, 0]]), 'valid': np.array([[1, 1, 1, 0]], bool)}
+    truth = pixels(drawing.truth(sample))[0]
+    assert truth[:3, :3].tolist() == [[9, 0, 0], [0, 9, 0], [0, 9, 0]] and not truth[3].any()
+    error = pixels(drawing.error(sample, np.array([[0, 0, 1, 1]])))[0, :, 3]
+    assert (error > 0).tolist() == [False, True, False, False]
+    overlapping = {'label': np.array([[[0, 1], [1, 1]]]), 'valid': np.ones((1, 2, 2), bool)}
+    error = pixels(drawing.error(overlapping, np.array([[[0, 0], [1, 1]]])))[0, :, 3]
+    assert (error > 0).tolist() == [True, False]
 
 
 @pytest.mark.parametrize('arguments, words', [

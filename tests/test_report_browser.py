@@ -111,6 +111,9 @@ def test_an_image_is_enlarged_zoomed_and_moved(opened):
     assert opened.run(layers) == [True, False, False]
     opened.press('ArrowRight')
     assert opened.run("document.querySelector('#enlarged-name').textContent").endswith('image_1')
+    opened.press('Escape')
+    assert not opened.run("document.querySelector('#enlarged').open")
+    opened.click('.card .stack')
     opened.click('#close')
     assert not opened.run("document.querySelector('#enlarged').open")
     assert opened.run(SHOWN) == [False, True, False] * 2

@@ -27,11 +27,11 @@ def run_warnings(run: Workdir, examination: Examination, split: str,
                f'the model may become better.')
     count = len(examination.image_scores)
     if count < FEW_IMAGES:
-        yield f'The scores rest on {count} images of {split!r}: another draw may give others.'
+        yield f'The scores rest on {count} images of {split!r}: others may give other scores.'
     absent = _names(run.spec.classes, label_share(examination.scores) == 0)
     if absent:
-        yield (f'In the labels of {split!r} these classes do not occur, so their scores say '
-               f'nothing: {absent}.')
+        yield (f'In the labels of {split!r} these classes do not occur, so that their IoU is 0 if '
+               f'they are predicted anywhere: {absent}.')
     counts = examination.metrics.images
     never = _names(run.spec.classes, (counts.fn.sum(0) > 0) & ((counts.tp + counts.fp).sum(0) == 0))
     if never:

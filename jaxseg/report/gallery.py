@@ -100,7 +100,7 @@ def _sample(layer: str) -> Markup | None:
 
 
 def _dialog() -> Markup:
-    close = element('button', 'Close (Esc)', type='button', id='close')
+    close = element('button', 'Close (Esc)', type='button', id='close', autofocus=True)
     zoom = [element('button', sign, type='button', data_zoom=factor, aria_label=label)
             for sign, factor, label in (('\u2212', '0.67', 'zoom out'), ('+', '1.5', 'zoom in'))]
     steps = [element('button', sign, type='button', data_step=step, aria_label=label)
