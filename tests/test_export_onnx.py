@@ -49,13 +49,14 @@ def test_operations_on_elements(function):
     lambda x: jnp.flip(x, (1, 3)).transpose(0, 2, 1, 3)[:, 1:-1][:, :, :-1][..., ::2],
     lambda x: x.reshape(x.shape[0], -1, 2, 2).swapaxes(1, 2)[..., 0],
     lambda x: jnp.pad(x, ((0, 0), (1, 2), (0, 0), (0, 0)), constant_values=3.0),
+    lambda x: jnp.stack([x, 2 * x], 1), lambda x: jnp.stack([x, x * x], -1),
     lambda x: lax.pad(x, 1.0, ((0, 0, 0), (-1, 2, 0), (1, -1, 0), (0, 0, 0))),
     lambda x: jnp.concatenate([x, jnp.broadcast_to(x[:, :1], x.shape)], -1) + jnp.split(
         jnp.concatenate([x, x, x], -1), [1, 9], -1)[1],
     lambda x: jnp.arange(x.shape[1])[None, :, None] * jnp.arange(x.shape[2] * 4).reshape(
         1, 1, x.shape[2], 4)[..., 0] + 0 * x[..., 0],
     lambda x: x / (x.shape[1] * x.shape[2] - x.shape[1] // 2 + x.shape[2] % 3)],
-    ids=['slices', 'reshape', 'pad', 'crop', 'concatenate', 'iota', 'sizes'])
+    ids=['slices', 'reshape', 'pad', 'stack', 'last', 'crop', 'concatenate', 'iota', 'sizes'])
 def test_operations_on_shapes(function):
     same(function)
 

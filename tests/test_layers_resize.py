@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import export
 
 from jaxseg.errors import InputError
 from jaxseg.layers.resize import (
@@ -19,7 +18,7 @@ from jaxseg.layers.resize import (
     upsample_nearest,
 )
 from tests.references import convolutional
-from tests.variables import random
+from tests.variables import at_any_size, random
 
 
 def dense_bilinear(x, size, scale):
@@ -155,19 +154,18 @@ def test_bicubic_resizing_has_the_values_of_torch(size, antialias, scale, expect
     assert resize_bicubic(x, (5, 5), antialias=antialias) is x
 
 
-def at_any_size(function, *shape):
-    """`function`, traced once with unknown height and width."""
-    sides = export.symbolic_shape(f'{shape[0]}, h, w, {shape[3]}')
-    traced = export.export(jax.jit(function))(jax.ShapeDtypeStruct(sides, jnp.float32))
-    return traced.call
+def _bicubic_like(x, antialias):
+    """A table of 6x9 in the size of `x`."""
+    return resize_bicubic(random(1, 6, 9, 3), x.shape[1:3], antialias=antialias)
 
 
 @pytest.mark.parametrize('function', [
     lambda x: pad_to_multiple(x, 4), lambda x: downsample(x, 0.375),
     lambda x: upsample_bilinear(x, 3), lambda x: upsample_bilinear(x, 2, align_corners=True),
     lambda x: resize_bilinear(x, (9, x.shape[2]), ((9, x.shape[1]), (1, 1))),
-    lambda x: adaptive_average_pool(x, (6, 16))],
-    ids=['pad', 'downsample', 'upsample', 'corners', 'stretch', 'pool'])
+    lambda x: adaptive_average_pool(x, (6, 16)), *(functools.partial(
+        _bicubic_like, antialias=antialias) for antialias in (False, True))],
+    ids=['pad', 'downsample', 'upsample', 'corners', 'stretch', 'pool', 'bicubic', 'antialiased'])
 def test_what_is_traced_once_for_all_sizes_is_what_is_traced_for_one(function):
     traced = at_any_size(function, 2, 0, 0, 3)
     for size in ((1, 8), (33, 7)):

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+from jax import export
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -40,3 +41,9 @@ def random_variables(module, *args, **options) -> dict:
 
     kept = {name: tree for name, tree in shapes.items() if name in ('params', 'batch_stats')}
     return jax.tree_util.tree_map_with_path(fill, kept)
+
+
+def at_any_size(function, *shape):
+    """`function` of a map (B, H, W, C), traced once for all heights and widths."""
+    sides = export.symbolic_shape(f'{shape[0]}, h, w, {shape[3]}')
+    return export.export(jax.jit(function))(jax.ShapeDtypeStruct(sides, np.float32)).call

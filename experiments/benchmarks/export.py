@@ -4,12 +4,13 @@
         [--csv experiments/benchmarks/export.csv]
 
 Every encoder with one decoder, every decoder with one encoder and every context layer, with random
-weights, on an image of 250x250. The deviation is the largest of a probability of the file from that
-of the model; times are medians in float32, on two threads. Rows that the table has are not measured
-again. Close everything else first. Needs the extra `[export]`.
+weights, on an image of 250x250. The deviation is the largest of a probability of the file from
+that of the model; times are medians in float32, on two threads. Models that the table has are not
+measured again. Close everything else first. Needs the extra `[export]`.
 """
 
 import csv
+import functools
 import inspect
 import pathlib
 import sys
@@ -32,6 +33,8 @@ from jaxseg.export.images import Images, export_most_general  # noqa: E402
 from jaxseg.layers.platform import traced_for  # noqa: E402
 
 SIZE, CLASSES, THREADS, FEATURES = 250, 5, 2, 32
+# Module, and the platform that models are traced for.
+FORMATS = {'stablehlo': (stablehlo, None), 'onnx': (onnx, 'onnx')}
 COLUMNS = ('encoder', 'decoder', 'context', 'format', 'images', 'deviation', 'megabytes',
            'export_seconds', 'milliseconds', 'our_milliseconds', 'reason', 'machine')
 # The smallest variants; the others are larger, not different.
@@ -76,7 +79,9 @@ def probabilities(entry: dict) -> Callable[[jax.Array], jax.Array]:
         deviation = np.prod(leaf.shape[:-1]) ** -0.5
         return (deviation * random.normal(size=leaf.shape)).astype(leaf.dtype)
 
-    variables = jax.tree_util.tree_map_with_path(fill, shapes)
+    # Without what layers sow for training.
+    kept = {name: shapes[name] for name in ('params', 'batch_stats') if name in shapes}
+    variables = jax.tree_util.tree_map_with_path(fill, kept)
     return lambda images: jax.nn.softmax(
         model.apply(variables, images.astype(jnp.float32) / 64 - 2, train=False)['logits'])
 
@@ -95,32 +100,35 @@ def loaded(name: str, path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: session.run(None, {'images': images})[0]
 
 
-def measure(entry: dict, name: str, repeats: int) -> dict:
-    """The row of a model and a format, without the machine; `reason` where it does not export."""
-    module, platform = {'stablehlo': (stablehlo, jax.default_backend()), 'onnx': (onnx, 'onnx')
-                        }[name]
+def measure(entry: dict, repeats: int) -> list[dict]:
+    """The rows of a model, one a format, without the machine; `reason` where it is not general."""
     function, images = probabilities(entry), Images(None, None, None, 3, 'uint8')
     batch = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
-    start = time.perf_counter()
-    try:
-        with traced_for(platform):
-            exported = export_most_general(lambda images: module.convert(function, images), images,
-                                           (SIZE, SIZE))
-    except NotImplementedError as error:
-        return {'images': 'none', 'reason': str(error)}
-    seconds = time.perf_counter() - start
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / 'model'
-        module.write(path, exported.program, {})
-        size, run = path.stat().st_size, loaded(name, path)
-    ours = jax.jit(function)
-    deviation = np.abs(np.asarray(run(batch)) - np.asarray(ours(batch))).max()
-    times = take_turns({'file': lambda: jax.block_until_ready(run(batch)),
-                        'ours': lambda: jax.block_until_ready(ours(batch))}, repeats, warm=1)
-    return {'images': str(exported.images), 'deviation': f'{deviation:.1e}',
-            'megabytes': round(size / 1e6, 1), 'export_seconds': round(seconds, 1),
-            'milliseconds': round(1000 * times['file'], 1),
-            'our_milliseconds': round(1000 * times['ours'], 1), 'reason': exported.reason}
+    ours, rows = jax.jit(function), []
+    wanted = np.asarray(ours(batch))
+    for name, (module, platform) in FORMATS.items():
+        row, start = {'format': name}, time.perf_counter()
+        rows.append(row)
+        try:
+            with traced_for(platform or jax.default_backend()):
+                exported = export_most_general(functools.partial(module.convert, function), images,
+                                               (SIZE, SIZE))
+        except NotImplementedError as error:
+            row.update(images='none', reason=str(error))
+            continue
+        row.update(images=str(exported.images), reason=exported.reason,
+                   export_seconds=round(time.perf_counter() - start, 1))
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / 'model'
+            module.write(path, exported.program, {})
+            size, run = path.stat().st_size, loaded(name, path)
+        row.update(megabytes=round(size / 1e6, 1),
+                   deviation=f'{np.abs(np.asarray(run(batch)) - wanted).max():.1e}')
+        times = take_turns({'file': lambda run=run: jax.block_until_ready(run(batch)),
+                            'ours': lambda: jax.block_until_ready(ours(batch))}, repeats, warm=1)
+        row.update(milliseconds=round(1000 * times['file'], 1),
+                   our_milliseconds=round(1000 * times['ours'], 1))
+    return rows
 
 
 def main():
@@ -132,19 +140,16 @@ def main():
     if arguments.csv and arguments.csv.exists():
         with arguments.csv.open(newline='') as file:
             rows = list(csv.DictReader(file))
-    done = {tuple(row[key] for key in COLUMNS[:4]) for row in rows}
+    done = {tuple(row[key] for key in COLUMNS[:3]) for row in rows}
     for entry in models():
-        parts = [entry.get(key, {}).get('type', '') for key in COLUMNS[:3]]
-        for name in ('stablehlo', 'onnx'):
-            key = (*parts, name)
-            if key in done or arguments.only not in ' '.join(key):
-                continue
-            row = {**dict(zip(COLUMNS, key, strict=False)),
-                   **measure(entry, name, arguments.repeats), 'machine': machine()}
-            rows.append(row)
-            print(*(row.get(column, '') for column in COLUMNS[:-1]), flush=True)
-            if arguments.csv:
-                write(arguments.csv, rows, COLUMNS)
+        parts = {key: entry.get(key, {}).get('type', '') for key in COLUMNS[:3]}
+        if tuple(parts.values()) in done or arguments.only not in ' '.join(parts.values()):
+            continue
+        for found in measure(entry, arguments.repeats):
+            rows.append({**parts, **found, 'machine': machine()})
+            print(*(rows[-1].get(column, '') for column in COLUMNS[:-1]), flush=True)
+        if arguments.csv:
+            write(arguments.csv, rows, COLUMNS)
 
 
 if __name__ == '__main__':

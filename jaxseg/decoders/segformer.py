@@ -71,5 +71,5 @@ class _Fuse(nn.Module):
         kernel = self.param('kernel', KERNEL_INIT, (1, 1, sum(inputs), self.features))
         parts = jnp.split(kernel, np.cumsum(inputs)[:-1], axis=2)
         return sum(resize_bilinear(convolve(stage.features, part, padding='VALID'), size,
-                                   (stage.stride / stride,) * 2)
+                                   ((stage.stride, stride),) * 2)
                    for stage, part in zip(stages, parts, strict=True))

@@ -5,7 +5,6 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers import windows
@@ -13,6 +12,7 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.position import relative_bias
 from jaxseg.layers.stages import Stage, Stages
+from jaxseg.layers.symbolic import pad_zeros
 
 # Channels and heads of the first stage, which double with every stage, and blocks of the stages.
 SIZES = {'tiny': (96, 3, (2, 2, 6, 2)), 'small': (96, 3, (2, 2, 18, 2)),
@@ -52,7 +52,7 @@ class Block(nn.Module):
         table = self.param('relative_bias', INIT, (side ** 2, self.heads))
         relative = relative_bias(table.T.reshape(self.heads, side, side), self.window)
         # Positions that only padding made are attended to as well, as in training of the weights.
-        padded = tuple(length + -length % self.window for length in size)
+        padded = tuple(-(-length // self.window) * self.window for length in size)
         y = windows.attend_within(windows.regions(padded, window, shift), relative, *parts)
         return windows.join(y, size, window, shift).reshape(-1, *size, width)
 
@@ -111,8 +111,7 @@ class Swin(nn.Module):
 
 
 def _pad(x: jax.Array, multiple: int) -> jax.Array:
-    bottom, right = (-side % multiple for side in x.shape[1:3])
-    return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)))
+    return pad_zeros(x, tuple(-(-side // multiple) * multiple for side in x.shape[1:3]))
 
 
 def _merge(x: jax.Array) -> jax.Array:

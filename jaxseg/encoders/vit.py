@@ -112,6 +112,6 @@ class ViT(nn.Module):
         offset = OFFSET if self.resampling == 'offset' else 0
         scale = [(new + offset) / old for new, old in zip(size, self.grid, strict=True)]
         if self.resampling == 'bilinear':
-            return resize_bilinear(positions, size, scale)
+            return resize_bilinear(positions, size, tuple(zip(size, self.grid, strict=True)))
         return resize_bicubic(positions, size, antialias=self.resampling == 'antialias',
                               scale=scale)

@@ -179,6 +179,12 @@ def _concatenate(graph, eqn, *parts):
     return graph.node('Concat', *parts, axis=eqn.params['dimension'])
 
 
+def _stack(graph, eqn, *parts):
+    axis = eqn.params['axis']
+    return graph.node('Concat', *(graph.node('Unsqueeze', part, np.array([axis]))
+                                  for part in parts), axis=axis)
+
+
 def _split(graph, eqn, x):
     sizes = eqn.params['sizes']
     found = graph.node('Split', x, graph.shape(sizes), outputs=len(sizes),
@@ -218,5 +224,5 @@ RULES: dict[str, Callable] = {
     **{rule.__name__[1:]: rule for rule in (
         _ne, _rsqrt, _square, _log1p, _expm1, _exp2, _erfc, _rem, _integer_pow, _clamp, _select_n,
         _is_finite, _convert_element_type, _dim_as_value, _iota, _broadcast_in_dim, _reshape,
-        _squeeze, _transpose, _concatenate, _split, _pad, _rev, _cumsum)},
+        _squeeze, _transpose, _concatenate, _stack, _split, _pad, _rev, _cumsum)},
     'argmax': _arg('ArgMax'), 'argmin': _arg('ArgMin'), 'slice': _slices}

@@ -191,35 +191,33 @@ def resize_bicubic(x: jax.Array, size: tuple[int, int], *, antialias: bool,
     if x.shape[1:3] == tuple(size):
         return x
     scale = scale or [new / old for new, old in zip(size, x.shape[1:3], strict=True)]
-    rows, columns = (_bicubic_matrix(old, new, float(factor), antialias)
+    rows, columns = (_bicubic_matrix(old, new, factor, antialias)
                      for old, new, factor in zip(x.shape[1:3], size, scale, strict=True))
     y = jnp.einsum('ih,bhwc->biwc', rows, x.astype(jnp.float32), precision=lax.Precision.HIGHEST)
     y = jnp.einsum('jw,biwc->bijc', columns, y, precision=lax.Precision.HIGHEST)
     return y.astype(x.dtype)
 
 
-def _bicubic_matrix(old: int, new: int, scale: float, antialias: bool) -> np.ndarray:
+def _bicubic_matrix(old: int, new: int, scale: float, antialias: bool) -> np.ndarray | jax.Array:
     """Row i: the weights of the old positions in the new position i, (new, old) float32."""
-    step = 1 / scale
-    center = (np.arange(new) + 0.5) * step - 0.5
-    width = max(1.0, step) if antialias else 1.0
-    reach = math.ceil(2 * width) + 1
-    position = np.floor(center)[:, None] + np.arange(-reach, reach + 1)[None]
-    weights = _keys((position - center[:, None]) / width, -0.5 if antialias else -0.75)
-    if antialias:  # what is beyond the border does not count; else there stands the border
-        weights *= (position >= 0) & (position < old)
-    matrix = np.zeros((new, old))
-    rows = np.broadcast_to(np.arange(new)[:, None], position.shape)
-    np.add.at(matrix, (rows, np.clip(position, 0, old - 1).astype(int)), weights)
+    numpy = np if symbolic.are_numbers([new, scale]) else jnp
+    center = ((numpy.arange(new) + 0.5) / scale - 0.5)[:, None]
+    if antialias:  # what is beyond the border does not count
+        width = numpy.maximum(1.0, 1 / scale)
+        matrix = _keys((numpy.arange(old)[None] - center) / width, -0.5, numpy)
+    else:  # beyond the border stands the border
+        taps = numpy.floor(center) + numpy.arange(-1, 3)[None]
+        index = numpy.clip(taps, 0, old - 1)[:, :, None] == numpy.arange(old)[None, None]
+        matrix = (_keys(taps - center, -0.75, numpy)[:, :, None] * index).sum(1)
     return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _keys(distance: np.ndarray, a: float) -> np.ndarray:
+def _keys(distance: np.ndarray | jax.Array, a: float, numpy: Any) -> np.ndarray | jax.Array:
     """The cubic convolution kernel of Keys 1981 with the parameter `a`."""
-    d = np.abs(distance)
+    d = numpy.abs(distance)
     near = ((a + 2) * d - (a + 3)) * d ** 2 + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a
-    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+    return numpy.where(d <= 1, near, numpy.where(d < 2, far, 0.0))
 
 
 def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:

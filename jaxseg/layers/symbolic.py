@@ -29,6 +29,16 @@ def pad_edge(x: jax.Array, size: tuple[Any, Any]) -> jax.Array:
     return x
 
 
+def pad_zeros(x: jax.Array, size: tuple[Any, Any]) -> jax.Array:
+    """Adds zeros at the bottom and the right: (B, H, W, ...) -> (B, *size, ...), known or not."""
+    if are_numbers((*size, *x.shape[1:3])):
+        margins = [(0, new - old) for new, old in zip(size, x.shape[1:3], strict=True)]
+        return jnp.pad(x, [(0, 0), *margins, *[(0, 0)] * (x.ndim - 3)])
+    inside = [jnp.arange(new) < old for new, old in zip(size, x.shape[1:3], strict=True)]
+    inside = (inside[0][:, None] & inside[1][None]).reshape(1, *size, *[1] * (x.ndim - 3))
+    return jnp.where(inside, pad_edge(x, size), 0)
+
+
 def interpolate(x: jax.Array, numerators: jax.Array, denominator: Any, width: Any = 1,
                 reach: int = 1) -> jax.Array:
     """Weighted means around the positions `numerators / denominator`: (B, L, C) -> (B, n, C).
