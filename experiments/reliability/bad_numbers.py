@@ -91,8 +91,8 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'rotations': items((*choices(45, -90, 360), 90.0), 0),
         'flips': choices('left', 'Horizontal', 'horizontal,vertical')})
       for key in ('inference', 'inference.method')),
-    *((key, 'exact.Exact', {}, {'tile': (*pairs(POSITIVE, 32), [33, 32], [32, 31])})
-      for key in ('inference', 'inference.method')),
+    ('inference', 'exact.Exact', {}, {'tile': (*pairs(POSITIVE, 32), [33, 32], [32, 31])}),
+    ('inference.method', 'exact.Exact', {}, {'tile': pairs(POSITIVE, 32)}),
     *((key, 'postprocess.Postprocess', {}, {field: (
         *({'circle': value} for value in COUNT), 3, 'x', None, [3])
         for field in ('smallest', 'holes')})

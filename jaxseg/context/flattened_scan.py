@@ -1,6 +1,7 @@
 """Recurrences along the flattened feature map."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.merge import Combination, Merge, MergeKind, combine, fold
 from jaxseg.layers.recurrence import CellName, Recurrence
+from jaxseg.layers.sweep import Sweep
 
 
 def reverse_odd_rows(x: jax.Array) -> jax.Array:
@@ -38,18 +40,42 @@ class FlattenedScan(nn.Module):
     merge: MergeKind = 'replace'
     remat: NonNegativeInt = 0
 
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        folded = fold(x, self.patch)
-        parts = self._scan(folded, 'rows')
-        if self.transposed:
-            parts += [y.swapaxes(1, 2) for y in self._scan(folded.swapaxes(1, 2), 'columns')]
-        return Merge(self.merge, self.patch, name='merge')(x, combine(parts, self.combine))
+    def setup(self):
+        for name, direction in self._scans:
+            setattr(self, f'{name}_{direction}', Recurrence(
+                self.features, self.cell, direction == 'backward', remat=self.remat))
+        self._join = Merge(self.merge, self.patch, name='merge')
 
-    def _scan(self, x: jax.Array, name: str) -> list[jax.Array]:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        return self._merge(x, *(self._scan(index, x, None)[0]
+                                for index in range(len(self._scans))))
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """A scan that hands its state on for each direction, and merge (`jaxseg.layers.sweep`)."""
+        scans = [Sweep((0,), name == 'columns', 1 if direction == 'forward' else -1, self.patch)
+                 for name, direction in self._scans]
+        return (*scans, Sweep(tuple(range(len(scans) + 1))))
+
+    def sweep(self, index: int, maps: Sequence[jax.Array], state: Any) -> tuple[jax.Array, Any]:
+        """The result of a sweep for strips of its maps, and the state of the scan after it."""
+        if index == len(self._scans):
+            return self._merge(*maps), None
+        return self._scan(index, *maps, state)
+
+    @property
+    def _scans(self) -> list[tuple[str, str]]:
+        names = ('rows', 'columns') if self.transposed else ('rows',)
+        return [(name, direction) for name in names for direction in ('forward', 'backward')]
+
+    def _scan(self, index: int, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+        name, direction = self._scans[index]
         arrange = reverse_odd_rows if self.order == 'snake' else lambda x: x
-        sequence = arrange(x).reshape(x.shape[0], -1, x.shape[-1])
-        both = [Recurrence(self.features, self.cell, reverse, remat=self.remat,
-                           name=f'{name}_{direction}')(sequence)[0]
-                for direction, reverse in (('forward', False), ('backward', True))]
-        return [arrange(y.reshape(*x.shape[:3], -1)) for y in both]
+        turn = (lambda x: x.swapaxes(1, 2)) if name == 'columns' else lambda x: x
+        x = turn(fold(x, self.patch))
+        y, state = getattr(self, f'{name}_{direction}')(
+            arrange(x).reshape(x.shape[0], -1, x.shape[-1]), state)
+        return turn(arrange(y.reshape(*x.shape[:3], -1))), state
+
+    def _merge(self, x: jax.Array, *parts: jax.Array) -> jax.Array:
+        return self._join(x, combine(parts, self.combine))

@@ -1,11 +1,15 @@
 """Four recurrences side by side: along every row and every column, in both directions."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.merge import Combination, Merge, MergeKind, combine, fold
 from jaxseg.layers.recurrence import CellName, Recurrence
+from jaxseg.layers.sweep import Sweep
 
 
 class FourWayRNN(nn.Module):
@@ -25,16 +29,41 @@ class FourWayRNN(nn.Module):
     merge: MergeKind = 'replace'
     remat: NonNegativeInt = 0
 
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        folded = fold(x, self.patch)
-        transposed = folded.swapaxes(1, 2)
-        parts = [self._scan(folded, 'right', False), self._scan(folded, 'left', True),
-                 self._scan(transposed, 'down', False).swapaxes(1, 2),
-                 self._scan(transposed, 'up', True).swapaxes(1, 2)]
-        return Merge(self.merge, self.patch, name='merge')(x, combine(parts, self.combine))
+    def setup(self):
+        for name, reverse in (('right', False), ('left', True), ('down', False), ('up', True)):
+            setattr(self, name,
+                    Recurrence(self.features, self.cell, reverse, remat=self.remat))
+        self._join = Merge(self.merge, self.patch, name='merge')
 
-    def _scan(self, x: jax.Array, name: str, reverse: bool) -> jax.Array:
-        lines = x.reshape(-1, *x.shape[2:])
-        y, _ = Recurrence(self.features, self.cell, reverse, remat=self.remat, name=name)(lines)
-        return y.reshape(*x.shape[:3], -1)
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        return self._merge(x, *self._along_rows(x), *self._along_columns(x))
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Rows, columns and merge (`jaxseg.layers.sweep`)."""
+        return (Sweep((0,), patch=self.patch), Sweep((0,), columns=True, patch=self.patch),
+                Sweep((0, 1, 2)))
+
+    def sweep(self, index: int, maps: Sequence[jax.Array], state: None) -> tuple[jax.Array, None]:
+        """The result of a sweep for strips of its maps; no state is handed on."""
+        if index == 2:
+            parts = [part for both in maps[1:] for part in jnp.split(both, 2, -1)]
+            return self._merge(maps[0], *parts), state
+        along = self._along_rows if index == 0 else self._along_columns
+        return jnp.concatenate(along(*maps), -1), state
+
+    def _along_rows(self, x: jax.Array) -> list[jax.Array]:
+        folded = fold(x, self.patch)
+        return [_scan(self.right, folded), _scan(self.left, folded)]
+
+    def _along_columns(self, x: jax.Array) -> list[jax.Array]:
+        transposed = fold(x, self.patch).swapaxes(1, 2)
+        return [_scan(each, transposed).swapaxes(1, 2) for each in (self.down, self.up)]
+
+    def _merge(self, x: jax.Array, *parts: jax.Array) -> jax.Array:
+        return self._join(x, combine(parts, self.combine))
+
+
+def _scan(recurrence: Recurrence, x: jax.Array) -> jax.Array:
+    y, _ = recurrence(x.reshape(-1, *x.shape[2:]))
+    return y.reshape(*x.shape[:3], -1)

@@ -1,5 +1,7 @@
 """ReNet: recurrent networks along the rows, then along the columns."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import jax.numpy as jnp
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.merge import Merge, MergeKind, fold
 from jaxseg.layers.recurrence import CellName, Recurrence
+from jaxseg.layers.sweep import Sweep
 
 
 class ReNet(nn.Module):
@@ -30,17 +33,43 @@ class ReNet(nn.Module):
     merge: MergeKind = 'replace'
     remat: NonNegativeInt = 0
 
-    @nn.compact
+    def setup(self):
+        for index in range(self.layers):
+            for name in (f'rows{index}', f'columns{index}'):
+                for direction in ('forward', 'backward'):
+                    setattr(self, f'{name}_{direction}', Recurrence(
+                        self.features, self.cell, direction == 'backward', remat=self.remat))
+            setattr(self, f'merge{index}', Merge(self.merge, self.patch))
+
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         for index in range(self.layers):
-            y = self._scan(fold(x, self.patch), f'rows{index}')
-            y = self._scan(y.swapaxes(1, 2), f'columns{index}').swapaxes(1, 2)
-            x = Merge(self.merge, self.patch, name=f'merge{index}')(x, y)
+            y = self._rows(index, x)
+            x = self._merge(index, x, self._columns(index, y))
         return x
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Rows, columns and merge of every layer (`jaxseg.layers.sweep`)."""
+        return tuple(sweep for first in range(0, 3 * self.layers, 3) for sweep in (
+            Sweep((first,), patch=self.patch), Sweep((first + 1,), columns=True, patch=self.patch),
+            Sweep((first, first + 2))))
+
+    def sweep(self, index: int, maps: Sequence[jax.Array], state: None) -> tuple[jax.Array, None]:
+        """The result of a sweep for strips of its maps; no state is handed on."""
+        layer, step = divmod(index, 3)
+        return (self._rows, self._columns, self._merge)[step](layer, *maps), state
+
+    def _rows(self, index: int, x: jax.Array) -> jax.Array:
+        return self._scan(fold(x, self.patch), f'rows{index}')
+
+    def _columns(self, index: int, y: jax.Array) -> jax.Array:
+        return self._scan(y.swapaxes(1, 2), f'columns{index}').swapaxes(1, 2)
+
+    def _merge(self, index: int, x: jax.Array, y: jax.Array) -> jax.Array:
+        return getattr(self, f'merge{index}')(x, y)
 
     def _scan(self, x: jax.Array, name: str) -> jax.Array:
         lines = x.reshape(-1, *x.shape[2:])
-        both = [Recurrence(self.features, self.cell, reverse, remat=self.remat,
-                           name=f'{name}_{direction}')(lines)[0]
-                for direction, reverse in (('forward', False), ('backward', True))]
+        both = [getattr(self, f'{name}_{direction}')(lines)[0]
+                for direction in ('forward', 'backward')]
         return jnp.concatenate(both, -1).reshape(*x.shape[:3], -1)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ import numpy as np
 
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
+from jaxseg.inference.sweeps import StoredMap, run_sweeps
 from jaxseg.inference.tiles import (
     Input,
     Reach,
@@ -39,6 +42,10 @@ class Exact:
     border is padded by the model as there. How far pixels reach is found by the model itself, in
     which NaN spreads as far as they do; that tiles give what the whole gives is checked on one
     corner of the first image.
+
+    Recurrent context (ReNet, FourWayRNN, FlattenedScan) knows the whole image. Then the features of
+    all tiles are put on disk, the recurrences run over them in strips of whole rows and whole
+    columns, or hand their state from strip to strip, and the decoder takes tiles again.
 
     Args:
       tile: (height, width), multiples of the encoder's stride. A tile computes as many pixels more
@@ -93,32 +100,83 @@ class Exact:
         return ()
 
     def _pieces(self, what: str, variables: Any, image: Any) -> Iterator[np.ndarray]:
+        """The result of an image in pieces of some rows."""
         shape = tile_shape(image.shape[:2], self.tile, self.pieces.stride)
-        reaches = self._reaches(variables, image, shape)
+        if self._is_tile(image.shape, shape):
+            yield from self._tiled(what, variables, [Input(image)], image.shape[:2], shape)
+            return
+        if shape not in self._checked:
+            self._check_corner(variables, image, shape)
+        if not self.pieces.sweeps:
+            yield from self._tiled(what, variables, [Input(image)], image.shape[:2], shape)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            context = self._context(variables, image, shape, pathlib.Path(folder))
+            yield from self._tiled(f'{what} in context', variables, [Input(image), context],
+                                   image.shape[:2], shape)
+
+    def _context(self, variables: Any, image: Any, shape: tuple[int, int], folder: pathlib.Path
+                 ) -> Input:
+        """The features of the whole image after the context, on disk."""
+        tile = jax.ShapeDtypeStruct((1, *shape, image.shape[2]), image.dtype)
+        features = jax.eval_shape(self.pieces.encode, variables, tile)
+        stride = shape[0] // features.shape[1]
+        padded = [-(-side // self.pieces.stride) * self.pieces.stride for side in image.shape[:2]]
+        size = tuple(side // stride for side in padded)
+        stored = StoredMap(folder / 'features', (*size, features.shape[-1]), features.dtype)
+        top = 0
+        for piece in self._tiled('encode', variables, [Input(image)], padded, shape, stride):
+            stored[top:top + len(piece)] = piece
+            top += len(piece)
+        for layer, sweeps in enumerate(self.pieces.sweeps):
+            run = functools.partial(self._sweep, variables, layer)
+            stored = run_sweeps(sweeps, stored, folder, run) if sweeps else stored
+        return Input(stored, stride)
+
+    def _sweep(self, variables: Any, layer: int, index: int, maps: Any, state: Any
+               ) -> tuple[np.ndarray, Any]:
+        arguments = variables, tuple(map(jnp.asarray, maps)), state
+
+        def function(variables, maps, state):
+            return self.pieces.sweep(variables, layer, index, maps, state)
+
+        found, state = self._program(f'sweep {layer} {index}', function, *arguments)(*arguments)
+        return np.asarray(found), state
+
+    def _tiled(self, name: str, variables: Any, inputs: Sequence[Input], size: Sequence[int],
+               shape: tuple[int, int], stride: int = 1) -> Iterator[np.ndarray]:
+        """The results of a function over all tiles, each for `stride` pixels of the image."""
+        reaches = self._reaches(name, variables, inputs, size, shape, stride)
         rows, columns = (spans(side, length, reach, self.pieces.stride) for side, length, reach in
-                         zip(image.shape, shape, reaches, strict=False))
-        count = min(self._count, -(-len(rows) * len(columns) // self.devices) * self.devices)
-        tiles = cut([Input(image)], rows, columns, shape)
-        yield from assemble(functools.partial(self._run, what, variables), tiles, len(columns),
-                            count, 1)
+                         zip(size, shape, reaches, strict=True))
+        most = -(-self.batch_size // self.devices)
+        count = min(most, -(-len(rows) * len(columns) // self.devices)) * self.devices
+        tiles = cut(inputs, rows, columns, shape)
+        yield from assemble(functools.partial(self._run, name, variables), tiles, len(columns),
+                            count, stride)
 
-    @property
-    def _count(self) -> int:
-        return -(-self.batch_size // self.devices) * self.devices
+    def _run(self, name: str, variables: Any, *batch: np.ndarray) -> np.ndarray:
+        arguments = variables, *map(self.place, batch)
+        return np.asarray(self._program(name, self._function(name), *arguments)(*arguments))
 
-    def _run(self, what: str, variables: Any, images: np.ndarray) -> np.ndarray:
-        batch = self.place(images)
-        return np.asarray(self._program(what, variables, batch)(variables, batch))
+    def _function(self, name: str) -> Callable:
+        """`(variables, images)`, or with what the context gives, -> arrays (B, h, w, ...)."""
+        if name == 'encode':
+            return self.pieces.encode
+        of_task = getattr(self.task, name.split()[0])
+        model = self.pieces.decode if name.endswith('context') else self.forward
+        return lambda variables, *batch: of_task(model(variables, *batch))
 
-    def _program(self, what: str, variables: Any, batch: jax.Array) -> Any:
-        """The compiled program for batches of this shape."""
-        key = what, batch.shape, batch.dtype
+    def _program(self, name: str, function: Callable, *arguments: Any) -> Any:
+        """The compiled program for arguments of these shapes."""
+        leaves, structure = jax.tree.flatten(arguments[1:])
+        key = name, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         if key not in self._programs:
-            compiled = compile_stated(jax.jit(getattr(self, f'_{what}')).lower(variables, batch))
+            compiled = compile_stated(jax.jit(function).lower(*arguments))
             needed, available = needed_bytes(compiled), available_bytes()
             if needed > available:
-                raise InputError(f'inference.tile: {batch.shape[0]} tiles of {batch.shape[1]}x'
-                                 f'{batch.shape[2]} need {needed / 2 ** 30:.3g} GiB of memory, and '
+                raise InputError(f'inference.tile: {name} of {leaves[0].shape} needs '
+                                 f'{needed / 2 ** 30:.3g} GiB of memory, and '
                                  f'{available / 2 ** 30:.3g} GiB are available; give a smaller '
                                  f'tile or eval_batch_size')
             self._programs[key] = compiled
@@ -128,58 +186,69 @@ class Exact:
     def _programs(self) -> dict[tuple, Any]:
         return {}
 
-    def _predictions(self, variables: Any, images: jax.Array) -> jax.Array:
-        return self.task.predictions(self.forward(variables, images))
+    @staticmethod
+    def _is_tile(size: Sequence[int], shape: tuple[int, int]) -> bool:
+        return all(side <= length for side, length in zip(size, shape, strict=False))
 
-    def _probabilities(self, variables: Any, images: jax.Array) -> jax.Array:
-        return self.task.probabilities(self.forward(variables, images))
-
-    def _reached(self, variables: Any, images: jax.Array) -> jax.Array:
-        return jnp.isnan(self._probabilities(variables, images)).any(-1)
-
-    def _reaches(self, variables: Any, image: Any, shape: tuple[int, int]) -> tuple[Reach, Reach]:
+    def _reaches(self, name: str, variables: Any, inputs: Sequence[Input], size: Sequence[int],
+                 shape: tuple[int, int], stride: int) -> tuple[Reach, Reach]:
         """How far pixels reach in tiles of this shape, for rows and for columns.
 
         Raises:
-          InputError: as far as the tile, or the tiles of a corner are not what it is in one piece.
+          InputError: as far as the tile.
         """
-        if all(side <= length for side, length in zip(image.shape, shape, strict=False)):
-            return Reach(0, 0), Reach(0, 0)  # one tile
-        if shape not in self._found:
-            marks = marked((*shape, image.shape[2]), self.pieces.stride)
-            run = functools.partial(self._run, 'reached', variables)
-            # Tiles are cut as those of an image of four tiles, one below the other.
-            found = np.stack([run(np.repeat(mark[None], self.devices, 0))[0] for mark in marks])
-            self._found[shape] = reach_of(found, self.pieces.stride)
-            self._check_reach(shape, self._found[shape], image)
-            self._check_corner(variables, image, shape)
-        return self._found[shape]
+        if self._is_tile(size, shape):
+            return Reach(0, 0), Reach(0, 0)
+        key = name.replace('predictions', 'probabilities'), shape
+        if key not in self._found:
+            edge = self.pieces.stride
+            marks = zip(*(marked((*(side // each.stride for side in shape), each.source.shape[2]),
+                                 edge // each.stride) for each in inputs), strict=True)
+            found = [self._run(key[0], variables, *(np.repeat(each[None], self.devices, 0)
+                                                    for each in mark))[0] for mark in marks]
+            found = np.isnan(np.stack(found)).any(-1)
+            self._found[key] = tuple(Reach(*(stride * length for length in reach))
+                                     for reach in reach_of(found, edge // stride))
+        self._check_reach(name, self._found[key], size, shape)
+        return self._found[key]
 
     @functools.cached_property
-    def _found(self) -> dict[tuple[int, int], tuple[Reach, Reach]]:
+    def _found(self) -> dict[tuple, tuple[Reach, Reach]]:
         return {}
 
-    def _check_reach(self, shape: tuple[int, int], reaches: tuple[Reach, Reach], image: Any):
-        for side, length, reach in zip(image.shape, shape, reaches, strict=False):
+    def _check_reach(self, name: str, reaches: tuple[Reach, Reach], size: Sequence[int],
+                     shape: tuple[int, int]):
+        for side, length, reach in zip(size, shape, reaches, strict=True):
             # Where a mark reached the other border, nobody knows how far it would have gone on.
             beyond = max(max(reach) + 1, sum(reach)) + self.pieces.stride > length
             if side > length and beyond:
-                del self._found[shape]
+                part = {'encode': 'of the encoder ', 'context': 'of the decoder '}.get(
+                    name.split()[-1], '')
                 raise InputError(f'inference.tile: pixels reach {reach.before} and {reach.after} '
-                                 f'pixels far in tiles of {shape[0]}x{shape[1]}; give larger '
+                                 f'pixels far in tiles {part}of {shape[0]}x{shape[1]}; give larger '
                                  f'tiles, or sliding.SlidingWindow if the model depends on the '
-                                 f'whole image (attention, global pooling, group norm, recurrence)')
+                                 f'whole image (attention, global pooling, group norm)')
+
+    @functools.cached_property
+    def _checked(self) -> set[tuple[int, int]]:
+        return set()
 
     def _check_corner(self, variables: Any, image: Any, shape: tuple[int, int]):
         """Compares tiles with one piece, on a corner that needs more than one tile."""
         height, width = (length + self.pieces.stride + 1 for length in shape)
         corner = np.asarray(image[:height, :width])
-        tiled = self.probabilities(variables, corner)
-        whole = self._run('probabilities', variables, np.repeat(corner[None], self.devices, 0))[0]
-        difference = float(np.abs(tiled - whole).max())
-        if not difference <= TOLERANCE:
-            del self._found[shape]
-            raise InputError(f'inference: exact.Exact: tiles give other probabilities than the '
-                             f'whole, by up to {difference:.2g}: what this model gives for a pixel '
-                             f'depends on its place in the image (windows of attention, tables of '
-                             f'positions, align_corners, input_scale); use sliding.SlidingWindow')
+        self._checked.add(shape)
+        try:
+            tiled = self.probabilities(variables, corner)
+            whole = self._run('probabilities', variables,
+                              np.repeat(corner[None], self.devices, 0))[0]
+            difference = float(np.abs(tiled - whole).max())
+            if not difference <= TOLERANCE:
+                raise InputError(
+                    f'inference: exact.Exact: tiles give other probabilities than the whole, by up '
+                    f'to {difference:.2g}: what this model gives for a pixel depends on its place '
+                    f'in the image (windows of attention, tables of positions, align_corners, '
+                    f'input_scale); use sliding.SlidingWindow')
+        except InputError:
+            self._checked.discard(shape)
+            raise

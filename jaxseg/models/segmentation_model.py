@@ -66,8 +66,26 @@ class SegmentationModel(nn.Module):
             object.__setattr__(self, 'head', Head(self.classes, parent=None))
         super().__post_init__()
 
+    def encode(self, images: jax.Array) -> jax.Array:
+        """The features on which the context works, outside of training."""
+        scaled = downsample(images.astype(self.dtype), self.input_scale)
+        stages = self.encoder(pad_to_multiple(scaled, self.encoder.stride), train=False)
+        return at_index(stages, self.context_stage, 'model.context_stage').features
+
+    @property
+    def context_sweeps(self) -> tuple | None:
+        """`sweeps` of every context layer; None where one has none (`jaxseg.layers.sweep`)."""
+        found = tuple(getattr(layer, 'sweeps', None) for layer in self.context.layers)
+        return None if None in found else found
+
+    def context_sweep(self, layer: int, index: int, maps: Any, state: Any) -> tuple:
+        """One sweep of a context layer over strips."""
+        return self.context.sweep(layer, index, maps, state)
+
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> Outputs:
+    def __call__(self, images: jax.Array, *, train: bool, context: jax.Array | None = None
+                 ) -> Outputs:
+        """The outputs; `context` is what the context layers give, where that is known."""
         scaled = downsample(images.astype(self.dtype), self.input_scale)
         padded = pad_to_multiple(scaled, self.encoder.stride)
 
@@ -80,7 +98,7 @@ class SegmentationModel(nn.Module):
 
         stages = self.encoder(padded, train=train)
         auxiliary = self.auxiliary(stages, train=train) if train or self.is_initializing() else ()
-        stages = self._with_context(stages, train)
+        stages = self._with_context(stages, train, context)
         logits = self.head(self.decoder(stages, train=train), train=train)
         outputs = {'logits': at_image_size(logits)}
         if train:
@@ -91,10 +109,11 @@ class SegmentationModel(nn.Module):
             outputs['auxiliary'] = tuple(map(at_image_size, auxiliary))
         return outputs
 
-    def _with_context(self, stages: Stages, train: bool) -> Stages:
+    def _with_context(self, stages: Stages, train: bool, features: jax.Array | None) -> Stages:
         stage = at_index(stages, self.context_stage, 'model.context_stage')
         index = range(len(stages))[self.context_stage]
-        features = self.context(stage.features, train=train)
+        if features is None:
+            features = self.context(stage.features, train=train)
         return (*stages[:index], stage.replace(features=features), *stages[index + 1:])
 
 
@@ -108,6 +127,10 @@ class Chain(nn.Module):
         for layer in self.layers:
             x = layer(x, train=train)
         return x
+
+    def sweep(self, layer: int, index: int, maps: Any, state: Any) -> tuple:
+        """One sweep of one of the layers."""
+        return self.layers[layer].sweep(index, maps, state)
 
 
 class AuxiliaryDecoders(nn.Module):
