@@ -16,7 +16,8 @@ from tests import runs
 
 TINY = ['--config.steps=2', '--config.evaluate_every=2', '--config.schedule.warmup=1',
         '--config.data.samples.train=5', '--config.data.samples.val=4',
-        '--config.data.samples.test=1']
+        '--config.data.samples.test=1', '--config.model.encoder.widths=[4]',
+        '--config.model.decoder={"type": "fcn.FCN", "widths": [4]}']
 
 
 @pytest.fixture(scope='module')
@@ -76,20 +77,30 @@ def test_what_was_stopped_continues_and_what_is_done_is_not_trained_again(
         done, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(done, tmp_path / 'cv')
     (folder / 'crossvalidation.json').unlink()
-    shutil.rmtree(folder / 'fold1')
 
     @contextlib.contextmanager
     def stopped():
-        yield lambda: (folder / 'fold1').exists()
+        yield lambda: True
 
-    with monkeypatch.context() as patched:
-        patched.setattr('jaxseg.commands.crossvalidate.stop_deferred', stopped)
-        assert main(['crossvalidate', f'--workdir={folder}']) == 130
-    assert f'jaxseg crossvalidate --workdir={folder}' in capsys.readouterr().out
-    assert not (folder / 'crossvalidation.json').exists()
-    before = runs.state_of(folder / 'fold0')
+    def trained_one_step(workdir, config, stopping):
+        with stopping() as stop_requested:
+            assert (workdir.name, config.data['fold'], stop_requested()) == ('fold1', 1, False)
+        return None, 1
+
+    before = runs.state_of(folder)
+    shutil.move(folder / 'fold1', tmp_path / 'kept')
+    for place, replacement in (('train_in', trained_one_step), ('stop_deferred', stopped)):
+        with monkeypatch.context() as patched:
+            patched.setattr(f'jaxseg.commands.crossvalidate.{place}', replacement)
+            assert main(['crossvalidate', f'--workdir={folder}']) == 130
+        assert f'jaxseg crossvalidate --workdir={folder}' in capsys.readouterr().out
+        assert not (folder / 'crossvalidation.json').exists()
+        if not (folder / 'fold1').exists():
+            shutil.move(tmp_path / 'kept', folder / 'fold1')
     assert main(['crossvalidate', f'--workdir={folder}']) == 0
-    assert runs.state_of(folder / 'fold0') == before
+    after = runs.state_of(folder)
+    changed = {path.name for path in after if after[path] != before.get(path)}
+    assert changed == {'crossvalidation.json', 'evaluation_val_images.csv'}
     assert read_record(folder / 'crossvalidation.json') == read_record(
         done / 'crossvalidation.json')
 
