@@ -53,6 +53,8 @@ def test_the_page_has_the_scores_and_both_predictions_of_the_same_images(compare
     assert len({name for name, _ in titles}) == 5
     assert sorted((float(points) for _, points in titles), reverse=True) == pytest.approx(
         change, abs=0.06)
+    better, worse = (sum(sign * each > 0 for each in change) for sign in (1, -1))
+    assert f'b: {better} images better, {worse} worse' in shown and better != worse
     # Five images of two runs, with the difference of the second to the first.
     layers = [attributes['data-layer'] for attributes in elements.named('img')
               if 'data-layer' in attributes]

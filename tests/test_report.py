@@ -55,7 +55,7 @@ def written(run):
 
 
 def test_the_numbers_are_those_of_evaluate(written):
-    (_, elements, data), scores = written
+    (text, elements, data), scores = written
     same = ('miou', 'pixel_accuracy', 'classes', 'confusion_matrix', 'checkpoint', 'images')
     assert {key: data[key] for key in same} == {key: scores[key] for key in same}
     shown = elements.texts
@@ -70,6 +70,24 @@ def test_the_numbers_are_those_of_evaluate(written):
     assert sum(int(matched) for matched, _ in notes) == round(found)
     assert sum(int(count) for _, count in notes) == sum(
         each['objects'] for each in objects.values())
+    bars = re.findall(r'<text[^>]*class="value">(\d+)</text>', text)[:len(notes)]
+    assert bars == [f'{100 * int(matched) / int(count):.0f}' for matched, count in notes]
+
+
+def test_tables_and_bins_are_those_of_evaluate(written):
+    (text, elements, _), scores = written
+    for name, row in scores['classes'].items():
+        cells = re.search(rf'<tr><th[^>]*><i[^>]*></i>{name}</th>(.*?)</tr>', text)[1]
+        values = ['\u2013' if row[key] is None else f'{100 * row[key]:.1f}'
+                  for key in ('iou', 'dice', 'precision', 'recall')]
+        assert re.sub('<.*?>', ' ', cells).split()[:4] == values
+    bins = scores['calibration']['reliability']
+    total = sum(bins['pixels'])
+    expected = {f'accuracy {accuracy:.3f}, {pixels / total:.1%} of all'
+                for pixels, accuracy in zip(bins['pixels'], bins['accuracy'], strict=True)
+                if pixels}
+    notes = re.findall(r'accuracy \d\.\d{3}, \S+% of all', ' '.join(elements.texts))
+    assert expected == set(notes)
 
 
 def test_the_curves_are_those_of_metrics_csv(written):

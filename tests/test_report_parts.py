@@ -63,6 +63,9 @@ def test_large_layers_are_reduced_and_lose_no_wrong_pixel():
     assert layer.shape == (1024, 768, 4)
     assert np.argwhere(layer[..., 3]).tolist() == [[350, 166]]
     assert layer[350, 166, :3].tolist() == list(pictures.WRONG)
+    # Of two pixels the one in the middle of a pixel of the page, the second.
+    columns = np.repeat(np.arange(2048)[None] % 2, 4, 0)
+    assert (pixels(pictures.class_layer(columns, [(0, 0, 0), (9, 9, 9)]))[..., 0] == 9).all()
     mask = np.zeros((2048, 1536), np.uint8)
     mask[700:704, 332:336] = 1
     assert (pixels(pictures.class_layer(mask, [(0, 0, 0), (9, 9, 9)]))[..., 0] == 9).sum() == 4
