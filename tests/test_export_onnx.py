@@ -55,7 +55,7 @@ def test_operations_on_elements(function):
         jnp.concatenate([x, x, x], -1), [1, 9], -1)[1],
     lambda x: jnp.arange(x.shape[1])[None, :, None] * jnp.arange(x.shape[2] * 4).reshape(
         1, 1, x.shape[2], 4)[..., 0] + 0 * x[..., 0],
-    lambda x: x / (x.shape[1] * x.shape[2] - x.shape[1] // 2 + x.shape[2] % 3)],
+    lambda x: x / (x.shape[1] * x.shape[2] - -x.shape[1] // 4 + -x.shape[2] % 3)],
     ids=['slices', 'reshape', 'pad', 'stack', 'last', 'crop', 'concatenate', 'iota', 'sizes'])
 def test_operations_on_shapes(function):
     same(function)

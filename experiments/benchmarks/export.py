@@ -82,8 +82,13 @@ def probabilities(entry: dict) -> Callable[[jax.Array], jax.Array]:
     # Without what layers sow for training.
     kept = {name: shapes[name] for name in ('params', 'batch_stats') if name in shapes}
     variables = jax.tree_util.tree_map_with_path(fill, kept)
-    return lambda images: jax.nn.softmax(
-        model.apply(variables, images.astype(jnp.float32) / 64 - 2, train=False)['logits'])
+
+    def function(images: jax.Array) -> jax.Array:
+        logits = model.apply(variables, images.astype(jnp.float32) / 64 - 2, train=False)['logits']
+        # Those of random weights are up to hundreds in deep networks, and so are their roundings.
+        return jax.nn.softmax(logits / jnp.std(logits))
+
+    return function
 
 
 def loaded(name: str, path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
