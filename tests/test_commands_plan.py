@@ -137,9 +137,9 @@ def test_a_budget_makes_steps_batches_and_models_smaller(folders, tmp_path, caps
     def slow(config, spec, size, *, available):
         return StepCost(1, 1, config.model['encoder']['widths'][0] / 8, 1.0)
 
-    widths = [config_within(minutes, 1, slow)['model']['encoder']['widths'][0]
-              for minutes in (None, 60, 2)]
-    assert widths == [16, 16, 8]
+    found = [config_within(minutes, 1, slow) for minutes in (None, 60, 2)]
+    assert [config['model']['encoder']['widths'][0] for config in found] == [16, 16, 8]
+    assert [config['batch_size'] for config in found] == [8, 8, 4]
     with pytest.raises(plan.InputError, match='GiB are allowed'):
         config_within(None, 0.001, heavy)
 

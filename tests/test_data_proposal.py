@@ -132,6 +132,8 @@ def test_colors_of_classes_are_read_from_a_file(tmp_path):
     (tmp_path / 'labelmap.txt').write_text('#label:color\nroad:128,0,0::\n')
     (tmp_path / 'class_dict.csv').unlink()
     assert find_names(tmp_path).colors == ((128, 0, 0),)
+    (tmp_path / 'labelmap.txt').write_text('road:1,2,3::\ncar:1,2,3::\n')
+    assert find_names(tmp_path).colors is None
 
 
 def test_a_mask_that_is_no_list_of_classes_is_refused():
@@ -173,6 +175,23 @@ def test_frames_of_one_video_stay_together():
     alone = choose_splits({f'img_{index:03d}': () for index in range(40)})
     assert 'naming.group' not in alone
     assert 'naming.group' not in choose_splits({f'{index:03d}': () for index in range(40)})
+
+
+def test_single_images_of_many_names_are_no_groups():
+    stems = [f'{letter}_1' for letter in 'abcdef'] + ['a_2', 'b_2']
+    assert 'naming.group' not in choose_splits(dict.fromkeys(stems, ()))
+    assert 'naming.group' in choose_splits(dict.fromkeys([*stems, 'c_2', 'd_2'], ()))
+
+
+def test_no_split_is_empty_and_a_rare_class_is_in_training():
+    for names in ('ab', 'abc', 'xy'):
+        found = choose_splits(dict.fromkeys(names, ()))
+        shares, seed = found['splits'].value, found['split_seed'].value
+        assert {assign_split(name, shares, seed) for name in names} == {'train', 'val'}
+    for rare in ('3', '17', '25'):
+        found = choose_splits({str(index): {0, 1} if str(index) == rare else {0}
+                               for index in range(40)})
+        assert assign_split(rare, found['splits'].value, found['split_seed'].value) == 'train'
 
 
 def test_splits_show_all_classes_and_hold_about_their_shares():

@@ -14,8 +14,9 @@ from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
 TRIES = 8
-# Updates below which a smaller model is better.
+# Updates below which smaller batches, and then a smaller model, are better.
 FEWEST_STEPS = 200
+SMALLEST_BATCH = 4
 # Seconds of a run before its first compilation.
 STARTUP = 8.0
 # Share of the time that evaluations may take, and what one image costs there, in training images.
@@ -89,8 +90,9 @@ def fit(data: dict[str, Any], spec: DatasetSpec, found: Fingerprint, budget: Bud
         if budget.minutes is None:
             return Fitted(_with_memory(choices, step), config, step)
         timed = _within(budget.minutes, limits, step, planner)
-        if timed.steps < FEWEST_STEPS and planner.shrinks:
-            limits = dataclasses.replace(limits, smaller=limits.smaller + 1)
+        less = _less_time(limits, planner) if timed.steps < FEWEST_STEPS else None
+        if less is not None:
+            limits = less
             continue
         choices = Planner(spec, found, timed).choices()
         config = RunConfig.from_mapping({'data': data, **apply(choices)})
@@ -105,7 +107,19 @@ def _less_memory(limits: Limits, planner: Planner, needed: float, budget: Budget
     while 2 * most * needed / planner.batch <= budget.bytes and 2 * most < planner.batch:
         most *= 2
     if planner.batch > max(most, budget.devices):
-        return dataclasses.replace(limits, batch_size=max(most, budget.devices))
+        return dataclasses.replace(limits, batch_size=max(most, budget.devices),
+                                   batch_reason='all that the memory allows')
+    if not planner.shrinks:
+        return None
+    return dataclasses.replace(limits, smaller=limits.smaller + 1)
+
+
+def _less_time(limits: Limits, planner: Planner) -> Limits | None:
+    """A smaller batch, or else a smaller model, if any."""
+    batch = max(planner.batch // 2, SMALLEST_BATCH, limits.devices)
+    if batch < planner.batch:
+        return dataclasses.replace(limits, batch_size=batch,
+                                   batch_reason='few images a step: more steps in the time')
     if not planner.shrinks:
         return None
     return dataclasses.replace(limits, smaller=limits.smaller + 1)

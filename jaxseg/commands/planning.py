@@ -37,7 +37,8 @@ class Limits:
       evaluations: in one training.
       smaller: how many times the model was made smaller than the data suggest, to fit the limits.
       batch_size: the largest batch, None without a limit.
-      steps: the largest number of steps, None without a limit, and why.
+      batch_reason: what limits it.
+      steps: the largest number of steps, None without a limit.
       steps_reason: what limits them.
       pretrained: the entries `pretrained` and `model.encoder` of a file of weights, or None.
     """
@@ -47,6 +48,7 @@ class Limits:
     evaluations: int = 8
     smaller: int = 0
     batch_size: int | None = None
+    batch_reason: str = ''
     steps: int | None = None
     steps_reason: str = ''
     pretrained: tuple[dict[str, Any], dict[str, Any]] | None = None
@@ -154,7 +156,7 @@ class Planner:
     def _batch(self) -> Choice:
         height, width = self.crop
         limited = self.limits.batch_size and self.batch == self.limits.batch_size
-        reason = ('all that the memory allows' if limited else
+        reason = (self.limits.batch_reason if limited else
                   'a GPU is there' if self.limits.accelerator else
                   'small batches: more updates in the same time')
         return Choice('batch_size', self.batch, f'crops of {height}x{width}; {reason}')

@@ -168,7 +168,7 @@ def _layers(mask: np.ndarray, spec: DatasetSpec) -> dict[int, np.ndarray]:
         return {label: (mask[..., label] == 1).astype(np.uint8) for label in range(mask.shape[-1])}
     found = np.flatnonzero(np.bincount(mask.ravel())).tolist()
     return {label: (mask == label).astype(np.uint8) for label in found
-            if label != spec.ignore_index and label < len(spec.classes)}
+            if label < len(spec.classes)}  # void is above
 
 
 def measure_objects(layer: np.ndarray) -> tuple[np.ndarray, float]:

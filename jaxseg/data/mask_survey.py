@@ -124,7 +124,6 @@ def _by_color(survey: Survey, names: Names | None) -> Findings:
             f'masks: {len(colors)} colors, more than {MOST_COLORS}: edges are anti-aliased, or '
             f'every object has a color of its own; save masks with one color a class')
     else:
-        colors.sort(key=lambda color: (sum(color) > 0, color))
         rows = {_generic(index, sum(color) == 0): color for index, color in enumerate(colors)}
         reason = (f'the {len(colors)} colors of the masks; no file names them: change the names '
                   f'here, in this order')
