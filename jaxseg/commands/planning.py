@@ -159,7 +159,7 @@ class Planner:
         reason = (self.limits.batch_reason if limited else
                   'a GPU is there' if self.limits.accelerator else
                   'small batches: more updates in the same time')
-        return Choice('batch_size', self.batch, f'crops of {height}x{width}; {reason}')
+        return Choice('batch_size', self.batch, f'crops of {width}x{height}; {reason}')
 
     def _transforms(self) -> list[Choice]:
         counts = self.data.frequencies
@@ -173,7 +173,7 @@ class Planner:
             Choice('transforms.0', {'type': 'transforms.RandomScale', 'low': 0.7, 'high': 1.4},
                    'objects come in several sizes'),
             Choice('transforms.1', crop,
-                   f'the median image is {height}x{width}; {100 * share:.0f} % of the pixels are '
+                   f'the median image is {width}x{height}; {100 * share:.0f} % of the pixels are '
                    f'{name!r}: windows with more of the other classes are preferred')]
         if self.upright:
             reason = ('color images may have an up and a down (aerial ones do not: set '
