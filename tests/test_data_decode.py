@@ -72,6 +72,8 @@ def exact_cases():
             yield f'TIFF {kind} {bands}', tiff(array), stated, array.astype(dtype)
             yield f'TIFF {kind} {bands} big-endian', tiff(array, byteorder='>'), stated, \
                 array.astype(dtype)
+            file = tiff(array, byteorder='>', compression='zlib')
+            yield f'TIFF {kind} {bands} big-endian deflate', file, stated, array.astype(dtype)
             if bands > 1:
                 file = tiff(array, planarconfig='separate', compression='zlib')
                 yield f'TIFF {kind} {bands} planes', file, stated, array.astype(dtype)

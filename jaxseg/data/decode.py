@@ -125,7 +125,7 @@ def read_samples(file: pathlib.Path | bytes, info: FileInfo, name: str, *, expan
     except Exception as error:  # Decoders raise dozens of kinds for damaged files.
         raise InputError(f'{name}: {damaged(error)}') from None
     # Pillow turns TIFF while it decodes, and no other format.
-    if info.format != 'TIFF' or not _exact_in_pillow(info):
+    if info.format != 'TIFF' or not _exact_in_pillow(info, data):
         array = orient(array, info.orientation)
     if array.shape[:2] != info.size:
         raise InputError(f'{name}: cannot be decoded: {array.shape[1]}x{array.shape[0]} pixels, '
@@ -177,13 +177,16 @@ def _unfit_range(info: FileInfo, value_range: tuple[float, float]) -> str:
     return ''
 
 
-def _exact_in_pillow(info: FileInfo) -> bool:
+def _exact_in_pillow(info: FileInfo, data: bytes) -> bool:
     """Whether Pillow returns the samples of a file unchanged (those below 8 bits scaled)."""
     if info.format == 'PNG':
         return info.bits <= 8 or info.samples == 1
     if info.format != 'TIFF':
         return True
-    if info.codec not in _IN_PILLOW:
+    # Pillow swaps the bytes of compressed big-endian samples twice, but for uint16.
+    swapped = (data.startswith(b'MM') and info.codec != 'none' and info.bits > 8
+               and info.sample_format != 'uint')
+    if info.codec not in _IN_PILLOW or swapped:
         return False
     if info.sample_format == 'uint' and info.bits <= 8:
         return info.color in ('RGB', 'premultiplied RGB', 'CMYK', 'palette', *_GREY)
@@ -208,7 +211,7 @@ def _decode(data: bytes, info: FileInfo, *, expand: bool) -> np.ndarray:
         if expand and info.palette:
             return np.array(info.palette, np.uint8)[indices]
         return (indices * np.uint8(255 // (2 ** info.bits - 1) if expand else 1))[..., None]
-    if _exact_in_pillow(info):
+    if _exact_in_pillow(info, data):
         return _with_pillow(data, info, expand=expand)
     if info.format == 'PNG':
         return _with_opencv(data, info)
