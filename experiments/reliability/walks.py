@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     'evaluate': (('--workdir=run', '--metrics=all'), 'run/evaluation_val.json'),
     'report': (('--workdir=run',), 'run/report.html'),
     'predict': (('--workdir=run', '--input=INPUT', '--output=masks',
-                 '--outputs=indices,overlays,polygons'), 'masks/polygons.json'),
+                 '--outputs=indices,overlays,polygons'), 'masks/coco.json'),
     'explain': (('--workdir=run', '--input=INPUT', '--class=CLASS', '--output=maps'), 'maps'),
     'export': (('--workdir=run', '--format=stablehlo', '--output=model.zip'), 'model.zip')}
 SHORT = ('plan', 'train', 'evaluate', 'report', 'export')
