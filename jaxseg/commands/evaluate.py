@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from jaxseg.build import build
 from jaxseg.commands.assemble import windowed_note
 from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.postprocessing import check_split, choose, postprocessed
-from jaxseg.commands.resume import check_same_meaning
-from jaxseg.commands.scoring import METRICS, ObservedMetrics, metric_names
+from jaxseg.commands.scoring import (
+    EVALUATION_KEYS,
+    METRICS,
+    ObservedMetrics,
+    metric_names,
+    scored_data,
+)
 from jaxseg.commands.workdir import Workdir, open_workdir
-from jaxseg.data.splits import FilteredSource, check_source
+from jaxseg.data.splits import FilteredSource
 from jaxseg.data.visualize import contact_sheet, overlay, save_image
 from jaxseg.errors import InputError, printable
 from jaxseg.records import write_json
@@ -55,15 +59,12 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
         raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
     if arguments.choose_postprocessing:
         check_split(arguments.split)
-    check_overrides('evaluate', overrides,
-                    ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    check_overrides('evaluate', overrides, EVALUATION_KEYS)
     path_argument(arguments.workdir, '--workdir')
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
     names = metric_names(arguments.metrics, run.spec)
     check_folder(run.path, '--workdir')
-    dataset = build('data', run.config.data)
-    check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
-    source = check_source(dataset, arguments.split)
+    _, source = scored_data(run, arguments.split)
     if arguments.match:
         source = FilteredSource(source, arguments.match)
         if not len(source):

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxseg.build import build
 from jaxseg.commands.examination import (
     Drawing,
     Examination,
@@ -29,11 +28,10 @@ from jaxseg.commands.report_sections import (
     threshold_section,
 )
 from jaxseg.commands.report_warnings import data_warnings, run_warnings
-from jaxseg.commands.resume import check_same_meaning
+from jaxseg.commands.scoring import EVALUATION_KEYS, scored_data
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.fingerprint import Fingerprint, fingerprint
 from jaxseg.data.spec import Source
-from jaxseg.data.splits import check_source
 from jaxseg.errors import InputError
 from jaxseg.files import replacing
 from jaxseg.inference.postprocess import decide
@@ -67,15 +65,12 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     """Runs the subcommand."""
     if arguments.num_images < 0:
         raise InputError(f'--num_images={arguments.num_images} is negative; give 0 or more')
-    check_overrides('report', overrides,
-                    ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
+    check_overrides('report', overrides, EVALUATION_KEYS)
     path_argument(arguments.workdir, '--workdir')
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
     output = page_path(run.path / 'report.html' if arguments.output is None else arguments.output,
                        '--output')
-    dataset = build('data', run.config.data)
-    check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
-    source = check_source(dataset, arguments.split)
+    dataset, source = scored_data(run, arguments.split)
     examination = examine(run, source, arguments.checkpoint)
     pictures = draw(run, source, examination, arguments.num_images)
     found = measure_data(dataset, arguments.split, source)

@@ -1,10 +1,14 @@
-"""Metrics beside those of the task, computed image by image during an evaluation."""
+"""What evaluations share: the data that are scored, and metrics beside those of the task."""
 
 from typing import Any
 
 import numpy as np
 
-from jaxseg.data.spec import DatasetSpec
+from jaxseg.build import build
+from jaxseg.commands.resume import check_same_meaning
+from jaxseg.commands.workdir import Workdir
+from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.splits import check_source
 from jaxseg.errors import InputError
 from jaxseg.fields import nearest
 from jaxseg.metrics.boundary import Boundary
@@ -13,9 +17,22 @@ from jaxseg.metrics.images import ImageCounts
 from jaxseg.metrics.objects import Objects
 from jaxseg.metrics.thresholds import Thresholds
 
+# Keys of the config that change an evaluation.
+EVALUATION_KEYS = ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess')
 METRICS = {'boundary': Boundary, 'calibration': Calibration, 'objects': Objects,
            'thresholds': Thresholds}
 FROM_PROBABILITIES = METRICS.keys() - {'boundary'}
+
+
+def scored_data(run: Workdir, split: str) -> tuple[Any, Source]:
+    """The data set of a run, and the split of it that is scored.
+
+    Raises:
+      InputError: its classes are no longer those of the run, or the split cannot be used.
+    """
+    dataset = build('data', run.config.data)
+    check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
+    return dataset, check_source(dataset, split)
 
 
 def metric_names(text: str, spec: DatasetSpec) -> tuple[str, ...]:
