@@ -9,13 +9,13 @@ import numpy as np
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.examination import Drawing, Subset, class_notes
+from jaxseg.commands.examination import Drawing, class_notes
 from jaxseg.commands.paths import page_path
 from jaxseg.commands.report_sections import curves_of_runs
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import Source
-from jaxseg.data.splits import check_source, sample_names
+from jaxseg.data.splits import Subset, check_source, sample_names
 from jaxseg.errors import InputError
 from jaxseg.files import replacing
 from jaxseg.metrics.bootstrap import Comparison

@@ -12,6 +12,7 @@ from jaxseg.commands.scoring import ObservedMetrics, metric_names
 from jaxseg.commands.workdir import Workdir
 from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.splits import Subset
 from jaxseg.data.visualize import as_rgb, class_indices
 from jaxseg.report import pictures
 
@@ -68,19 +69,6 @@ def choose(scores: np.ndarray, count: int) -> dict[str, list[int]]:
     start = (len(order) - middle) // 2
     return {'worst': order[:ends], 'median': order[start:start + middle],
             'best': order[len(order) - ends:][::-1]}
-
-
-class Subset:
-    """Some samples of a source, by index."""
-
-    def __init__(self, source: Source, indices: Sequence[int]):
-        self._source, self._indices = source, list(indices)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> Mapping:
-        return self._source[self._indices[index]]
 
 
 def answers(run: Workdir, variables: Any, source: Source, indices: Sequence[int]

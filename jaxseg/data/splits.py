@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg.data.spec import Source
@@ -119,20 +119,27 @@ def check_source(dataset: Any, split: str) -> Source:
     return source
 
 
-class FilteredSource:
-    """The samples of a source whose names begin with a prefix."""
+class Subset:
+    """Some samples of a source, by index."""
 
-    def __init__(self, source: Source, prefix: str):
-        self._source = source
-        chosen = [(i, name) for i, name in enumerate(sample_names(source))
-                  if name.startswith(prefix)]
-        self._indices, self.names = [i for i, _ in chosen], tuple(name for _, name in chosen)
+    def __init__(self, source: Source, indices: Sequence[int]):
+        self._source, self._indices = source, list(indices)
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def __getitem__(self, index: int) -> Mapping:
         return self._source[self._indices[index]]
+
+
+class FilteredSource(Subset):
+    """The samples of a source whose names begin with a prefix."""
+
+    def __init__(self, source: Source, prefix: str):
+        chosen = [(i, name) for i, name in enumerate(sample_names(source))
+                  if name.startswith(prefix)]
+        super().__init__(source, [i for i, _ in chosen])
+        self.names = tuple(name for _, name in chosen)
 
 
 def _bytes(name: str) -> bytes:
