@@ -16,11 +16,11 @@ import orbax.checkpoint as ocp
 import pytest
 
 import jaxseg
+from jaxseg.axis import mapped_over
 from jaxseg.build import build
 from jaxseg.commands import main
 from jaxseg.data.device_transforms import Normalize
 from jaxseg.decoders.fcn import FCN
-from jaxseg.layers.axis import mapped_over
 from jaxseg.losses.cross_entropy import cross_entropy
 from jaxseg.losses.dice import dice
 from jaxseg.losses.weighted import WeightedSum

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.layers.axis import mapped_over
+from jaxseg.axis import mapped_over
 from jaxseg.layers.dropout import Dropout, DropPath
 from tests.variables import random
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg.axis import mapped_over
 from jaxseg.errors import InputError
-from jaxseg.layers.axis import mapped_over
 from jaxseg.layers.norm import Norm, make_norm, number_of_groups
 from tests.variables import random
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg.axis import mapped_over
 from jaxseg.context.attention_pooling import AttentionPooling
 from jaxseg.context.identity import Identity
 from jaxseg.context.ocr import OCR
@@ -19,7 +20,6 @@ from jaxseg.decoders.unet import UNet
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
-from jaxseg.layers.axis import mapped_over
 from jaxseg.layers.head import Head
 from jaxseg.layers.stages import deepest
 from jaxseg.models.segmentation_model import SegmentationModel

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 import pytest
 
+from jaxseg.axis import mapped_over
 from jaxseg.build import build, build_losses
 from jaxseg.data.device_transforms import Normalize
 from jaxseg.errors import InputError
-from jaxseg.layers.axis import mapped_over
 from jaxseg.tasks.semantic import Semantic
 from jaxseg.training import optimizer as optimizers
 from jaxseg.training import schedule as schedules

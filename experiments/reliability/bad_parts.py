@@ -59,7 +59,7 @@ OTHERS = {
                       'resnet.Conv', 'resnet.Stages', 'resnet.nn', 'resnet.__name__'),
     'model.decoder': ('unet.Conv', 'unet.at_stride', 'fcn.Dropout', 'unet.InputError'),
     'model.head': ('conv.Conv', 'norm.Norm', 'resize.downsample', 'merge.Merge',
-                   'axis.mapped_over'),
+                   'stages.at_index'),
     'model.context.0': ('ocr.region_features', 'mdrnn._Corner', 'mdrnn.skew', 'axial.Transformer',
                         'attention_pooling.attention_pool'),
     'transforms.0': ('transforms.resize_pair', 'transforms.Pair', 'transforms.Fill',

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxseg.axis import mapped_over
 from jaxseg.build import build, build_losses
 from jaxseg.commands.origin import Origin
 from jaxseg.commands.pieces import Pieces
@@ -19,7 +20,6 @@ from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
 from jaxseg.inference.postprocess import decide
-from jaxseg.layers.axis import mapped_over
 from jaxseg.records import read_fields
 from jaxseg.training.evaluation import evaluate
 from jaxseg.training.layout import JitLayout, check_batch, make_layout

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.axis import mapped_axis
 from jaxseg.fields import DropRate
-from jaxseg.layers.axis import mapped_axis
 
 
 class Dropout(nn.Module):

@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 from jax import lax
 
+from jaxseg.axis import mapped_axis
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Range, check_fields, nearest
-from jaxseg.layers.axis import mapped_axis
 
 NormSpec = Literal['batch', 'group'] | Mapping[str, Any]  # a kind, or the fields of `Norm`
 TENSORFLOW = {'kind': 'batch', 'momentum': 0.99, 'epsilon': 1e-3}  # as layers there
@@ -29,7 +29,7 @@ class Norm(nn.Module):
       momentum: of the running statistics of batch norm.
       epsilon: added to the variance.
       groups: the most groups of group norm.
-      axis_name: mapped axis of the batch; None is that of `jaxseg.layers.axis.mapped_over`, if any.
+      axis_name: mapped axis of the batch; None is that of `jaxseg.axis.mapped_over`, if any.
 
     Raises:
       InputError: an unknown kind or a value out of range; in training, batch norm of a single value

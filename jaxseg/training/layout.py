@@ -125,7 +125,7 @@ def _compile(run: Any, state: Any, batch: Any) -> Callable:
 
 
 def make_layout(parallel: str, mapped_over: MappedOver) -> JitLayout:
-    """The layout of a run: 'jit' or 'pmap'. `mapped_over` is that of `jaxseg.layers.axis`."""
+    """The layout of a run: 'jit' or 'pmap'. `mapped_over` is that of `jaxseg.axis`."""
     return JitLayout() if parallel == 'jit' else PmapLayout(mapped_over)
 
 
