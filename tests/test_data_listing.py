@@ -252,3 +252,20 @@ def test_lists_may_be_in_a_folder_of_their_own(tmp_path):
         data(tmp_path, naming=naming, splits={'train': 1.0}).source('train')
     pair(tmp_path, 'd', 'val', 'outer')
     assert names(tmp_path, 'train', naming=naming) == ['a', 'c']
+
+
+@pytest.mark.parametrize('layout', ['inner', 'outer', 'lists'])
+def test_other_names_of_the_standard_splits_stand_for_them(tmp_path, layout):
+    for index, split in enumerate(('training', 'validation', 'test', 'extra')):
+        if layout == 'lists':
+            (tmp_path / f'{split}.txt').write_text(f'{split}1')
+        pair(tmp_path, f'{split}1', split, 'flat' if layout == 'lists' else layout, value=index)
+    assert data(tmp_path).spec.splits == ('train', 'val', 'test', 'extra')
+    assert names(tmp_path, 'val') == ['validation1']
+    assert names(tmp_path, 'train') == ['training1']
+
+
+def test_two_names_of_one_standard_split_are_two_splits(tmp_path):
+    for split in ('train', 'valid', 'validation'):
+        pair(tmp_path, split, split, 'outer')
+    assert data(tmp_path).spec.splits == ('train', 'valid', 'validation')

@@ -49,6 +49,8 @@ def split_counts(root):
     ('image/{}_rgb.png', 'gt/{}-seg.png', {'images': 'image', 'masks': 'gt',
                                            'image_suffix': '_rgb', 'mask_suffix': '-seg'}),
     ('inner/only/images/{}.png', 'inner/only/annotations/{}.png', {'masks': 'annotations'}),
+    ('{}.jpg', '{}_mask.png', {'images': '.', 'masks': '.', 'mask_suffix': '_mask'}),
+    ('{}.png', '{}-GT.png', {'images': '.', 'masks': '.', 'mask_suffix': '-GT'}),
 ])
 def test_names_of_folders_and_ends_of_stems_are_found(tmp_path, images, masks, naming):
     write(tmp_path, images, masks)
@@ -61,11 +63,14 @@ def test_splits_in_folders_or_lists_are_kept(tmp_path):
         write(tmp_path / 'outer' / split, stems=stems)
         write(tmp_path / 'inner', f'images/{split}/{{}}.png', f'masks/{split}/{{}}.png',
               stems=stems)
+        write(tmp_path / 'mixed' / f'{split}ing'.replace('val', 'test'), '{}.jpg', '{}_label.png',
+              stems=stems)
         write(tmp_path / 'listed', stems=stems)
         (tmp_path / 'listed' / f'{split}.txt').write_text('\n'.join(stems))
     for name in ('outer', 'inner', 'listed'):
         assert 'splits' not in fields(tmp_path / name)
         assert split_counts(tmp_path / name) == {'train': 3, 'val': 2}
+    assert split_counts(tmp_path / 'mixed') == {'train': 3, 'test': 2}
 
 
 @pytest.mark.parametrize('values, found', [

@@ -28,7 +28,8 @@ class Folder(FileDataset):
       `root/SPLIT.txt` of stems, or with `splits={'train': 0.8, 'val': 0.1, 'test': 0.1}`: shares of
       the stems. The split of a stem depends on the stem, `split_seed` and the shares alone
       (`splits.assign_split`): new images move no other.
-    Subfolders of a folder that holds no image itself are searched.
+    SPLIT is train, val, test, or any other name; training, valid, validation and testing stand for
+    the first three. Subfolders of a folder that holds no image itself are searched.
     An image in two of the splits train, val and test is a problem: in lists any stem, in folders
     equal files.
 

@@ -143,7 +143,7 @@ class _Listing(Listing):
     def _place(self, split: str, folder: str, layout: str) -> pathlib.Path:
         if self._sample_splits is None:
             return super()._place(split, folder, layout)
-        return self.root / split if layout == 'outer' else self.root
+        return self.root / self._named.get(split, split) if layout == 'outer' else self.root
 
     def _files(self, folder: pathlib.Path, suffix: str) -> Files:
         if self._sample_splits is None:

@@ -19,7 +19,15 @@ from jaxseg.data.listing import (
     read_list,
     resolve_entry,
 )
-from jaxseg.data.splits import STANDARD_SPLITS, assign_split, compile_group, group_of, split_order
+from jaxseg.data.splits import (
+    STANDARD_SPLITS,
+    SYNONYMS,
+    assign_split,
+    compile_group,
+    group_of,
+    split_order,
+    standard_names,
+)
 from jaxseg.errors import InputError
 
 
@@ -89,13 +97,7 @@ class Listing:
         A text file in `lists` is a list if it is called train, val or test, or if it names an
         image; others are notes.
         """
-        if self.fractions:
-            return tuple(sorted(self.fractions, key=split_order))
-        found = {'outer': self._outer, 'inner': self._inner}.get(self._layout)
-        if found is None:
-            found = [name for name, path in self._text_files.items()
-                     if name in STANDARD_SPLITS or self._is_list(path)]
-        return tuple(sorted(found, key=split_order))
+        return tuple(sorted(self.fractions or self._named, key=split_order))
 
     def split(self, split: str) -> Listed:
         """The files of one split.
@@ -107,9 +109,9 @@ class Listing:
             raise InputError(
                 f'{self.root}: no split {split!r}; known: {", ".join(self.splits) or "none"}; add '
                 f'{self._place(split, self.images, "outer")}, '
-                f'{self._place(split, self.images, "inner")} or {self._list_of(split)}, in the '
-                f'layout of the other splits, or keep all files in {self.root / self.images} and '
-                f'give fractions in data.splits')
+                f'{self._place(split, self.images, "inner")} or '
+                f'{self.root / self.lists / split}.txt, in the layout of the other splits, '
+                f'or keep all files in {self.root / self.images} and give fractions in data.splits')
         images = self._image_files(self._existing(split, 'images'))
         masks, mask_problems, skipped = self._masks(self._existing(split, 'masks'), images.by_stem)
         stems, problems = self._chosen(split, sorted(images.by_stem.keys() | masks.keys()))
@@ -123,6 +125,15 @@ class Listing:
             problems = [f'{self.root}: split {split!r} is empty, '
                         f'{self._why_empty(split, images.by_stem)}']
         return Listed(pairs, tuple(problems), images.skipped + skipped)
+
+    @functools.cached_property
+    def _named(self) -> dict[str, str]:
+        """The folder or list of every split, by name."""
+        found = {'outer': self._outer, 'inner': self._inner}.get(self._layout)
+        if found is None:
+            found = [name for name, path in self._text_files.items()
+                     if name in (*STANDARD_SPLITS, *SYNONYMS) or self._is_list(path)]
+        return standard_names(found)
 
     @functools.cached_property
     def _outer(self) -> list[str]:
@@ -157,9 +168,6 @@ class Listing:
                 if path.suffix.lower() == '.txt' and path.is_file()
                 and not path.name.startswith('.')}
 
-    def _list_of(self, split: str) -> pathlib.Path:
-        return self.root / self.lists / f'{split}.txt'
-
     def _is_list(self, path: pathlib.Path) -> bool:
         folder = self.root / self.images
         stems = self._image_files(folder).by_stem if folder.is_dir() else {}
@@ -173,7 +181,8 @@ class Listing:
         return [resolve_entry(line, stems, suffixes) for line in read_list(path)]
 
     def _place(self, split: str, folder: str, layout: str) -> pathlib.Path:
-        return {'outer': self.root / split / folder, 'inner': self.root / folder / split,
+        name = split if self.fractions else self._named.get(split, split)
+        return {'outer': self.root / name / folder, 'inner': self.root / folder / name,
                 'flat': self.root / folder}[layout]
 
     def _existing(self, split: str, key: str) -> pathlib.Path:
@@ -229,14 +238,13 @@ class Listing:
                     if assign_split(keys[stem], self.fractions, self.seed) == split], []
         if self._layout != 'flat':
             return list(stems), []
-        path = self._text_files[split]
+        path = self._text_files[self._named[split]]
         listed = self._listed(path, set(stems))
         twice = [stem for stem, count in collections.Counter(listed).items() if count > 1]
         problems = self._problem(twice, 'stems are named twice', path, (), 'keep one of each')
         return list(dict.fromkeys(listed)), problems
 
-    def _unpaired(self, split: str, stems: Sequence[str], images: Mapping, masks: Mapping
-                  ) -> list[str]:
+    def _unpaired(self, split: str, stems: list[str], images: dict, masks: dict) -> list[str]:
         """Images without masks, the reverse, and names without either."""
         places = [self._existing(split, key) for key in ('images', 'masks')]
         without_mask = [name for name in stems if name in images and name not in masks]
@@ -257,10 +265,8 @@ class Listing:
         return problems
 
     def _shared(self, split: str) -> list[str]:
-        """The stems that train, val and test share; in folders, those of equal image files.
-
-        Numbered files (1.png in each split) are common, and no harm while the images differ.
-        """
+        """The stems that train, val and test share; in folders, those of equal image files."""
+        # Numbered files (1.png in each split) are common, and no harm while the images differ.
         others = [name for name in self.splits if name != split and name in STANDARD_SPLITS]
         if self.fractions or split not in STANDARD_SPLITS:
             return []

@@ -9,13 +9,15 @@ from typing import NamedTuple
 from jaxseg.data.listing import list_folders, list_images
 from jaxseg.data.mask_survey import Finding, Findings
 from jaxseg.data.pairs import Listing
-from jaxseg.data.splits import assign_split, split_order
+from jaxseg.data.splits import assign_split, split_order, standard_names
 from jaxseg.errors import InputError
 
 # Words in the names of folders, the more telling first. A folder of masks may be `image_masks`.
 MASK_WORDS = ('mask', 'segmentationclass', 'label', 'annot', 'ground', 'truth', 'target', 'gt',
               'seg', 'anno')
 IMAGE_WORDS = ('image', 'img', 'photo', 'picture', 'frame', 'input', 'tile', 'rgb', 'raw', 'data')
+# What ends the name of a mask beside its image.
+ENDING = re.compile(rf'[_\-. ](?:{"|".join(MASK_WORDS)})s?$', re.IGNORECASE)
 # What ends the part of a stem that frames of one video, or tiles of one image, share: numbers,
 # with a word before each at most.
 GROUPS = (r'^.+?(?=(?:[_-][A-Za-z]*\d+)+$)', r'^.+(?=[_-][A-Za-z]*\d+$)')
@@ -46,7 +48,9 @@ class Layout(NamedTuple):
     @property
     def images(self) -> list[pathlib.Path]:
         """All image files."""
-        return [path for place, _ in self.places for path in list_images(place)[0]]
+        suffix = self.naming.get('mask_suffix', '')
+        return [path for images, masks in self.places for path in list_images(images)[0]
+                if images != masks or not path.stem.endswith(suffix)]
 
     @property
     def masks(self) -> list[pathlib.Path]:
@@ -69,7 +73,7 @@ def find_layout(root: pathlib.Path) -> Layout:
       InputError: there are no folders of images and of masks in it.
     """
     splits, places = (), ()
-    names = two_folders(root)
+    names = _names_in(root)
     if names:
         images, masks = root / names[0], root / names[1]
         shared = set(list_folders(images)) & set(list_folders(masks))
@@ -79,9 +83,9 @@ def find_layout(root: pathlib.Path) -> Layout:
         else:
             places = ((images, masks),)
     else:
-        found = {name: two_folders(root / name) for name in list_folders(root)}
+        found = {name: _names_in(root / name) for name in list_folders(root)}
         splits = tuple(sorted((name for name in found if found[name]), key=split_order))
-        if 'train' in splits:
+        if 'train' in standard_names(splits):
             names = found[splits[0]]
             splits = tuple(name for name in splits if found[name] == names)
             places = tuple((root / split / names[0], root / split / names[1]) for split in splits)
@@ -102,6 +106,25 @@ def two_folders(place: pathlib.Path) -> tuple[str, str] | None:
     images = _best([name for name in names if name != masks
                     and not any(word in name.lower() for word in MASK_WORDS[:3])], IMAGE_WORDS)
     return (images, masks) if images and masks else None
+
+
+def _names_in(place: pathlib.Path) -> tuple[str, str] | None:
+    """As `two_folders`; '.' for both where the images and their masks are in one folder."""
+    found = two_folders(place)
+    if found is None and _mask_ending([path.stem for path in list_images(place)[0]]):
+        found = '.', '.'
+    return found
+
+
+def _mask_ending(stems: Sequence[str]) -> str:
+    """The end of the names of masks where a.jpg and a_mask.png lie side by side, or ''."""
+    known, ends = set(stems), collections.Counter()
+    for stem in stems:
+        end = ENDING.search(stem)
+        if end and stem[:end.start()] in known:
+            ends[end.group()] += 1
+    end, count = ends.most_common(1)[0] if ends else ('', 0)
+    return end if count > len(stems) / 3 else ''
 
 
 def _best(names: Sequence[str], words: Sequence[str]) -> str | None:
@@ -125,7 +148,10 @@ def _complete(root: pathlib.Path, splits: tuple[str, ...], names: tuple[str, str
     if not images or not files:
         raise InputError(f'data.root: {image_place if not images else mask_place} holds no image '
                          f'files; add them, or remove the folder')
-    naming |= _suffixes(images, [path.stem for path in files])
+    if image_place == mask_place:
+        naming |= {'mask_suffix': _mask_ending(images)}
+    else:
+        naming |= _suffixes(images, [path.stem for path in files])
     if not splits:
         listing = Listing(root, images=names[0], masks=names[1],
                           image_suffix=naming.get('image_suffix', ''),

@@ -11,12 +11,26 @@ from jaxseg.errors import InputError
 from jaxseg.fields import Probability, check_value
 
 STANDARD_SPLITS = ('train', 'val', 'test')
+# Other names of theirs that are in use.
+SYNONYMS = {'training': 'train', 'valid': 'val', 'validation': 'val', 'testing': 'test'}
 
 
 def split_order(name: str) -> tuple[int, str]:
     """Sort key of split names: train, val, test, then the others alphabetically."""
     first = STANDARD_SPLITS.index(name) if name in STANDARD_SPLITS else len(STANDARD_SPLITS)
     return first, name
+
+
+def standard_names(found: Sequence[str]) -> dict[str, str]:
+    """The splits of folders or lists with these names: `{split: name}`.
+
+    `valid` is the split 'val', unless there is a `val` or a `validation`, too.
+    """
+    named: dict[str, list[str]] = {}
+    for name in found:
+        named.setdefault(SYNONYMS.get(name, name), []).append(name)
+    return {split if len(names) == 1 else name: name
+            for split, names in named.items() for name in names}
 
 
 def assign_split(name: str, fractions: Mapping[str, float], seed: int) -> str | None:
