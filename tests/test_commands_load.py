@@ -46,6 +46,10 @@ DPT = {'architectures': ['DPTForSemanticSegmentation'], 'model_type': 'dpt',
        'is_hybrid': False, 'neck_hidden_sizes': [8, 12, 16, 20], 'num_attention_heads': 3,
        'num_hidden_layers': 4, 'patch_size': 16, 'readout_type': 'project',
        'reassemble_factors': [4, 2, 1, 0.5], 'use_batch_norm_in_fusion_residual': True}
+SMP_DPT = {'_model_class': 'DPT', 'activation': None, 'classes': 5, 'decoder_fusion_channels': 24,
+           'decoder_intermediate_channels': [8, 12, 16, 20], 'decoder_readout': 'cat',
+           'dynamic_img_size': True, 'encoder_depth': 4, 'encoder_output_indices': None,
+           'encoder_name': 'tu-vit_tiny_patch16_384.augreg_in21k_ft_in1k', 'in_channels': 3}
 PREPROCESSOR = {'do_rescale': True, 'rescale_factor': 1 / 255, 'image_mean': [0.1, 0.2, 0.3],
                 'image_std': [0.5, 0.6, 0.7], 'size': 512}
 
@@ -83,6 +87,17 @@ def test_a_config_becomes_the_model_that_is_equal(config, record, describe):
     assert kept(found.model) == kept(wanted['config'])
     assert found.model.get('align_corners', False) == wanted['config'].get('align_corners', False)
     assert len(found.classes) == 5
+
+
+def test_a_transformer_of_smp_is_the_one_of_its_record_at_the_size_of_its_name():
+    found, wanted = saved_smp.describe(SMP_DPT, 'x'), parity.load('smp_dpt_cat')
+    assert found.source == wanted['source']
+    assert found.model['encoder'] == wanted['config']['encoder'] | {
+        'variant': 'tiny', 'grid': [24, 24]}
+    assert {**found.model, 'encoder': None} == {**wanted['config'], 'encoder': None}
+    taken = saved_smp.describe(SMP_DPT | {'encoder_output_indices': [0, 1, 2, 3],
+                                          'decoder_readout': 'ignore'}, 'x').model['encoder']
+    assert (taken['taps'], taken['class_features']) == ([0, 1, 2, 3], False)
 
 
 def test_a_folder_of_smp_becomes_a_predictor(tmp_path):
@@ -139,7 +154,10 @@ def test_a_folder_of_transformers_becomes_a_predictor(tmp_path):
      'backbone_config: embed_dim, num_heads and depths are'),
     (DPT | {'is_hybrid': True}, 'is_hybrid is True'),
     (DPT | {'intermediate_size': 100}, 'intermediate_size is 100'),
-    (DPT | {'readout_type': 'add'}, "readout_type is 'add'.*known: ignore, project"),
+    (DPT | {'readout_type': 'sum'}, "readout_type is 'sum'.*known: add, ignore, project"),
+    (SMP_DPT | {'encoder_name': 'tu-vit_tiny_patch16_224.mae'}, 'encoder_name is'),
+    (SMP_DPT | {'encoder_depth': 3}, 'encoder_depth is 3, and our model has 4'),
+    (SMP_DPT | {'img_size': 512}, 'img_size is not known'),
     (SEGFORMER | {'depths': [2, 2, 2, 9]}, r'depths and hidden_sizes are \[2, 2, 2, 9\]'),
     (SEGFORMER | {'strides': [4, 2, 2, 1]}, r'strides is \[4, 2, 2, 1\]'),
     (SEGFORMER | {'id2label': {'1': 'a'}}, 'id2label')])

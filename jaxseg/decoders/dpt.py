@@ -5,6 +5,7 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
@@ -30,8 +31,9 @@ class DPT(nn.Module):
     Args:
       widths: channels of the four maps before they get `features` channels.
       features: channels of the fusions.
-      readout: 'ignore', or 'project' for an encoder with `class_features`: a linear layer with GELU
-        joins the class token to every position.
+      readout: 'ignore', or for an encoder with `class_features` how the class token joins every
+        position: 'add' it, or 'project' both by a linear layer with GELU.
+      deepest_units: residual units on the deepest map; segmentation_models.pytorch has 2.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
 
     Raises:
@@ -40,7 +42,8 @@ class DPT(nn.Module):
 
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (256, 512, 1024, 1024)
     features: PositiveInt = 256
-    readout: Literal['ignore', 'project'] = 'ignore'
+    readout: Literal['ignore', 'add', 'project'] = 'ignore'
+    deepest_units: Literal[1, 2] = 1
     norm: NormSpec = 'batch'
 
     @nn.compact
@@ -51,11 +54,9 @@ class DPT(nn.Module):
         x = None
         for index in reversed(range(STAGES)):
             y = self._reassemble(used[index], finest * 2 ** index, index)
-            if x is not None:
-                size = y.shape[1:3]
-                x = self._resized(x, size) + self._residual(y, f'fusion{index}_unit1', train)
-            else:
-                x = y
+            if x is not None or self.deepest_units == 2:
+                size, y = y.shape[1:3], self._residual(y, f'fusion{index}_unit1', train)
+            x = y if x is None else self._resized(x, size) + y
             x = self._residual(x, f'fusion{index}_unit2', train)
             # Before the resizing, with which it commutes.
             x = Conv(self.features, 1, bias=True, name=f'fusion{index}_project')(x)
@@ -70,6 +71,8 @@ class DPT(nn.Module):
             raise InputError(f'decoder: stage {index - STAGES} of the encoder, of stride '
                              f'{stage.stride}, cannot be resized to stride {stride:g}; give an '
                              f'encoder whose strides are 1, 2, 4 or 8 times one another')
+        if self.readout == 'add':
+            x = sum(jnp.split(x, 2, -1))
         if self.readout == 'project':
             x = dense(x, x.shape[-1] // 2, f'readout{index}')
             x = nn.gelu(x, approximate=False)

@@ -17,6 +17,14 @@ ENCODERS: dict[str, dict] = {
     **{f'efficientnet-b{size}': {'type': 'efficientnet.EfficientNet', 'variant': f'b{size}',
                                  'taps': [0, *taps]} for size, taps in enumerate(TAPS)},
     **{f'mit_b{size}': {'type': 'mit.MiT', 'variant': f'b{size}'} for size in range(6)}}
+# What ImageNet weights of the recipes with inputs between -1 and 1 add to the name of a ViT.
+TAGS = ('', '.augreg_in21k', '.augreg_in21k_ft_in1k', '.augreg_in1k', '.augreg2_in21k_ft_in1k',
+        '.orig_in21k', '.orig_in21k_ft_in1k')
+VITS: dict[str, dict] = {
+    f'tu-vit_{size}_patch16_{side}{tag}': {'type': 'vit.ViT', 'variant': size,
+                                           'grid': [side // 16] * 2}
+    for size in ('tiny', 'small', 'base', 'large') for side in (224, 384) for tag in TAGS}
+READOUT = {'cat': 'project', 'add': 'add', 'ignore': 'ignore'}
 ATTENTION = {None: 'none', 'scse': 'scse'}
 MERGE = {'add': 'add', 'cat': 'concatenate'}
 UNET = {'widths': ('decoder_channels', list), 'attention': ('decoder_attention_type', ATTENTION)}
@@ -45,7 +53,10 @@ MODELS: dict[str, tuple[str, dict, int, dict]] = {
     'DeepLabV3Plus': ('deeplab.DeepLabV3Plus', DEEPLAB, 1,
                       {'encoder_output_stride': 16, 'upsampling': 4}),
     'Segformer': ('segformer.SegFormer', {'features': ('decoder_segmentation_channels', int)}, 1,
-                  {'upsampling': 4})}
+                  {'upsampling': 4}),
+    'DPT': ('dpt.DPT', {'widths': ('decoder_intermediate_channels', list),
+                        'features': ('decoder_fusion_channels', int),
+                        'readout': ('decoder_readout', READOUT)}, 1, {'encoder_depth': 4})}
 
 
 def describe(config: Mapping[str, Any], where: str) -> SavedModel:
@@ -60,14 +71,14 @@ def describe(config: Mapping[str, Any], where: str) -> SavedModel:
     kind, fields, kernel, fixed = MODELS[name]
     settings.require(**{'encoder_depth': 5, 'in_channels': 3, 'activation': None,
                         'aux_params': None, **fixed})
-    dilated = 'encoder_output_stride' in fixed
-    encoder = settings.choose('encoder_name', {key: entry for key, entry in ENCODERS.items()
-                                               if key in RESNETS or not dilated})
-    if dilated:
-        encoder = {**encoder, 'output_stride': fixed['encoder_output_stride'], 'dilate_first': True}
     decoder = {'type': kind, **{
         field: settings.choose(key, known) if isinstance(known, dict) else settings.take(key, known)
         for field, (key, known) in fields.items()}}
+    if name == 'DPT':
+        encoder = _vit(settings, decoder['readout'])
+        decoder['deepest_units'] = 2
+    else:
+        encoder = _pyramid(settings, fixed.get('encoder_output_stride'))
     classes = settings.take('classes', int)
     settings.ignore('encoder_weights', 'decoder_dropout', 'psp_dropout', 'decoder_aspp_dropout')
     settings.close()
@@ -76,3 +87,20 @@ def describe(config: Mapping[str, Any], where: str) -> SavedModel:
              'head': {'type': 'head.Head', 'kernel': kernel}}
     return SavedModel(f'smp.{name}', model, tuple(f'class_{index}' for index in range(classes)),
                       overlapping=classes == 1)
+
+
+def _pyramid(settings: Settings, dilated: int | None) -> dict[str, Any]:
+    """An encoder, dilated to this stride."""
+    if dilated is None:
+        return settings.choose('encoder_name', ENCODERS)
+    resnets = {name: ENCODERS[name] for name in RESNETS}
+    return {**settings.choose('encoder_name', resnets), 'output_stride': dilated,
+            'dilate_first': True}
+
+
+def _vit(settings: Settings, readout: str) -> dict[str, Any]:
+    encoder = {**settings.choose('encoder_name', VITS), 'class_features': readout != 'ignore'}
+    taps = settings.take('encoder_output_indices', (list, type(None)))
+    # Whether the reference takes images of other sizes.
+    settings.ignore('dynamic_img_size')
+    return encoder if taps is None else {**encoder, 'taps': taps}

@@ -29,7 +29,7 @@ DPT = {'model_type': 'dpt', 'hidden_act': 'gelu', 'num_channels': 3, 'is_hybrid'
        'backbone_config': None, 'add_projection': False, 'head_in_index': -1, 'qkv_bias': True,
        'neck_ignore_stages': [], 'reassemble_factors': [4, 2, 1, 0.5],
        'use_batch_norm_in_fusion_residual': True, 'use_bias_in_fusion_residual': None}
-READOUT = {'project': 'project', 'ignore': 'ignore'}
+READOUT = {'project': 'project', 'add': 'add', 'ignore': 'ignore'}
 
 
 def describe(config: Mapping[str, Any], where: str) -> SavedModel:
@@ -110,7 +110,7 @@ def _dpt(settings: Settings, where: str) -> dict[str, Any]:
                'variant': [width, settings.take('num_hidden_layers', int),
                            settings.take('num_attention_heads', int)],
                'taps': settings.take('backbone_out_indices', list),
-               'class_features': readout == 'project', 'resampling': 'bilinear'}
+               'class_features': readout != 'ignore', 'resampling': 'bilinear'}
     decoder = {'type': 'dpt.DPT', 'widths': settings.take('neck_hidden_sizes', list),
                'features': settings.take('fusion_hidden_size', int), 'readout': readout}
     return {'align_corners': True, 'encoder': encoder, 'decoder': decoder}

@@ -1,6 +1,8 @@
 """Names of whole models of segmentation_models.pytorch: encoder, decoder and head."""
 
-from jaxseg.pretrained import efficientnet_pytorch, smp_encoders, torchvision
+from typing import ClassVar
+
+from jaxseg.pretrained import efficientnet_pytorch, smp_encoders, timm_vit, torchvision
 from jaxseg.pretrained.convert import ModelWeights
 from jaxseg.pretrained.names import Rule, batch_norm, layer, layer_norm, prefixed
 
@@ -229,3 +231,40 @@ class UnetPlusPlus(_Model):
         rule for index, stride in STEPS for part in (1, 2) for rule in step(
             'decoder.blocks.x_{i}_' + f'{index}', f'decoder/up{stride}_node' + '{i}', part)))
     unused = (*_Model.unused, 'decoder.blocks.x_0_4.attention1.*')
+
+
+def _dpt_stage(index: int) -> tuple[Rule, ...]:
+    """The rules of one of four stages; there, fusions are counted from the deepest one on."""
+    theirs, ours = f'decoder.fusion_blocks.{3 - index}', f'decoder/fusion{index}'
+    unit, our_unit = theirs + '.residual_conv_block{u}', ours + '_unit{u}'
+    reassemble, resize = f'decoder.reassemble_blocks.{index}', f'decoder/reassemble{index}_resize'
+    return (
+        *layer(f'decoder.projection_blocks.{index}.project.0', f'decoder/readout{index}'),
+        *layer(f'{reassemble}.project_to_out_channel', f'decoder/reassemble{index}_project'),
+        *(layer if index == 3 else transposed)(f'{reassemble}.upsample', resize),
+        *layer(f'{reassemble}.project_to_feature_dim', f'decoder/reassemble{index}_conv'),
+        *layer(f'{theirs}.project', f'{ours}_project'),
+        *layer(unit + '.conv_{k}', our_unit + '_conv{k}'),
+        *batch_norm(unit + '.batch_norm_{k}', our_unit + '_norm{k}'))
+
+
+class DPT(ModelWeights):
+    """DPT, for `vit.ViT` of patch 16, `dpt.DPT` with `deepest_units=2` and a head of kernel 1.
+
+    Readout 'cat' is 'project' here; with it, or 'add', the encoder has `class_features`. Logits
+    have aligned corners. Inputs of the `augreg` weights are between -1 and 1.
+
+    Args:
+      path: a checkpoint over an encoder `tu-vit_*_patch16_*` of timm.
+    """
+
+    requires: ClassVar = {**ALIGNED, 'encoder.resampling': 'antialias'}
+    rules = (*prefixed(timm_vit.ViT.rules, 'encoder.model.', 'encoder/'),
+             *(rule for index in range(4) for rule in _dpt_stage(index)),
+             *layer('segmentation_head.head.0', 'decoder/head_conv'),
+             *batch_norm('segmentation_head.head.1', 'decoder/head_norm'),
+             *layer('segmentation_head.head.4', 'head'))
+    first = 'params/encoder/patch_embed/kernel'
+    unused = (*(f'encoder.model.{name}' for name in timm_vit.ViT.unused), '*.num_batches_tracked',
+              'classification_head.*')
+    mean, std = timm_vit.ViT.mean, timm_vit.ViT.std

@@ -63,4 +63,12 @@ ROWS = {
                                   type='efficientnet.EfficientNet', taps=[0, 3, 5, 9, 16]),
     'smp_linknet_vgg': _row('Linknet', dict(type='linknet.LinkNet'), {}, kernel=1, over='vgg11',
                             type='vgg.VGG', depth=11, norm=None),
+    **{f'smp_dpt_{readout}': _row(
+        'DPT', dict(type='dpt.DPT', widths=[8, 12, 16, 20], features=24, readout=ours,
+                    deepest_units=2),
+        dict(decoder_readout=readout, decoder_intermediate_channels=[8, 12, 16, 20],
+             decoder_fusion_channels=24, embed_dim=48, img_size=64, dynamic_img_size=True),
+        kernel=1, over='tu-vit_tiny_patch16_224', type='vit.ViT', variant=[48, 12, 3],
+        grid=[4, 4], class_features=True)
+       for readout, ours in (('cat', 'project'), ('add', 'add'))},
 }
