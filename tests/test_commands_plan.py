@@ -134,12 +134,17 @@ def test_a_budget_makes_steps_batches_and_models_smaller(folders, tmp_path, caps
 
     assert config_within(None, 1, heavy)['batch_size'] == 4
 
+    compiled = []
+
     def slow(config, spec, size, *, available):
+        compiled.append((config.model['encoder']['widths'][0], config.batch_size))
         return StepCost(1, 1, config.model['encoder']['widths'][0] / 8, 1.0)
 
     found = [config_within(minutes, 1, slow) for minutes in (None, 60, 2)]
     assert [config['model']['encoder']['widths'][0] for config in found] == [16, 16, 8]
     assert [config['batch_size'] for config in found] == [8, 8, 4]
+    # About 50 steps of 8 images, so that 200 of 4 are out of reach for the larger model.
+    assert compiled == [(16, 8), (16, 8), (16, 8), (8, 4)]
     with pytest.raises(plan.InputError, match='GiB are allowed'):
         config_within(None, 0.001, heavy)
 

@@ -90,7 +90,7 @@ def fit(data: dict[str, Any], spec: DatasetSpec, found: Fingerprint, budget: Bud
         if budget.minutes is None:
             return Fitted(_with_memory(choices, step), config, step)
         timed = _within(budget.minutes, limits, step, planner)
-        less = _less_time(limits, planner) if timed.steps < FEWEST_STEPS else None
+        less = _less_time(limits, planner, timed.steps)
         if less is not None:
             limits = less
             continue
@@ -114,15 +114,23 @@ def _less_memory(limits: Limits, planner: Planner, needed: float, budget: Budget
     return dataclasses.replace(limits, smaller=limits.smaller + 1)
 
 
-def _less_time(limits: Limits, planner: Planner) -> Limits | None:
-    """A smaller batch, or else a smaller model, if any."""
-    batch = max(planner.batch // 2, SMALLEST_BATCH, limits.devices)
+def _less_time(limits: Limits, planner: Planner, steps: int) -> Limits | None:
+    """A smaller batch, or else a smaller model, too, where there is time for too few steps.
+
+    At best a step of half the images takes half the time: what cannot be enough by this is not
+    compiled.
+    """
+    smallest = max(SMALLEST_BATCH, limits.devices)
+    batch = planner.batch
+    while batch > smallest and steps * planner.batch < FEWEST_STEPS * batch:
+        batch = max(batch // 2, smallest)
+    changes: dict[str, Any] = {}
     if batch < planner.batch:
-        return dataclasses.replace(limits, batch_size=batch,
-                                   batch_reason='few images a step: more steps in the time')
-    if not planner.shrinks:
-        return None
-    return dataclasses.replace(limits, smaller=limits.smaller + 1)
+        changes = {'batch_size': batch,
+                   'batch_reason': 'few images a step: more steps in the time'}
+    if steps * planner.batch < FEWEST_STEPS * batch and planner.shrinks:
+        changes['smaller'] = limits.smaller + 1
+    return dataclasses.replace(limits, **changes) if changes else None
 
 
 def _within(minutes: float, limits: Limits, step: StepCost, planner: Planner) -> Limits:
