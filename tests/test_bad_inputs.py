@@ -1,5 +1,6 @@
 """Bad input of every kind is refused in one line; `experiments/reliability` has all rows."""
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -14,6 +15,7 @@ from experiments.reliability.cases import TINY, Case, write_config
 from jaxseg.build import PACKAGES, build
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.errors import InputError
+from jaxseg.training.parallel import Parallel
 
 
 @pytest.fixture(scope='module')
@@ -109,3 +111,4 @@ def test_the_table_has_every_numeric_field_of_every_part():
         assert not missing, f'{key} {name}: add {missing} to experiments/reliability/bad_numbers.py'
     numbers = {field for field, hint in typing.get_type_hints(RunConfig).items() if numeric(hint)}
     assert numbers <= set(bad_numbers.RUN)
+    assert {field.name for field in dataclasses.fields(Parallel)} == set(bad_numbers.PARALLEL)

@@ -10,6 +10,7 @@ from jaxseg.build import PACKAGES, build, build_function, build_losses
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Probability, Range, check_value, describe
+from jaxseg.training.parallel import Parallel
 
 
 def test_a_nested_entry_becomes_the_part_with_its_parts():
@@ -192,7 +193,8 @@ RUN = dict(steps=3, batch_size=2, data={}, model={}, losses={}, optimizer={}, sc
 @pytest.mark.parametrize('change, key', [
     (dict(optimiser={}), 'optimiser'), (dict(steps='many'), 'steps'), (dict(steps=0), 'steps'),
     (dict(steps=10 ** 21), 'steps'), (dict(seed=-1), 'seed'), (dict(seed=2 ** 31), 'seed'),
-    (dict(workers=-1), 'workers'), (dict(parallel='tensor'), 'parallel'),
+    (dict(workers=-1), 'workers'), (dict(parallel='pmap'), 'parallel'),
+    (dict(parallel={'strategy': 'tensor'}), 'parallel.strategy'),
     (dict(save_every=0), 'save_every'), (dict(eval_batch_size='x'), 'eval_batch_size'),
     (dict(data=3), 'data'), (dict(transforms={'type': 'x'}), 'transforms'),
     (dict(task=None), 'task')])
@@ -203,7 +205,8 @@ def test_a_run_names_the_key_that_is_wrong(change, key):
 
 def test_a_run_config_has_defaults_and_says_what_is_missing():
     config = RunConfig.from_mapping(RUN)
-    assert (config.seed, config.parallel, config.task) == (0, 'jit', {'type': 'semantic.Semantic'})
+    assert (config.seed, config.task) == (0, {'type': 'semantic.Semantic'})
+    assert config.parallel == Parallel(strategy='jit', data=-1, fsdp=1, space=1)
     assert RunConfig.from_mapping(config.to_dict()) == config
     with pytest.raises(InputError, match='^config: .*steps'):
         RunConfig.from_mapping({key: value for key, value in RUN.items() if key != 'steps'})

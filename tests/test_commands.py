@@ -40,7 +40,7 @@ def test_training_leaves_a_whole_work_directory(trained):
     assert losses[-1] < losses[0]
     config, model, splits = (read_record(trained / f'{name}.json')
                              for name in ('config', 'model', 'splits'))
-    assert config['parallel'] == 'jit'
+    assert config['parallel'] == {'strategy': 'jit', 'data': -1, 'fsdp': 1, 'space': 1}
     assert config['task'] == {'type': 'semantic.Semantic'}
     assert config['inference'] == {'type': 'whole.Whole'}
     assert model == {'mean': 3 * [0.5], 'std': 3 * [0.25], 'value_range': [0, 255],

@@ -106,7 +106,7 @@ def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
     ('model.encoder.widths=[8.5,8]', ['model.encoder.widths', '(8.5, 8)']),
     ('model.dtype=int32', ['model.dtype', "'int32'", 'float32, bfloat16, float16']),
     ('data.samples={"train": "x"}', ['data.samples']),
-    ('parallel=tensor', ['config.parallel', "'tensor'", 'jit, pmap']),
+    ('parallel.strategy=tensor', ['config.parallel.strategy', "'tensor'", 'jit, pmap']),
     ('schedule.warmup=99', ['schedule.warmup', '99', '12 steps']),
     ('transforms.0.horizontal=7.0', ['transforms.0.horizontal', '7.0']),
     ('transforms.²=7', ['--config.transforms.²']),

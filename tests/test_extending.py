@@ -16,7 +16,6 @@ import orbax.checkpoint as ocp
 import pytest
 
 import jaxseg
-from jaxseg.axis import mapped_over
 from jaxseg.build import build
 from jaxseg.commands import main
 from jaxseg.data.device_transforms import Normalize
@@ -28,6 +27,7 @@ from jaxseg.models.segmentation_model import SegmentationModel
 from jaxseg.tasks.semantic import Semantic
 from jaxseg.training.layout import make_layout
 from jaxseg.training.optimizer import applied_rate
+from jaxseg.training.parallel import Parallel
 from jaxseg.training.supervised import Supervised
 from tests.extension.accumulation import Accumulated
 from tests.extension.adversarial import Adversarial
@@ -148,11 +148,11 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(microbatches, superv
 
 def test_accumulation_over_mapped_devices_is_that_of_one(supervised):
     (start, whole), metrics = supervised
-    layout = make_layout('pmap', mapped_over)
+    layout = make_layout(Parallel(strategy='pmap'))
     algorithm = make(Accumulated, microbatches=2, axis_name=layout.axis_name)
     batch = jax.tree.map(lambda x: np.concatenate([x, x]), example())
     state, found = layout.compile_step(algorithm.step, 0, start, batch)(
-        layout.put_state(start), layout.put_batch(batch), np.int32(0))
+        layout.replicate(start), layout.put_batch(batch), np.int32(0))
     assert largest_difference(layout.unreplicate(state).params, whole.params) < 1e-6
     np.testing.assert_allclose(found['loss'], metrics['loss'], rtol=1e-5)
 
@@ -234,8 +234,8 @@ def test_values_of_the_optimizer():
 
 @pytest.mark.parametrize('name', ['mean_teacher', 'adversarial'])
 def test_a_step_that_does_not_add_up_over_devices_refuses_pmap(name, tmp_path):
-    config = {**CONFIG, 'algorithm': ALGORITHMS[name], 'parallel': 'pmap'}
-    with pytest.raises(jaxseg.InputError, match="parallel: 'pmap'"):
+    config = {**CONFIG, 'algorithm': ALGORITHMS[name], 'parallel': {'strategy': 'pmap'}}
+    with pytest.raises(jaxseg.InputError, match="config.parallel.strategy: 'pmap'"):
         jaxseg.run(**config, workdir=tmp_path / 'run')
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 
-from jaxseg.axis import mapped_over
 from jaxseg.build import build, build_losses
 from jaxseg.data.device_transforms import Normalize
 from jaxseg.errors import InputError
@@ -18,7 +17,8 @@ from jaxseg.tasks.semantic import Semantic
 from jaxseg.training import optimizer as optimizers
 from jaxseg.training import schedule as schedules
 from jaxseg.training.checkpoint import Checkpoints, restore_state, shared_leaves
-from jaxseg.training.layout import check_batch, init_key, make_layout, step_key
+from jaxseg.training.layout import JitLayout, init_key, make_layout, step_key
+from jaxseg.training.parallel import Parallel
 from jaxseg.training.random import random_streams
 from jaxseg.training.restore import find, list_checkpoints, restore_variables
 from jaxseg.training.supervised import Supervised
@@ -61,10 +61,16 @@ def largest_difference(a, b) -> float:
                for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-@pytest.mark.parametrize('parallel', ['jit', 'pmap'])
-def test_four_devices_take_the_gradient_of_one_with_dropout_and_auxiliary_decoders(parallel):
+def place(layout: JitLayout, state):
+    """A copy of a state as the step of a layout takes it."""
+    return layout.replicate(jax.tree.map(
+        lambda x, like: jax.device_put(np.array(x), like.sharding), state, layout.place(state)))
+
+
+@pytest.mark.parametrize('strategy', ['jit', 'pmap'])
+def test_four_devices_take_the_gradient_of_one_with_dropout_and_auxiliary_decoders(strategy):
     assert jax.device_count() == 4
-    layout = make_layout(parallel, mapped_over)
+    layout = make_layout(Parallel(strategy=strategy))
     fields = dict(auxiliary=dict(type='fcn.FCN', widths=[4], dropout=0.3),
                   head=dict(type='head.Head', dropout=0.5))
     single, several = (supervised(axis_name=axis, **fields) for axis in (None, layout.axis_name))
@@ -72,7 +78,7 @@ def test_four_devices_take_the_gradient_of_one_with_dropout_and_auxiliary_decode
     step = jax.jit(lambda state, batch: single.step(state, batch, step_key(7, 3)))
     one, one_metrics = step(state, some_batch())
     step = layout.compile_step(several.step, 7, state, some_batch())
-    many, many_metrics = step(layout.put_state(state), layout.put_batch(some_batch()), np.int32(3))
+    many, many_metrics = step(place(layout, state), layout.put_batch(some_batch()), np.int32(3))
     many = layout.unreplicate(many)
     gradient = jax.tree.map(lambda before, after: np.asarray(before - after), state.params,
                             one.params)
@@ -114,8 +120,8 @@ def test_a_model_may_draw_from_the_streams_that_it_names():
 
 
 def test_a_batch_that_does_not_divide_by_the_devices_is_refused_with_one_that_does():
-    with pytest.raises(InputError, match='^batch_size: 6 .* 4 devices; give 8'):
-        check_batch(6)
+    with pytest.raises(InputError, match='^batch_size: 6 .* 4 devices .*; give 8'):
+        JitLayout(Parallel()).check_batch_size(6)
 
 
 def test_pixels_under_void_change_nothing_in_a_step():

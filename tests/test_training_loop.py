@@ -36,7 +36,7 @@ class Recorder:
             raise InputError('a damaged file')
         return {'name': [f'b{index}'], 'x': index}
 
-    put_state = put_batch = unreplicate = staticmethod(lambda value: value)
+    replicate = put_batch = unreplicate = staticmethod(lambda value: value)
 
     def one_step(self, state, batch, index):
         assert index == batch['x'] and 'name' not in batch

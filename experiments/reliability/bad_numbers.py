@@ -11,12 +11,14 @@ from experiments.reliability.bad_values import (
     ABOVE_ZERO,
     BELOW_ONE,
     BETAS,
+    BIG,
     COUNT,
     FLAG,
     LABEL,
     NAMES,
     NAN,
     NOT_NEGATIVE,
+    NOT_NUMBERS,
     OPTIMIZER,
     POSITIVE,
     RANGE,
@@ -126,7 +128,12 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
 RUN: dict[str, tuple] = {
     'steps': POSITIVE, 'batch_size': POSITIVE, 'evaluate_every': POSITIVE, 'seed': COUNT,
     'eval_batch_size': optional(POSITIVE), 'save_every': optional(POSITIVE),
-    'report_every': POSITIVE, 'workers': COUNT, 'parallel': choices('jitt', 'PMAP', 'tensor')}
+    'report_every': POSITIVE, 'workers': COUNT,
+    'parallel': (3, 'jit', True, None, [])}
+DEVICES = (*NOT_NUMBERS, None, 2.5, 0, -2, BIG, -BIG)  # -1 means the rest
+PARALLEL: dict[str, tuple] = {
+    'strategy': choices('jitt', 'PMAP', 'tensor'), 'data': DEVICES, 'fsdp': DEVICES,
+    'space': DEVICES}
 MODEL: dict[str, tuple] = {
     'context_stage': STAGE, 'input_scale': SHARE_ABOVE_ZERO,
     'dtype': choices('float8', 'float64', 'Float32')}
@@ -136,6 +143,8 @@ def cases() -> Iterator[Case]:
     """All rows."""
     for key, values in RUN.items():
         yield from _rows('run', {key: None}, key, values)
+    for key, values in PARALLEL.items():
+        yield from _rows('run', {'parallel': {}}, f'parallel.{key}', values)
     for key, values in MODEL.items():
         yield from _rows('model', {f'model.{key}': None}, f'model.{key}', values)
     for key, part, needed, fields in PARTS:

@@ -205,7 +205,18 @@ def _batches_and_contexts() -> Iterator[Case]:
         yield row(f'batch of {size} on 4 devices', {'batch_size': size}, 'batch_size', str(size))
         yield row(f'evaluations of {size} on 4 devices', {'eval_batch_size': size},
                   'eval_batch_size', str(size))
-        yield row(f'pmap, batch of {size}', {'batch_size': size, 'parallel': 'pmap'}, 'batch_size')
+        yield row(f'pmap, batch of {size}',
+                  {'batch_size': size, 'parallel': {'strategy': 'pmap'}}, 'batch_size')
+    for parallel, *words in (
+            ({'fsdp': 3}, 'parallel', 'fsdp 3', '4 devices'),
+            ({'data': 2, 'fsdp': 4}, 'parallel', '= 8', '4 devices'),
+            ({'data': 1}, 'parallel', '= 1', '4 devices'), ({'tensor': 2}, 'parallel.tensor'),
+            ({'data': -1, 'space': -1}, 'parallel', 'data and space'),
+            ({'strategy': 'pmap', 'fsdp': 2}, 'parallel', 'fsdp is 2'),
+            ({'strategy': 'pmap', 'space': 2}, 'parallel', 'space 2')):
+        yield row(f'parallel {parallel}', {'parallel': parallel}, *words)
+    yield row('images of height 34 on 4 devices of space',
+              {'parallel': {'space': 4}, 'data.size': [34, 34]}, 'parallel.space', '34', '36')
     for part in ('axial.Axial', 'self_attention.SelfAttention', 'linear_attention.LinearAttention',
                  'window_attention.WindowAttention'):
         for more, word in (({'heads': 3}, 'heads'), ({'features': 6}, 'heads'),

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.axis import mapped_over
 from jaxseg.build import build, build_losses
 from jaxseg.commands.origin import Origin
 from jaxseg.commands.pieces import Pieces
@@ -22,7 +21,8 @@ from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
 from jaxseg.inference.postprocess import decide
 from jaxseg.records import read_fields
 from jaxseg.training.evaluation import evaluate
-from jaxseg.training.layout import JitLayout, check_batch, make_layout
+from jaxseg.training.layout import JitLayout, check_divides, make_layout
+from jaxseg.training.parallel import Parallel
 from jaxseg.training.supervised import init_variables
 
 
@@ -114,7 +114,7 @@ class Parts:
             from which the task then decides. They are computed and held for one image at a time.
         """
         method = self._decided if with_probabilities else self.inference.predictions
-        predictions = functools.partial(method, self.layout.replicate(variables))
+        predictions = functools.partial(method, self.layout.put_variables(variables))
         return evaluate(predictions, eval_samples(source, spec=spec), self.task.scores(), **options)
 
     def _decided(self, variables: Any, images: Iterable[tuple[dict, np.ndarray]]
@@ -150,11 +150,13 @@ def windowed_note(sizes: Sequence[tuple[int, int]]) -> str:
             f'uses windows for all')
 
 
-def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, Any]) -> Parts:
+def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, Any],
+             parallel: Parallel | None = None) -> Parts:
     """Builds task, model, preprocess and inference.
 
     Args:
       normalization: mean, std and value range of the model's input.
+      parallel: of training; None where there is no step, on any number of devices.
 
     Raises:
       InputError: a part that cannot be built, or an evaluation batch that does not divide by the
@@ -164,8 +166,8 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
                  terms=build_losses(config.losses))
     model = build('model', config.model, classes=task.channels)
     preprocess = build('preprocess', config.preprocess, **normalization)
-    layout = make_layout(config.parallel, mapped_over)
-    check_batch(config.batch_size_of_evaluations, 'eval_batch_size')
+    layout = make_layout(parallel or Parallel())
+    check_divides('eval_batch_size', config.batch_size_of_evaluations, jax.device_count())
     forward = functools.partial(_forward, model, preprocess)
     inference = build('inference', config.inference, forward=forward, task=task,
                       place=layout.put_images, devices=jax.device_count(),

@@ -72,7 +72,7 @@ def _load_saved(path: pathlib.Path, saved: SavedModel) -> Predictor:
     record = ModelRecord(mean, std, spec.value_range, (SIZE, SIZE, RGB))
     parts = assemble(_config(saved), spec, record.normalization)
     variables = source.load(parts.variables(record.input_shape))
-    return Predictor(parts.inference, parts.layout.replicate(variables), RGB, record.dtypes,
+    return Predictor(parts.inference, parts.layout.put_variables(variables), RGB, record.dtypes,
                      spec.overlapping)
 
 

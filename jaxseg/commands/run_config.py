@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, PositiveInt, Range, check_fields, nearest
+from jaxseg.training.parallel import Parallel
 
 Entry = Mapping[str, Any]
 
@@ -29,7 +30,7 @@ class RunConfig:
       evaluate_every: steps between evaluations of the split 'val', each saved as a checkpoint.
       save_every: steps between checkpoints without an evaluation; None saves with evaluations only.
       report_every: steps between lines of metrics.csv.
-      parallel: how a step runs on several devices.
+      parallel: how a step is divided among the devices, the keys of `Parallel`.
       workers: processes that read data; 0 reads in threads of this one.
     """
 
@@ -52,11 +53,13 @@ class RunConfig:
     eval_batch_size: PositiveInt | None = None
     save_every: PositiveInt | None = None
     report_every: PositiveInt = 20
-    parallel: Literal['jit', 'pmap'] = 'jit'
+    parallel: Parallel = Parallel()
     workers: NonNegativeInt = 0
 
     def __post_init__(self):
         check_fields(self, 'config')
+        if not isinstance(self.parallel, Parallel):
+            object.__setattr__(self, 'parallel', Parallel.from_mapping(self.parallel))
 
     @property
     def batch_size_of_evaluations(self) -> int:
@@ -85,14 +88,14 @@ class RunConfig:
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The keys that may be left out, with their values."""
+        """The keys that may be left out, with their plain values."""
         found = {}
         for field in dataclasses.fields(cls):
             if field.default is not dataclasses.MISSING:
                 found[field.name] = field.default
             elif field.default_factory is not dataclasses.MISSING:
                 found[field.name] = field.default_factory()
-        return found
+        return {**found, 'parallel': dataclasses.asdict(found['parallel'])}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with every default written out."""

@@ -36,7 +36,7 @@ from jaxseg.errors import InputError
 from jaxseg.memory import check_memory, tree_bytes
 from jaxseg.training.checkpoint import Checkpoints, restore_state
 from jaxseg.training.initialized import Initialized
-from jaxseg.training.layout import check_batch, init_key, step_key
+from jaxseg.training.layout import init_key, step_key
 from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
 
@@ -127,21 +127,22 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     normalization = {'mean': known.mean, 'std': known.std, 'value_range': spec.value_range}
     origin = (model.pretrained if model else
               weights and Origin.of(weights, config.pretrained['type']))
-    parts = assemble(config, spec, normalization)
+    parts = assemble(config, spec, normalization, config.parallel)
     if weights:
         weights.check(parts.model)
     make = functools.partial(make_algorithm, config, parts)
     algorithm = make(axis_name=parts.layout.axis_name)
     if parts.layout.axis_name and not hasattr(algorithm, 'axis_name'):
-        raise InputError(f"parallel: 'pmap' needs an algorithm with a field axis_name, "
-                         f"which {config.algorithm['type']} is not; use 'jit'")
+        raise InputError(f"config.parallel.strategy: 'pmap' needs an algorithm with a field "
+                         f"axis_name, which {config.algorithm['type']} is not; use 'jit'")
     transforms = build('transforms', config.transforms)
-    check_batch(config.batch_size)
+    parts.layout.check_batch_size(config.batch_size)
     # Every split that the run will read; 'val' may be missing.
     sources = {split: check_source(dataset, split) for split in ('train', 'val')
                if split in ('train', *spec.splits)}
     check_batches(sources['train'], spec=spec, transforms=transforms)
     batch = _first_batch(config, sources['train'], spec, transforms)
+    parts.layout.check_height(batch['image'].shape[1])
     record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
     splits = {split: split_identity(source) for split, source in sources.items()}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
@@ -169,8 +170,9 @@ def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transform
 def _trace(plan: _Plan):
     """Traces the whole step without compiling it, which finds parts that do not fit together."""
     algorithm = plan.make_algorithm()
-    after, metrics = jax.eval_shape(
-        lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), plan.state, plan.batch)
+    with jax.set_mesh(plan.parts.layout.mesh):
+        after, metrics = jax.eval_shape(lambda state, batch: algorithm.step(
+            state, batch, step_key(0, 0)), plan.state, plan.batch)
     reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
     if reserved:
         raise InputError(f'algorithm {plan.config.algorithm["type"]}: the name of metric '
@@ -215,7 +217,7 @@ def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bo
     config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
     folder = directory / 'checkpoints'
     # Before anything of the run is written: checkpoints that are damaged, or do not fit.
-    restored = restore_state(folder, plan.state, algorithm.variables)
+    restored = restore_state(folder, layout.place(plan.state), algorithm.variables)
     first = restored[0] if restored else 0
     batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms,
                             seed=config.seed, batch_size=config.batch_size,

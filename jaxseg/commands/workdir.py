@@ -52,7 +52,7 @@ class Workdir:
 
     def place(self, variables: Any) -> Any:
         """Variables on all devices."""
-        return self.parts.layout.replicate(variables)
+        return self.parts.layout.put_variables(variables)
 
 
 def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:

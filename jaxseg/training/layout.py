@@ -1,6 +1,6 @@
 """How one training step runs on many devices: `jit` over a mesh, or `pmap`."""
 
-import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,95 +9,155 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxseg.axis import mapped_over
 from jaxseg.errors import InputError
 from jaxseg.memory import check_memory, needed_bytes
+from jaxseg.training.parallel import Parallel
 from jaxseg.training.random import random_streams
 
-DATA_AXIS = 'data'
-# A `with` block that gives the mapped axis its name while a step is traced.
-MappedOver = Callable[[str | None], contextlib.AbstractContextManager]
+AXES = ('data', 'fsdp', 'space')
+# Elements of an array below which it is not split: the transfer would cost more than it saves.
+SMALLEST_SPLIT = 4096
 
 
 class JitLayout:
-    """Global arrays over a mesh of all devices, the batch axis split; the default.
+    """Global arrays over a mesh of all devices; the default.
 
-    Every layout has the same methods; the step of an algorithm is independent of them.
+    Every layout has the same methods; the step of an algorithm is independent of them. It is traced
+    inside `jax.set_mesh`, from which `jaxseg.layers.partition` takes the mesh.
+
+    - A batch is split over 'data' and 'fsdp', the height of its images over 'space'.
+    - Of the state (parameters, state of the optimizer, averages), arrays of `SMALLEST_SPLIT`
+      elements and more are split over 'fsdp', along the largest dimension that divides.
+    - Evaluation and prediction split the batch over all devices, and never an image.
     """
 
     axis_name: str | None = None
 
-    def __init__(self):
+    def __init__(self, parallel: Parallel):
+        sizes = parallel.sizes(jax.device_count())
+        self.data, self.fsdp, self.space = sizes
         # `Auto`, as the default of `jax.make_mesh`, `Explicit`, types every array.
-        mesh = jax.make_mesh((jax.device_count(),), (DATA_AXIS,), axis_types=(AxisType.Auto,))
-        self._replicated, self._split = NamedSharding(mesh, P()), NamedSharding(mesh, P(DATA_AXIS))
+        self.mesh = jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3)
+        self._replicated = NamedSharding(self.mesh, P())
 
-    def put_state(self, state: Any) -> Any:
-        """Copies a state onto every device."""
-        # Through numpy: device_put may alias its source, which the donating step would then delete.
-        return jax.device_put(jax.tree.map(np.array, state), self._replicated)
+    def check_batch_size(self, batch_size: int):
+        """Raises InputError unless every device gets the same number of images."""
+        check_divides('batch_size', batch_size, self.data * self.fsdp)
 
-    def replicate(self, variables: Any) -> Any:
-        """Variables for `jit` over all devices, whatever the layout of the step."""
-        return jax.device_put(variables, self._replicated)
+    def check_height(self, height: int):
+        """Raises InputError unless images of this height divide by the devices of 'space'."""
+        if height % self.space:
+            fitting = -(-height // self.space) * self.space
+            raise InputError(f'config.parallel.space: images of height {height} do not divide by '
+                             f'the {self.space} devices; let the transforms return a height of '
+                             f'{fitting}, as data.transforms.RandomCrop does, or give space=1')
+
+    def place(self, state: Any) -> Any:
+        """The shapes of a state (of its variables, too), with the shardings of its arrays."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=self._state_sharding(x)), state)
+
+    def replicate(self, state: Any) -> Any:
+        """A state that is placed, as the step takes it."""
+        return state
+
+    def unreplicate(self, state: Any) -> Any:
+        """The reverse of `replicate`."""
+        return state
+
+    def put_variables(self, variables: Any) -> Any:
+        """Variables for `jit` over all devices: those of a placed state as they are, others copied.
+        """
+        def put(x: Any) -> jax.Array:
+            ours = isinstance(x, jax.Array) and getattr(x.sharding, 'mesh', None) == self.mesh
+            return x if ours else jax.device_put(x, self._replicated)
+
+        return jax.tree.map(put, variables)
 
     def put_batch(self, batch: Any) -> Any:
         """Splits a batch of numpy arrays (this process's share of it) over the devices."""
-        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(self._split, x), batch)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(
+            self._batch_sharding(x), x), batch)
 
     def put_images(self, images: np.ndarray) -> jax.Array:
         """Splits a batch that every process holds whole, as in evaluation, over the devices."""
-        return jax.device_put(images, self._split)
+        return jax.device_put(images, NamedSharding(self.mesh, P(AXES)))
 
     def compile_init(self, init: Callable, seed: int) -> Callable:
-        """`run(batch) -> state`, replicated."""
-        return jax.jit(lambda batch: init(init_key(seed), batch), out_shardings=self._replicated)
+        """`run(given) -> state` of `init(key, given)`; no device gets more than it keeps."""
+        def keyed(given: Any) -> Any:
+            return init(init_key(seed), given)
+
+        def run(given: Any) -> Any:
+            given = jax.device_put(given, jax.tree.map(self._state_sharding, given))
+            shardings = jax.tree.map(self._state_sharding, jax.eval_shape(keyed, given))
+            return jax.jit(keyed, out_shardings=shardings)(given)
+
+        return run
 
     def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
         """`run(state, batch, index) -> (state, metrics)` of a step; the state is donated.
 
         Args:
-          state: its shapes, unplaced.
+          state: its shapes.
           batch: numpy arrays, this process's share.
 
         Raises:
           InputError: the device does not support the step, or has too little memory for it.
         """
+        shardings = jax.tree.map(self._state_sharding, state)
         run = jax.jit(lambda state, batch, index: step(state, batch, step_key(seed, index)),
-                      donate_argnums=0, out_shardings=self._replicated,
-                      in_shardings=(self._replicated, self._split, None))
-        return _compile(run, state, self.put_batch(batch))
+                      donate_argnums=0, out_shardings=(shardings, self._replicated),
+                      in_shardings=(shardings, jax.tree.map(self._batch_sharding, batch), None))
+        with jax.set_mesh(self.mesh):
+            return _compile(run, state, self.put_batch(batch))
 
-    def unreplicate(self, state: Any) -> Any:
-        """One copy of a state."""
-        return state
+    def _state_sharding(self, x: Any) -> NamedSharding:
+        """The largest dimension that divides by 'fsdp' is split, of equal ones the last."""
+        shape = np.shape(x)
+        fitting = [axis for axis, side in enumerate(shape) if side % self.fsdp == 0]
+        if self.fsdp == 1 or math.prod(shape) < SMALLEST_SPLIT or not fitting:
+            return self._replicated
+        largest = max(fitting, key=lambda axis: (shape[axis], axis))
+        return NamedSharding(self.mesh, P(*[None] * largest, 'fsdp'))
+
+    def _batch_sharding(self, x: Any) -> NamedSharding:
+        """Images (B, H, W, C), labels and masks (B, H, W); other arrays have no height."""
+        spatial = ('space',) if np.ndim(x) >= 3 else ()
+        return NamedSharding(self.mesh, P(('data', 'fsdp'), *spatial))
 
 
 class PmapLayout(JitLayout):
     """One program a device under `jax.pmap`, in one process; the same steps as `JitLayout`."""
 
-    axis_name = DATA_AXIS
+    axis_name = 'data'
 
-    def __init__(self, mapped_over: MappedOver):
-        super().__init__()
+    def __init__(self, parallel: Parallel):
+        super().__init__(parallel)
         if jax.process_count() > 1:
-            raise InputError("parallel: 'pmap' runs in one process, here are several; use 'jit'")
-        self._mapped_over, self._devices = mapped_over, jax.local_devices()
+            raise InputError("config.parallel.strategy: 'pmap' runs in one process, here are "
+                             "several; use 'jit'")
+        self._devices = jax.local_devices()
 
-    def put_state(self, state: Any) -> Any:
+    def replicate(self, state: Any) -> Any:
         count = len(self._devices)
         return jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))).copy(), state)
+
+    def unreplicate(self, state: Any) -> Any:
+        return jax.tree.map(lambda x: x[0], state)
 
     def put_batch(self, batch: Any) -> Any:
         return jax.tree.map(lambda x: x.reshape(len(self._devices), -1, *x.shape[1:]), batch)
 
     def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
         def mapped(state: Any, batch: Any, index: jax.Array) -> tuple[Any, Any]:
-            with self._mapped_over(DATA_AXIS):
+            with mapped_over(self.axis_name):
                 return step(state, batch, step_key(seed, index))
 
         count = len(self._devices)
         state = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), state)
-        compiled = _compile(jax.pmap(mapped, axis_name=DATA_AXIS, devices=self._devices,
+        compiled = _compile(jax.pmap(mapped, axis_name=self.axis_name, devices=self._devices,
                                      in_axes=(0, 0, None), donate_argnums=0),
                             state, self.put_batch(batch))
 
@@ -106,9 +166,6 @@ class PmapLayout(JitLayout):
             return state, jax.tree.map(lambda x: x[0], metrics)
 
         return run
-
-    def unreplicate(self, state: Any) -> Any:
-        return jax.tree.map(lambda x: x[0], state)
 
 
 def _compile(run: Any, state: Any, batch: Any) -> Callable:
@@ -124,17 +181,16 @@ def _compile(run: Any, state: Any, batch: Any) -> Callable:
     return compiled
 
 
-def make_layout(parallel: str, mapped_over: MappedOver) -> JitLayout:
-    """The layout of a run: 'jit' or 'pmap'. `mapped_over` is that of `jaxseg.axis`."""
-    return JitLayout() if parallel == 'jit' else PmapLayout(mapped_over)
+def make_layout(parallel: Parallel) -> JitLayout:
+    """The layout of a run."""
+    return (PmapLayout if parallel.strategy == 'pmap' else JitLayout)(parallel)
 
 
-def check_batch(batch_size: int, key: str = 'batch_size'):
-    """Raises InputError unless the batch size, given by `key`, divides by the number of devices."""
-    devices = jax.device_count()
+def check_divides(key: str, batch_size: int, devices: int):
+    """Raises InputError unless the batch size, given by `key`, divides by the devices."""
     if batch_size % devices:
-        raise InputError(f'{key}: {batch_size} does not divide by the {devices} devices; '
-                         f'give {-(-batch_size // devices) * devices}')
+        raise InputError(f'{key}: {batch_size} does not divide by the {devices} devices that share '
+                         f'a batch; give {-(-batch_size // devices) * devices}')
 
 
 def init_key(seed: int) -> jax.Array:

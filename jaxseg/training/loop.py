@@ -27,19 +27,19 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
     """Trains from step `first` to `steps`.
 
     Args:
-      state: of the algorithm, on one device.
+      state: of the algorithm, placed by the layout.
       step: compiled by the layout, `(state, batch, index) -> (state, metrics)`.
       evaluate: state -> scores; None when it was stopped.
       save: `(steps done, state, scores or None)`.
       stop_requested: called after every step; True ends the loop once the state is saved.
 
     Returns:
-      The last state, on one device, and the number of steps done.
+      The last state, placed as the first, and the number of steps done.
 
     Raises:
       FloatingPointError: a loss is not finite; nothing of that step is saved.
     """
-    placed, done, stop = layout.put_state(state), first, False
+    placed, done, stop = layout.replicate(state), first, False
     del state  # one copy less: the state is the largest array but for the temporaries of a step
     while done < steps and not stop:
         try:

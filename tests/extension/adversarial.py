@@ -47,7 +47,8 @@ class Adversarial(Supervised):
     def __post_init__(self):
         # `Supervised` adds up counts and gradients over `axis_name`; this step does not.
         if self.axis_name is not None:
-            raise InputError("parallel: 'pmap' is not supported by Adversarial; use 'jit'")
+            raise InputError("config.parallel.strategy: 'pmap' is not supported by "
+                             "Adversarial; use 'jit'")
 
     def init(self, key: jax.Array, batch: Batch) -> AdversarialState:
         """Two networks, two streams of random numbers."""

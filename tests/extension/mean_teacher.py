@@ -40,7 +40,8 @@ class MeanTeacher(Supervised):
     def __post_init__(self):
         # `Supervised` adds up counts and gradients over `axis_name`; this step does not.
         if self.axis_name is not None:
-            raise InputError("parallel: 'pmap' is not supported by MeanTeacher; use 'jit'")
+            raise InputError("config.parallel.strategy: 'pmap' is not supported by "
+                             "MeanTeacher; use 'jit'")
 
     def init(self, key: jax.Array, batch: Batch) -> TeacherState:
         """The teacher starts as the student."""
