@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
+from jaxseg.commands.compilation_cache import use_compilation_cache
 from jaxseg.commands.malloc import tune_malloc
 from jaxseg.commands.signals import Interrupted, signals_handled
 from jaxseg.errors import InputError, printable
@@ -98,7 +99,7 @@ def _run(argv: Sequence[str], name: str) -> int:
                                           description=f'{line.capitalize()}.', allow_abbrev=False)
         if subcommand == name:  # Only this one is imported: JAX takes seconds to start.
             with _environment_named():
-                importlib.import_module('jax')
+                use_compilation_cache()
             _module(name).add_arguments(subparser)
             subparser.add_argument('--trust', action='append', default=[], metavar='PACKAGE',
                                    help='package outside of jaxseg whose parts the work directory '
