@@ -30,8 +30,8 @@ def trained(tmp_path_factory):
 
 def test_training_leaves_a_whole_work_directory(trained):
     assert {path.name for path in trained.iterdir()} >= {
-        'config.json', 'dataset.json', 'model.json', 'splits.json', 'checkpoints', 'metrics.csv',
-        'events', 'curves.png'}
+        'config.json', 'dataset.json', 'model.json', 'splits.json', 'provenance.json',
+        'checkpoints', 'metrics.csv', 'events', 'curves.png'}
     with (trained / 'metrics.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row['step']) for row in rows if row['loss']] == [2, 4, 6, 8, 10, 12]

@@ -4,6 +4,7 @@ import json
 import math
 import re
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -104,6 +105,7 @@ def test_the_provenance_says_how_to_make_it_again(written, run):
     assert f'jaxseg report --workdir={run[0]} --split=val --checkpoint=best --config.data=' in shown
     assert 'step 1 of 1' in shown and 'random' in elements.texts
     assert '"vgg_like.VGGLike"' in shown and 'scored images' in elements.texts
+    assert f'jax {jax.__version__}' in shown and 'provenance.json: cannot be read' in shown
 
 
 def test_warnings_are_those_of_the_data_and_of_the_run(written):

@@ -41,7 +41,8 @@ from jaxseg.commands import main as jaxseg
 
 STEPS, MORE, FLIPS = 4, 6, 2
 # Files and folders that no command depends on.
-LOGS = ('metrics.csv', 'curves.png', 'train.lock', 'evaluation_train.json', 'events', 'predictions')
+LOGS = ('metrics.csv', 'curves.png', 'train.lock', 'provenance.json', 'evaluation_train.json',
+        'events', 'predictions')
 # Of the short run.
 SHORT = ('dataset.json', f'checkpoints/{STEPS}/model/_METADATA')
 RESULT = 'evaluation_val.json'

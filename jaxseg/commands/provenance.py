@@ -1,25 +1,61 @@
 """What it takes to make a result again: command, checkpoint, versions, data, config."""
 
 import argparse
+import collections
 import datetime
-import importlib
-import importlib.metadata
 import json
-import platform
+import pathlib
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-
+from jaxseg.commands.environment import environment
 from jaxseg.commands.paths import command
 from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import Workdir
 from jaxseg.data.spec import Source
 from jaxseg.data.splits import split_identity
 from jaxseg.errors import InputError
-from jaxseg.records import read_record
+from jaxseg.records import SEAL, read_record, sealed, write_record
 
-PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow')
+# In a work directory: under `starts`, one entry for each time that training began or continued.
+FILE = 'provenance.json'
+
+
+def record_start(workdir: pathlib.Path, config: RunConfig, first: int):
+    """Adds to the work directory what a training that begins at step `first` runs on.
+
+    No command depends on the file: one that is damaged begins again, with this start. That entries
+    are missing shows in the `first_step` of the first one.
+    """
+    values = config.to_dict()
+    start = {
+        'date': _now('seconds'), 'first_step': first, 'command': shlex.join(sys.argv),
+        'config_sha256': sealed(values)[SEAL], 'seed': config.seed,
+        **environment(foreign_packages(values))}
+    try:
+        starts = recorded_starts(workdir)
+    except InputError:
+        starts = []
+    write_record(workdir / FILE, {'starts': [*starts, start]})
+
+
+def recorded_starts(workdir: pathlib.Path) -> list[Any]:
+    """What `record_start` recorded, the first start first.
+
+    Raises:
+      InputError: the file is missing or damaged.
+    """
+    starts = read_record(workdir / FILE).get('starts')
+    if not isinstance(starts, list):
+        raise InputError(f'{workdir / FILE}: holds no list of starts; remove the file')
+    return starts
+
+
+def _now(precision: str) -> str:
+    return datetime.datetime.now().astimezone().isoformat(' ', precision)
 
 
 def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[str],
@@ -32,23 +68,34 @@ def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[
     """
     given = command(arguments.subcommand, workdir=arguments.workdir, split=arguments.split,
                     checkpoint=arguments.checkpoint, trust=arguments.trust)
-    versions = [f'{name} {importlib.metadata.version(name)}' for name in PACKAGES]
-    devices = jax.devices()
     shown = ', '.join(map(str, step if isinstance(step, tuple) else (step,)))
     origin = run.record.pretrained
     return [
         ('command', ' '.join([given, *overrides])),
-        ('date', datetime.datetime.now().astimezone().isoformat(' ', 'minutes')),
+        ('date', _now('minutes')),
         ('work directory', str(run.path.resolve())),
         ('checkpoint', f'step {shown} of {run.config.steps}'),
         ('first weights', 'random' if origin is None else str(origin)),
         ('data', json.dumps(run.config.data)),
         ('scored images', _identity(split_identity(source))),
         *_splits(run),
-        ('jaxseg', importlib.import_module('jaxseg').__version__),
-        ('packages', ', '.join([f'Python {platform.python_version()}', *versions])),
-        ('devices', f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
-                    f'{platform.platform(terse=True)}')]
+        *((name, _text(value)) for name, value
+          in environment(foreign_packages(run.config.to_dict())).items()),
+        *_starts(run)]
+
+
+def _starts(run: Workdir) -> list[tuple[str, str]]:
+    """Every start of the training, with what it ran on."""
+    found = []
+    for folder in run.members or (run.path,):
+        model = f' of {folder.name}' if run.members else ''
+        try:
+            starts = recorded_starts(folder)
+        except InputError as error:
+            return [('training', str(error))]
+        found += [(f'training{model}, start {number}', _text(start))
+                  for number, start in enumerate(starts, 1)]
+    return found
 
 
 def _splits(run: Workdir) -> list[tuple[str, str]]:
@@ -63,6 +110,16 @@ def _splits(run: Workdir) -> list[tuple[str, str]]:
         found += [(f'split {name}{model}', _identity(identity))
                   for name, identity in splits.items()]
     return found
+
+
+def _text(value: Any) -> str:
+    """Values in words: names before values, and of equal items one with their number."""
+    if isinstance(value, Mapping):
+        return ', '.join(f'{name} {_text(item)}' for name, item in value.items())
+    if isinstance(value, list):
+        counts = collections.Counter(map(_text, value))
+        return ', '.join(f'{number} x {item}' for item, number in counts.items())
+    return 'unknown' if value is None else str(value)
 
 
 def _identity(identity: Mapping[str, Any]) -> str:

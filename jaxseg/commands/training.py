@@ -24,6 +24,7 @@ from jaxseg.commands.assemble import (
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
 from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, is_local, path_argument
+from jaxseg.commands.provenance import record_start
 from jaxseg.commands.resume import check_same_data, check_same_run, model_of_run
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
@@ -229,6 +230,8 @@ def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bo
     share = jax.tree.map(lambda x: x[:len(x) // jax.process_count()], plan.batch)
     step = layout.compile_step(algorithm.step, config.seed, plan.state, share)
     write_description(directory, config, plan.spec, plan.record, plan.splits)
+    if first < config.steps:
+        record_start(directory, config, first)
     parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
     count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
     print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
