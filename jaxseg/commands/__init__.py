@@ -1,7 +1,8 @@
 """The command line: one subcommand a file, `jaxseg SUBCOMMAND ...`.
 
 Exit status: 0, 1 for a loss that is not finite, 2 for input that cannot be used, 128 + the number
-of a signal that stopped it (130 for Ctrl-C, and for a training that was stopped and saved).
+of a signal that stopped it (130 for Ctrl-C, and for a training that was stopped and saved). Of
+several processes all end with the status of the first that ends.
 """
 
 import argparse
@@ -10,10 +11,12 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
+from jaxseg.commands import processes
 from jaxseg.commands.compilation_cache import use_compilation_cache
 from jaxseg.commands.malloc import tune_malloc
 from jaxseg.commands.signals import Interrupted, signals_handled
@@ -64,30 +67,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     name = argv[0] if argv and argv[0] in SUBCOMMANDS else ''
+    group = processes.Group(name)
     try:
-        with signals_handled():
-            return _run(argv, name)
-    except InputError as error:
-        return _fail(name, str(error), 2)
-    except FloatingPointError as error:
-        return _fail(name, str(error), 1)
-    except MemoryError as error:
-        return _fail(name, f'out of memory ({error}); use smaller images, batches or models', 2)
-    except RuntimeError as error:  # of JAX, which only subcommands import
-        if 'RESOURCE_EXHAUSTED' not in str(error):
+        with signals_handled() as handler:
+            if handler is not None:
+                handler.exit = group.exit
+            return _run(argv, name, group)
+    except BaseException as error:
+        explained = _explained(error)
+        if explained is None:
+            group.fail(1, traceback.format_exc())
             raise
-        return _fail(name, f'out of memory ({str(error).splitlines()[0]}); use smaller images, '
-                           f'batches or models', 2)
-    except OSError as error:
+        message, status = printable(explained[0]), explained[1]
+        group.fail(status, message)
+        print(f'{" ".join(("jaxseg", name)).strip()}: {message}', file=sys.stderr)
+        return status
+
+
+def _explained(error: BaseException) -> tuple[str, int] | None:
+    """What is printed and the exit status; None for an exception that the library did not mean."""
+    if isinstance(error, InputError):
+        return str(error), 2
+    if isinstance(error, FloatingPointError):
+        return str(error), 1
+    if isinstance(error, MemoryError):
+        return f'out of memory ({error}); use smaller images, batches or models', 2
+    if isinstance(error, RuntimeError) and 'RESOURCE_EXHAUSTED' in str(error):  # of JAX
+        return (f'out of memory ({str(error).splitlines()[0]}); use smaller images, batches or '
+                f'models', 2)
+    if isinstance(error, OSError):
         place = f': {error.filename}' if error.filename else ''
-        return _fail(name, f'{error.strerror or error}{place}', 2)
-    except Interrupted as error:
-        return _fail(name, f'interrupted by {error}', error.status)
-    except KeyboardInterrupt:
-        return _fail(name, 'interrupted', 130)
+        return f'{error.strerror or error}{place}', 2
+    if isinstance(error, Interrupted):
+        return f'interrupted by {error}', error.status
+    return ('interrupted', 130) if isinstance(error, KeyboardInterrupt) else None
 
 
-def _run(argv: Sequence[str], name: str) -> int:
+def _run(argv: Sequence[str], name: str, group: processes.Group) -> int:
     tune_malloc()
     # Orbax warns of what is missing, and its threads log tracebacks of errors that it raises too.
     for logger in ('absl', 'asyncio'):
@@ -100,19 +116,31 @@ def _run(argv: Sequence[str], name: str) -> int:
         if subcommand == name:  # Only this one is imported: JAX takes seconds to start.
             with _environment_named():
                 use_compilation_cache()
-            _module(name).add_arguments(subparser)
-            subparser.add_argument('--trust', action='append', default=[], metavar='PACKAGE',
-                                   help='package outside of jaxseg whose parts the work directory '
-                                        'may use; can be repeated')
+            _add_arguments(subparser, name)
     arguments, overrides = parser.parse_known_args(argv)
-    with _environment_named():
-        importlib.import_module('jax').devices()
     prefix = getattr(_module(name), 'OVERRIDES', '--config.')
     unknown = [item for item in overrides if not item.startswith(prefix)]
     if unknown:
         raise InputError(f'unknown argument {unknown[0]!r}; '
                          f'see jaxseg {name} --help, and write keys as {prefix}key=value')
-    return _module(name).main(arguments, overrides) or 0
+    if name in processes.SUBCOMMANDS:
+        group.join(arguments, os.environ)
+    else:
+        processes.refuse_several(name, os.environ)
+    with _environment_named():
+        importlib.import_module('jax').devices()
+    status = _module(name).main(arguments, overrides) or 0
+    group.leave()
+    return status
+
+
+def _add_arguments(parser: argparse.ArgumentParser, name: str):
+    _module(name).add_arguments(parser)
+    parser.add_argument('--trust', action='append', default=[], metavar='PACKAGE',
+                        help='package outside of jaxseg whose parts the work directory may use; '
+                             'can be repeated')
+    if name in processes.SUBCOMMANDS:
+        processes.add_arguments(parser)
 
 
 def _module(name: str) -> ModuleType:
@@ -131,8 +159,3 @@ def _environment_named() -> Iterator[None]:
         raise InputError(f'JAX does not start ({type(error).__name__}: {reason}); check the '
                          f'variables of the environment: {given or "no JAX_ or XLA_ is set"}'
                          ) from error
-
-
-def _fail(name: str, message: str, status: int) -> int:
-    print(f'{" ".join(("jaxseg", name)).strip()}: {printable(message)}', file=sys.stderr)
-    return status

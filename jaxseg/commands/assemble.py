@@ -19,6 +19,7 @@ from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
 from jaxseg.inference.postprocess import decide
+from jaxseg.processes import gathered
 from jaxseg.records import read_fields
 from jaxseg.training.evaluation import evaluate
 from jaxseg.training.layout import JitLayout, check_divides, make_layout
@@ -109,13 +110,26 @@ class Parts:
               with_probabilities: bool = False, **options: Any) -> Any:
         """The metric state of a source; `options` and the result are those of `evaluate`.
 
+        Each process scores its share of the source, and the state is that of all.
+
         Args:
           with_probabilities: `observe` gets samples with `probabilities` (H, W, channels) float32,
             from which the task then decides. They are computed and held for one image at a time.
         """
         method = self._decided if with_probabilities else self.inference.predictions
         predictions = functools.partial(method, self.layout.put_variables(variables))
-        return evaluate(predictions, eval_samples(source, spec=spec), self.task.scores(), **options)
+        share = eval_samples(source, spec=spec, process_index=jax.process_index(),
+                             process_count=jax.process_count())
+        return evaluate(predictions, share, self.task.scores(), **options)
+
+    def windowed(self) -> list[tuple[int, int]]:
+        """Sizes of the images that were too large in one piece since the last call, of all
+        processes.
+        """
+        sizes = list(self.inference.windowed)
+        if sizes:
+            self.inference.windowed.clear()
+        return [size for share in gathered(sizes) for size in share]
 
     def _decided(self, variables: Any, images: Iterable[tuple[dict, np.ndarray]]
                  ) -> Iterator[tuple[dict, np.ndarray]]:
@@ -170,9 +184,9 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
     check_divides('eval_batch_size', config.batch_size_of_evaluations, jax.device_count())
     forward = functools.partial(_forward, model, preprocess)
     inference = build('inference', config.inference, forward=forward, task=task,
-                      place=layout.put_images, devices=jax.device_count(),
+                      place=layout.put_images, devices=jax.local_device_count(),
                       pieces=Pieces(model, preprocess),
-                      batch_size=config.batch_size_of_evaluations)
+                      batch_size=config.batch_size_of_evaluations // jax.process_count())
     return Parts(model, task, preprocess, layout, inference)
 
 

@@ -22,6 +22,7 @@ from jaxseg.data.splits import check_source
 from jaxseg.errors import InputError
 from jaxseg.metrics.images import ImageCounts
 from jaxseg.metrics.spread import spread
+from jaxseg.processes import is_first
 from jaxseg.records import write_record
 from jaxseg.training.restore import list_checkpoints
 
@@ -77,7 +78,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
                              trust=foreign_packages(config))
         print(f'stopped and saved; continue with: {continuing}', flush=True)
         return 130
-    _report(directory, arguments.checkpoint, scored)
+    if is_first():
+        _report(directory, arguments.checkpoint, scored)
     return 0
 
 
@@ -151,7 +153,10 @@ def _score(folder: pathlib.Path, config: RunConfig, checkpoint: str,
     observed = ObservedMetrics(run.spec.classes)
     state = run.parts.score(variables, source, run.spec, should_stop=stop_requested,
                             observe=observed)
-    return None if state is None else _Scored(state, observed.images)
+    if state is None:
+        return None
+    observed.merge_processes()
+    return _Scored(state, observed.images)
 
 
 def _report(directory: pathlib.Path, checkpoint: str, scored: Sequence[_Scored]):

@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,9 +20,10 @@ from jaxseg.commands.scoring import (
     scored_data,
 )
 from jaxseg.commands.workdir import Workdir, open_workdir
-from jaxseg.data.splits import FilteredSource
+from jaxseg.data.splits import FilteredSource, split_identity
 from jaxseg.data.visualize import contact_sheet, overlay, save_image
 from jaxseg.errors import InputError, printable
+from jaxseg.processes import check_agreed, gathered, is_first
 from jaxseg.records import write_json
 
 # Number of compiled programs, one for each image size, above which a hint is printed.
@@ -71,6 +73,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
             raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins '
                              f'with {arguments.match!r}')
     step, variables = run.variables(arguments.checkpoint)
+    check_agreed('--checkpoint', step)
+    check_agreed('images', split_identity(source)['sha256'])
     if arguments.choose_postprocessing:
         print(choose(run, step, variables, source))
         return
@@ -85,28 +89,42 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
 
     scores = run.parts.score(variables, source, run.spec, observe=observe,
                              with_probabilities=metrics.probabilities)
-    changes = override_names(overrides, without=('eval_batch_size',))
+    metrics.merge_processes()
+    chosen.merge_processes()
+    windowed = run.parts.windowed()
+    if is_first():
+        result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step,
+                  'images': len(source), 'windowed': len(windowed), 'overrides': list(overrides),
+                  **scores.json(), **metrics.json()}
+        _write(run, arguments, result, scores.table(), metrics, chosen)
+        _print_notes(run, windowed)
+
+
+def _write(run: Workdir, arguments: argparse.Namespace, result: Mapping[str, Any], table: str,
+           metrics: ObservedMetrics, chosen: '_Chosen'):
+    """Writes the results, then prints them: a terminal that fails loses no score."""
+    changes = override_names(result['overrides'], without=('eval_batch_size',))
     match = arguments.match and file_name(arguments.match)
     scored = '_'.join(filter(None, (
         file_name(arguments.split), match, changes, 'postprocess' * arguments.postprocess)))
-    result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step,
-              'images': len(source), 'windowed': len(run.parts.inference.windowed),
-              'overrides': list(overrides), **scores.json(), **metrics.json()}
-    # Written before anything is printed: a terminal that fails loses no score.
     path = run.path / f'evaluation_{scored}.json'
     every_image = path.with_name(f'{path.stem}_images.csv')
     metrics.images.write(every_image)
     write_json(path, result)
     folder = write_images(run, chosen.kept, scored)
     per_image = metrics.images.summary()
-    print('\n\n'.join([scores.table(), *metrics.tables()]))
+    print('\n\n'.join([table, *metrics.tables()]))
     print(f'mean IoU of single images: mean {per_image["image_miou"]:.4f}, '
           f'lowest {per_image["lowest_image_miou"]:.4f} ({printable(metrics.images.lowest())}); '
           f'all: {every_image}')
-    print(f'checkpoint {step}, {len(source)} images of {arguments.split!r}: {path}' +
+    print(f'checkpoint {result["checkpoint"]}, {result["images"]} images of '
+          f'{arguments.split!r}: {path}' +
           (f', images (input, truth, prediction): {folder}' if arguments.num_images else ''))
-    if run.parts.inference.windowed:
-        print(windowed_note(run.parts.inference.windowed))
+
+
+def _print_notes(run: Workdir, windowed: Sequence[tuple[int, int]]):
+    if windowed:
+        print(windowed_note(windowed))
     if run.parts.inference.compilations > MANY_SIZES:
         print('the images have many sizes, each compiled by itself; '
               '--config.inference.type=sliding.SlidingWindow compiles one program for all')
@@ -123,6 +141,10 @@ class _Chosen:
         if sample['index'] in self._indices:
             kept = {key: sample[key] for key in ('image', 'label', 'valid', 'name')}
             self.kept[sample['index']] = kept, prediction
+
+    def merge_processes(self):
+        """Keeps the samples that each process has kept of its share."""
+        self.kept = {index: pair for share in gathered(self.kept) for index, pair in share.items()}
 
 
 def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scored: str

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from jaxseg.errors import InputError
+from jaxseg.processes import gathered, is_first
 
 # Of file systems that know no locks, such as some network ones: there nobody is kept out.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -19,11 +20,16 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def locked(workdir: pathlib.Path) -> Iterator[None]:
     """Holds the lock of a work directory, which is made if it does not exist.
 
-    The operating system drops the lock when the process ends, however it ends: none is ever stale.
+    Of several processes of one run the first holds it for all. The operating system drops the lock
+    when the process ends, however it ends: none is ever stale.
 
     Raises:
       InputError: another process holds it.
     """
+    if not is_first():
+        gathered(None)
+        yield
+        return
     workdir.mkdir(parents=True, exist_ok=True)
     with open(workdir / 'train.lock', 'a+', encoding='utf-8', errors='replace',
               opener=_open_no_link) as file:
@@ -31,6 +37,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()
+        gathered(None)  # the others wait until it is held
         yield
 
 

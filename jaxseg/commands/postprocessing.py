@@ -1,6 +1,7 @@
 """Areas of post-processing, chosen on the validation split and kept in the work directory."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from jaxseg.commands.workdir import Workdir
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 from jaxseg.inference.postprocess import Postprocess, clean
+from jaxseg.processes import gathered, is_first
 from jaxseg.records import read_record, write_record
 
 FILE = 'postprocess.json'
@@ -46,6 +48,14 @@ class Trials:
                 self._empty.count(label, cleaned, valid))
             self._states[kind, name, area] = state.merge(counted)
 
+    def merge_processes(self):
+        """Counts the images of all processes."""
+        every = gathered((self.plain, self._states))
+        self.plain = functools.reduce(type(self._empty).merge, [plain for plain, _ in every])
+        self._states = {trial: functools.reduce(type(self._empty).merge,
+                                                [states[trial] for _, states in every])
+                        for trial in self._states}
+
     def scores(self) -> dict[tuple[str, str, int], float]:
         """The mean IoU by kind, class and area."""
         return {trial: state.summary()['miou'] for trial, state in self._states.items()}
@@ -79,6 +89,7 @@ def choose(run: Workdir, step: Any, variables: Any, source: Source) -> str:
         raise InputError('--choose_postprocessing: areas are chosen by the mean IoU, which the '
                          'scores of this task do not have; set them in config.inference')
     run.parts.score(variables, source, run.spec, observe=trials)
+    trials.merge_processes()
     before, areas = trials.plain.summary()['miou'], trials.best()
     after = before
     if any(areas.values()):
@@ -87,11 +98,13 @@ def choose(run: Workdir, step: Any, variables: Any, source: Source) -> str:
     if not after > before:
         areas, after = {kind: {} for kind in KINDS}, before
     path = run.path / FILE
-    write_record(path, {
+    record = {
         'split': SPLIT, 'checkpoint': step, **areas, 'miou': _or_none(after),
         'miou_before': _or_none(before),
         'tried': [{'kind': kind, 'class': name, 'area': area, 'miou': _or_none(score)}
-                  for (kind, name, area), score in trials.scores().items()]})
+                  for (kind, name, area), score in trials.scores().items()]}
+    if is_first():
+        write_record(path, record)
     chosen = '; '.join(f'{kind} {name} {area}' for kind in KINDS
                        for name, area in areas[kind].items())
     return (f'post-processing: {chosen or "none helps"}; mean IoU of {SPLIT!r} {before:.4f} -> '

@@ -14,13 +14,13 @@ from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import read_config
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
+from jaxseg.processes import gathered
 from jaxseg.records import read_record
 from jaxseg.training.restore import list_checkpoints
 
-# What may differ when a stopped run continues: where its data are now, and the weights that it
-# began with; how its work is distributed, reported and evaluated. `steps` may grow, too.
-RESUMABLE_KEYS = (*(f'{part}.{key}' for part, keys in PATH_KEYS.items() for key in keys),
-                  'parallel', 'workers', 'report_every', 'eval_batch_size', 'inference')
+# What may differ when a stopped run continues, beside the paths of its data and of the weights that
+# it began with: how its work is distributed, reported and evaluated. `steps` may grow, too.
+RESUMABLE_KEYS = ('parallel', 'workers', 'report_every', 'eval_batch_size', 'inference')
 # Fields of a data set's description that the parameters depend on.
 DATA_FIELDS = ('classes', 'ignore_index', 'mean', 'std', 'value_range', 'overlapping')
 
@@ -49,9 +49,34 @@ def check_same_run(workdir: pathlib.Path, config: RunConfig):
 def _resumable(key: str, old: Any, new: Any) -> bool:
     if key == 'steps':
         return new >= old
+    return _is_path(key) or any(key == known or key.startswith(f'{known}.')
+                                for known in RESUMABLE_KEYS)
+
+
+def _is_path(key: str) -> bool:
     # A data set within a data set, such as that of a fold, has the same keys.
-    key = re.sub(r'^(data\.)+', 'data.', key)
-    return any(key == known or key.startswith(f'{known}.') for known in RESUMABLE_KEYS)
+    return re.sub(r'^(data\.)+', 'data.', key) in [
+        f'{part}.{name}' for part, names in PATH_KEYS.items() for name in names]
+
+
+def check_same_processes(config: RunConfig, splits: Mapping[str, Any]):
+    """Raises InputError if processes of one run have other configs or other data.
+
+    The same data may lie in another place for each.
+    """
+    every = gathered((config.to_dict(), {name: (identity['count'], identity['sha256'])
+                                         for name, identity in splits.items()}))
+    (first, data), remedy = every[0], 'start all with the same command, on the same files'
+    for process, (other, others_data) in enumerate(every):
+        for key, (value, different) in configs.difference(first, other).items():
+            if not _is_path(key):
+                raise InputError(f'config.{key}: {value!r} in process 0 and {different!r} in '
+                                 f'process {process}; {remedy}')
+        for split, (count, _) in data.items():
+            if others_data[split] != data[split]:
+                raise InputError(f'config.data: split {split!r} has {count} samples in process 0 '
+                                 f'and {others_data[split][0]}, or others, in process {process}; '
+                                 f'{remedy}')
 
 
 def model_of_run(workdir: pathlib.Path) -> ModelRecord | None:

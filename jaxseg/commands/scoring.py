@@ -1,5 +1,6 @@
 """What evaluations share: the data that are scored, and metrics beside those of the task."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from jaxseg.metrics.calibration import Calibration
 from jaxseg.metrics.images import ImageCounts
 from jaxseg.metrics.objects import Objects
 from jaxseg.metrics.thresholds import Thresholds
+from jaxseg.processes import gathered
 
 # Keys of the config that change an evaluation.
 EVALUATION_KEYS = ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess')
@@ -65,7 +67,7 @@ class ObservedMetrics:
     """
 
     def __init__(self, classes: tuple[str, ...], names: tuple[str, ...] = ()):
-        self.images = ImageCounts.empty(classes)
+        self.images, self._indices = ImageCounts.empty(classes), []
         self.states: dict[str, Any] = {name: METRICS[name].empty(classes) for name in names}
 
     @property
@@ -77,12 +79,23 @@ class ObservedMetrics:
         """Counts one image and its prediction."""
         label, valid = sample['label'], sample['valid']
         self.images = self.images.count(label, prediction, valid, sample['name'])
+        self._indices.append(sample['index'])
         probabilities = sample.get('probabilities')
         counted = {'boundary': (label, prediction, valid),
                    'calibration': (label, probabilities, valid),
                    'objects': (label, prediction, valid, probabilities),
                    'thresholds': (label, probabilities, valid)}
         self.states = {name: state.count(*counted[name]) for name, state in self.states.items()}
+
+    def merge_processes(self):
+        """Counts the images of all processes, and puts images into the order of the source."""
+        every = gathered((self.images, self._indices, self.states))
+        images, indices, states = zip(*every, strict=True)
+        self._indices = sum(indices, [])
+        self.images = functools.reduce(ImageCounts.merge, images).ordered(self._indices)
+        self._indices.sort()
+        self.states = {name: functools.reduce(type(state).merge, [part[name] for part in states])
+                       for name, state in self.states.items()}
 
     def json(self) -> dict[str, dict]:
         """A section for every metric, and `per_image`, the scores of single images."""

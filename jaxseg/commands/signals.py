@@ -4,6 +4,8 @@ The first signal ends a command at once, except while a training run is open: it
 step, saves and closes. A second signal ends the process at once. The console script ends without an
 exception, which could be lost: Python ignores those raised in callbacks, such as JAX's of the
 garbage collector. Where all is done and the process has only to clear up, signals change nothing.
+
+Of several processes any may get the signal: all stop after the same step, or end at once.
 """
 
 import contextlib
@@ -11,7 +13,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from jaxseg.commands.stop import Stop, open_stop
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,23 +33,26 @@ class _Handler:
 
     def __init__(self, *, exits: bool):
         self.received: int | None = None
-        self.deferred, self.ending, self.exits = False, False, exits
+        self.stop: Stop | None = None  # while signals are deferred
+        self.ending, self.exits = False, exits
+        self.exit = os._exit  # of several processes another function, which ends all of them
 
     def __call__(self, number: int, frame: object):
         if self.received is not None:
-            os._exit(128 + number)
+            self.exit(128 + number)
         self.received = number
         if self.ending:
             return
-        if not self.deferred and self.exits:
+        if self.stop is None and self.exits:
             with contextlib.suppress(RuntimeError):  # the signal may have interrupted a print
                 sys.stdout.flush()
             os.write(2, f'jaxseg: interrupted by {signal.Signals(number).name}\n'.encode())
-            os._exit(128 + number)
-        if not self.deferred:
+            self.exit(128 + number)
+        if self.stop is None:
             raise Interrupted(number)
-        # Not print: the signal may have interrupted one.
-        os.write(2, b'\nstopping after this step; a second signal stops at once and loses it\n')
+        if self.stop.request():
+            # Not print: the signal may have interrupted one.
+            os.write(2, b'\nstopping after this step; a second signal stops at once and loses it\n')
 
 
 _handler: _Handler | None = None
@@ -76,15 +83,15 @@ def signals_handled(*, exits: bool = False) -> Iterator[_Handler | None]:
 
 
 @contextlib.contextmanager
-def stop_deferred() -> Iterator[Callable[[], bool]]:
-    """While open, the first signal only makes the function that is yielded return True."""
-    with signals_handled() as handler:
+def stop_deferred() -> Iterator[Stop]:
+    """While open, the first signal only requests the stop that is yielded."""
+    with signals_handled() as handler, contextlib.closing(open_stop()) as stop:
         if handler is None:
-            yield lambda: False
+            yield stop
             return
-        handler.deferred = True
+        handler.stop = stop
         try:
-            yield lambda: handler.received is not None
+            yield stop
         finally:
             # The console script has only to print how the run ended, with the status of that.
-            handler.deferred, handler.ending = False, handler.exits
+            handler.stop, handler.ending = None, handler.exits

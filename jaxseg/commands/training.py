@@ -25,9 +25,15 @@ from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
 from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, is_local, path_argument
 from jaxseg.commands.provenance import record_start
-from jaxseg.commands.resume import check_same_data, check_same_run, model_of_run
+from jaxseg.commands.resume import (
+    check_same_data,
+    check_same_processes,
+    check_same_run,
+    model_of_run,
+)
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
+from jaxseg.commands.stop import Stop
 from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import write_description
 from jaxseg.data.pipeline import check_batches, train_batches
@@ -35,6 +41,7 @@ from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
 from jaxseg.memory import check_memory, tree_bytes
+from jaxseg.processes import gathered, is_first
 from jaxseg.training.checkpoint import Checkpoints, restore_state
 from jaxseg.training.initialized import Initialized
 from jaxseg.training.layout import init_key, step_key
@@ -82,7 +89,7 @@ def train_in(directory: pathlib.Path, config: RunConfig,
 
     Args:
       config: with absolute paths.
-      stopping: opened while training; it yields a function that is True once a stop is requested.
+      stopping: opened while training; it yields the `Stop` that may be requested.
 
     Returns:
       The description of the data, and the number of steps done.
@@ -93,11 +100,12 @@ def train_in(directory: pathlib.Path, config: RunConfig,
     check_workdir(directory)
     check_same_run(directory, config)
     plan = _plan(config, model_of_run(directory))
+    check_same_processes(config, plan.splits)
     with locked(directory):
         check_same_run(directory, config)  # again: another run may have ended there meanwhile
         check_same_data(directory, plan.spec, plan.splits)
-        with stopping() as stop_requested:
-            return plan.spec, _train(plan, directory, stop_requested)
+        with stopping() as stop:
+            return plan.spec, _train(plan, directory, stop)
 
 
 class _Plan(NamedTuple):
@@ -111,7 +119,7 @@ class _Plan(NamedTuple):
     parts: Parts
     algorithm: Any
     record: ModelRecord
-    batch: dict[str, np.ndarray]
+    batch: dict[str, np.ndarray]  # the first one; of several processes the first share of it
     state: Any  # its shapes
     weights: Any  # of another library, or None
     make_algorithm: Callable  # outside of `pmap`, possibly of another model
@@ -142,7 +150,8 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     sources = {split: check_source(dataset, split) for split in ('train', 'val')
                if split in ('train', *spec.splits)}
     check_batches(sources['train'], spec=spec, transforms=transforms)
-    batch = _first_batch(config, sources['train'], spec, transforms)
+    _, shares = parts.layout.share_of_batch()
+    batch = _first_batch(config, sources['train'], spec, transforms, shares)
     parts.layout.check_height(batch['image'].shape[1])
     record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
     splits = {split: split_identity(source) for split, source in sources.items()}
@@ -155,15 +164,16 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     return plan
 
 
-def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transforms: tuple
-                 ) -> dict[str, np.ndarray]:
-    """The first batch, without its names, after a look at one sample of its size."""
+def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transforms: tuple,
+                 shares: int) -> dict[str, np.ndarray]:
+    """The first share of the first batch, without its names, after a look at one sample of it."""
     read = functools.partial(train_batches, source, spec=spec, transforms=transforms,
                              seed=config.seed)
-    for batch_size in (1, config.batch_size):
+    share = config.batch_size // shares
+    for batch_size in (1, share):
         batch = next(read(batch_size=batch_size))
         batch.pop('name')
-        check_memory('batch_size: a batch', config.batch_size // batch_size * tree_bytes(batch),
+        check_memory('batch_size: a batch', share // batch_size * tree_bytes(batch),
                      'lower it, or the size of the images that transforms return')
     return batch
 
@@ -171,9 +181,11 @@ def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transform
 def _trace(plan: _Plan):
     """Traces the whole step without compiling it, which finds parts that do not fit together."""
     algorithm = plan.make_algorithm()
+    whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct((plan.config.batch_size, *x.shape[1:]),
+                                                        x.dtype), plan.batch)
     with jax.set_mesh(plan.parts.layout.mesh):
         after, metrics = jax.eval_shape(lambda state, batch: algorithm.step(
-            state, batch, step_key(0, 0)), plan.state, plan.batch)
+            state, batch, step_key(0, 0)), plan.state, whole)
     reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
     if reserved:
         raise InputError(f'algorithm {plan.config.algorithm["type"]}: the name of metric '
@@ -213,25 +225,26 @@ def _weights_of(weights: Any, shapes: Any) -> dict[str, Any]:
     return {collection: {part: tree} for collection, tree in loaded.items()}
 
 
-def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bool]) -> int:
+def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> int:
     """Trains from the last checkpoint on, until a stop is requested; returns the steps done."""
     config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
     folder = directory / 'checkpoints'
     # Before anything of the run is written: checkpoints that are damaged, or do not fit.
     restored = restore_state(folder, layout.place(plan.state), algorithm.variables)
     first = restored[0] if restored else 0
+    share, shares = layout.share_of_batch()
     batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms,
                             seed=config.seed, batch_size=config.batch_size,
                             start_step=first, workers=config.workers,
-                            process_index=jax.process_index(), process_count=jax.process_count())
+                            process_index=share, process_count=shares)
     # In a list, so that the loop holds the only reference.
     state = [restored[1] if restored else _initial_state(plan)]
     del restored
-    share = jax.tree.map(lambda x: x[:len(x) // jax.process_count()], plan.batch)
-    step = layout.compile_step(algorithm.step, config.seed, plan.state, share)
-    write_description(directory, config, plan.spec, plan.record, plan.splits)
-    if first < config.steps:
-        record_start(directory, config, first)
+    step = layout.compile_step(algorithm.step, config.seed, plan.state, plan.batch)
+    if is_first():
+        write_description(directory, config, plan.spec, plan.record, plan.splits)
+        if first < config.steps:
+            record_start(directory, config, first)
     parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
     count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
     print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
@@ -249,8 +262,8 @@ def _train(plan: _Plan, directory: pathlib.Path, stop_requested: Callable[[], bo
             state.pop(), batches, layout=layout,
             step=step, first=first, steps=config.steps, report=report,
             save=functools.partial(_save, checkpoints, algorithm), intervals=intervals,
-            evaluate=functools.partial(_evaluate, plan, stop_requested),
-            stop_requested=stop_requested)
+            evaluate=functools.partial(_evaluate, plan, stop), stop_requested=stop.after_step)
+    gathered(None)  # what the first process has written is there for all
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
     return done
 
@@ -260,15 +273,13 @@ def _save(checkpoints: Checkpoints, algorithm: Any, step: int, state: Any,
     checkpoints.save(step, state, algorithm.variables, scores and scores.get('miou'))
 
 
-def _evaluate(plan: _Plan, stop_requested: Callable[[], bool], state: Any
-              ) -> dict[str, float] | None:
+def _evaluate(plan: _Plan, stop: Stop, state: Any) -> dict[str, float] | None:
     """Scores of the split 'val'; None when a stop was requested meanwhile."""
     scores = plan.parts.score(plan.algorithm.variables(state), plan.sources['val'], plan.spec,
-                              should_stop=stop_requested)
-    sizes = plan.parts.inference.windowed
+                              should_stop=stop)
+    sizes = plan.parts.windowed()
     if sizes:
         print(windowed_note(sizes), file=sys.stderr)
-        sizes.clear()
     return scores and scores.summary()
 
 

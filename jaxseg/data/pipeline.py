@@ -30,7 +30,8 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
     run restarts exactly from its step number. Every epoch has its own order and augmentation.
 
     Args:
-      batch_size: over all processes; this process receives its share of every batch.
+      batch_size: over all processes; this process receives its share of every batch, consecutive
+        samples of it.
       start_step: number of batches to leave out.
       workers: processes that decode; 0 decodes in two threads of this process, which is as fast on
         few cores.
@@ -44,11 +45,11 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
     if batch_size % process_count:
         raise InputError(f'batch_size: {batch_size} does not divide by {process_count} processes')
     dataset = grain.MapDataset.source(_Indices(source)).seed(seed).shuffle().repeat(None)
-    # Sharded after the augmentation, whose random numbers then depend on a sample's global index.
+    # Shared out after the augmentation, whose random numbers depend on a sample's global index, and
+    # after batching, which keeps neighbours in a batch together.
     dataset = dataset.random_map(_Sample(source, spec, tuple(transforms)))
-    dataset = dataset[process_index::process_count]
     dataset = dataset.batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
-    dataset = dataset[start_step:]
+    dataset = dataset[process_index::process_count][start_step:]
     batches = dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
     if workers:
         # Grain's workers read absl flags, which only absl programs parse.
@@ -59,8 +60,11 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
     return iter(batches)
 
 
-def eval_samples(source: Source, *, spec: DatasetSpec) -> Iterator[Batch]:
+def eval_samples(source: Source, *, spec: DatasetSpec, process_index: int = 0,
+                 process_count: int = 1) -> Iterator[Batch]:
     """Every sample once and in order: `image` (H, W, C), `label`, `valid`, `name` and `index`.
+
+    Of several processes each receives consecutive samples, as many as every other to one.
 
     Samples are decoded in threads, only a few ahead, so that a large set does not fill the memory.
 
@@ -70,7 +74,9 @@ def eval_samples(source: Source, *, spec: DatasetSpec) -> Iterator[Batch]:
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor()
     try:
-        for index in range(len(source)):
+        first, last = (len(source) * process // process_count
+                       for process in (process_index, process_index + 1))
+        for index in range(first, last):
             waiting.append(pool.submit(_whole_sample, source, index, spec))
             if len(waiting) == AHEAD:
                 yield waiting.popleft().result()

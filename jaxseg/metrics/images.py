@@ -5,6 +5,7 @@ import dataclasses
 import io
 import math
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -68,6 +69,12 @@ class ImageCounts:
         assert self.classes == other.classes
         return dataclasses.replace(self, names=self.names + other.names,
                                    rows=self.rows + other.rows)
+
+    def ordered(self, indices: Sequence[int]) -> 'ImageCounts':
+        """The images in the order of their indices, one for each of them."""
+        order = np.argsort(indices, kind='stable')
+        return dataclasses.replace(self, names=tuple(self.names[i] for i in order),
+                                   rows=tuple(self.rows[i] for i in order))
 
     @property
     def tp(self) -> np.ndarray:

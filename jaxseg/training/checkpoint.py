@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxseg.errors import printable
+from jaxseg.processes import check_agreed, gathered, is_first
 from jaxseg.training.restore import list_checkpoints, make_record, restore
 
 ITEMS = ('model', 'training')
@@ -32,7 +33,8 @@ class Checkpoints:
     and prediction read, and `training`, the rest of the algorithm's state. Its number is the number
     of steps done. Beside its score stands a digest of the leaves of each. Writing is asynchronous.
     Writing and deleting are atomic: a killed run leaves no half checkpoint, and what is left of an
-    unfinished writing or deleting is removed here.
+    unfinished writing or deleting is removed here. Of several processes all call the same methods
+    in the same order, and write into one folder.
     """
 
     def __init__(self, directory: pathlib.Path):
@@ -87,6 +89,8 @@ class Checkpoints:
                 self._manager.close()
 
     def _delete(self):
+        if not is_first():
+            return
         if self._deleted.is_symlink() or self._deleted.is_file():  # in a folder from somebody else
             self._deleted.unlink()
         shutil.rmtree(self._deleted, ignore_errors=True)
@@ -127,15 +131,19 @@ def restore_state(directory: pathlib.Path, like: Any, variables: Callable[[Any],
       InputError: all checkpoints are damaged, or the latest does not fit.
     """
     directory = pathlib.Path(directory).absolute()
-    if not any(list_checkpoints(directory)):
+    there = any(list_checkpoints(directory))
+    check_agreed(f'{directory}: there are checkpoints', there)
+    if not there:
         return None
     shared = shared_leaves(variables, like)
     step, restored, damaged = restore(directory, 'latest', {
         'model': jax.eval_shape(variables, like), 'training': _without_shared(like, shared)})
-    for number, error in damaged.items():
+    check_agreed(f'{directory}: latest checkpoint', step)
+    for number, error in damaged.items() if is_first() else ():
         place = _set_aside(directory / str(number))
         print(printable(f'{error}; moved to {place}, continuing from checkpoint {step}'),
               file=sys.stderr)
+    gathered(None)  # no process lists the checkpoints before the damaged ones are out of the way
     model, (leaves, structure) = jax.tree.leaves(restored['model']), _named_leaves(like)
     return step, jax.tree.unflatten(structure, [
         model[shared[index]] if index in shared else restored['training'][name]

@@ -29,7 +29,8 @@ class JitLayout:
     - A batch is split over 'data' and 'fsdp', the height of its images over 'space'.
     - Of the state (parameters, state of the optimizer, averages), arrays of `SMALLEST_SPLIT`
       elements and more are split over 'fsdp', along the largest dimension that divides.
-    - Evaluation and prediction split the batch over all devices, and never an image.
+    - Evaluation and prediction split the batch over all devices, and never an image; of several
+      processes each evaluates images of its own, on its own devices.
     """
 
     axis_name: str | None = None
@@ -40,6 +41,30 @@ class JitLayout:
         # `Auto`, as the default of `jax.make_mesh`, `Explicit`, types every array.
         self.mesh = jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3)
         self._replicated = NamedSharding(self.mesh, P())
+        # Those that evaluate.
+        self._own = self.mesh if jax.process_count() == 1 else jax.make_mesh(
+            (jax.local_device_count(), 1, 1), AXES, devices=jax.local_devices(),
+            axis_types=(AxisType.Auto,) * 3)
+
+    def share_of_batch(self) -> tuple[int, int]:
+        """Which share of a batch this process reads, and how many shares there are.
+
+        Processes whose devices have the same images, each a part of their height, read the same.
+
+        Raises:
+          InputError: the processes have no equal shares.
+        """
+        rows = self.mesh.devices.reshape(-1, self.space)
+        rows_of: dict[int, set[int]] = {}
+        for row, devices in enumerate(rows):
+            for device in devices:
+                rows_of.setdefault(device.process_index, set()).add(row)
+        shares = sorted(set(map(tuple, map(sorted, rows_of.values()))))
+        if len(shares) * len(shares[0]) != len(rows) or len(set(map(len, shares))) > 1:
+            raise InputError(f'config.parallel.space: {self.space} devices share an image, and a '
+                             f'process has {jax.local_device_count()}; give a divisor or a '
+                             f'multiple of that')
+        return shares.index(tuple(sorted(rows_of[jax.process_index()]))), len(shares)
 
     def check_batch_size(self, batch_size: int):
         """Raises InputError unless every device gets the same number of images."""
@@ -67,22 +92,30 @@ class JitLayout:
         return state
 
     def put_variables(self, variables: Any) -> Any:
-        """Variables for `jit` over all devices: those of a placed state as they are, others copied.
+        """Variables for evaluation: those of a placed state as they are, others copied.
+
+        Of several processes each gets a whole copy on its own devices.
         """
         def put(x: Any) -> jax.Array:
             ours = isinstance(x, jax.Array) and getattr(x.sharding, 'mesh', None) == self.mesh
-            return x if ours else jax.device_put(x, self._replicated)
+            if ours and self._own is self.mesh:
+                return x
+            if ours:
+                whole = jax.jit(lambda x: x, out_shardings=self._replicated)(x)
+                x = whole.addressable_data(0)
+            return jax.device_put(x, NamedSharding(self._own, P()))
 
         return jax.tree.map(put, variables)
 
     def put_batch(self, batch: Any) -> Any:
         """Splits a batch of numpy arrays (this process's share of it) over the devices."""
+        _, shares = self.share_of_batch()
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(
-            self._batch_sharding(x), x), batch)
+            self._batch_sharding(x), x, (len(x) * shares, *x.shape[1:])), batch)
 
     def put_images(self, images: np.ndarray) -> jax.Array:
-        """Splits a batch that every process holds whole, as in evaluation, over the devices."""
-        return jax.device_put(images, NamedSharding(self.mesh, P(AXES)))
+        """Splits a batch of images that are evaluated over the devices, of this process."""
+        return jax.device_put(images, NamedSharding(self._own, P(AXES)))
 
     def compile_init(self, init: Callable, seed: int) -> Callable:
         """`run(given) -> state` of `init(key, given)`; no device gets more than it keeps."""

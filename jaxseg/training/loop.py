@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxseg.training.layout import JitLayout
@@ -45,7 +46,8 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
         try:
             batch = dict(next(batches))
         except Exception:  # a file that was damaged meanwhile: the steps done are not lost
-            save(done, layout.unreplicate(placed), None)
+            if jax.process_count() == 1:  # others do not know, and save by themselves no more
+                save(done, layout.unreplicate(placed), None)
             raise
         names = batch.pop('name')
         placed, metrics = step(placed, layout.put_batch(batch), np.int32(done))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import jax
 
 from jaxseg.files import naming, replacing
+from jaxseg.processes import gathered, is_first
 from jaxseg.training.events import open_events
 
 # Metrics that end a run when they are NaN or infinite; the names of all others are free.
@@ -21,6 +22,8 @@ SHOWN = (('loss', 'loss', '.4f'), ('learning_rate', 'lr', '.2e'),
 
 class Report:
     """Writes the metrics of a run into its work directory and prints its progress.
+
+    Of several processes the first does; all check that the loss is finite.
 
     Metrics are read one step late, so that the device never waits for the host; `flush` reads the
     last. Their names are free; `loss` and `learning_rate` are shown where they are given.
@@ -34,7 +37,8 @@ class Report:
                       if row['step'] <= first_step]
         self._columns: list[str] = []  # none yet: the first row rewrites the whole table
         self._terminal = sys.stdout.isatty()
-        self._events = open_events(directory / 'events', first_step + 1)
+        self._writes = is_first()
+        self._events = open_events(directory / 'events', first_step + 1) if self._writes else None
 
     def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *,
              write: bool):
@@ -54,8 +58,9 @@ class Report:
         self._pending = None
         values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
         if not all(math.isfinite(values.get(name, 0)) for name in FINITE):
-            raise FloatingPointError(_not_finite(step, values, names))
-        if not write:
+            every = [name for share in gathered(list(names)) for name in share]
+            raise FloatingPointError(_not_finite(step, values, every))
+        if not (write and self._writes):
             return
         now = time.perf_counter()
         seconds = max(now - self._clock, 1e-9) / max(step - self._clock_step, 1)
@@ -68,6 +73,8 @@ class Report:
 
     def evaluation(self, step: int, scores: Mapping[str, float]):
         """Writes the scores of a validation; the time that it took does not count as training."""
+        if not self._writes:
+            return
         self._write(step, {f'val_{name}': value for name, value in scores.items()})
         self._print(f'step {step}/{self._steps}  validation: ' +
                   '  '.join(f'{name} {value:.4f}' for name, value in scores.items()), stay=True)
@@ -75,6 +82,8 @@ class Report:
 
     def close(self):
         """Ends the progress line and the events; writes curves.png if matplotlib is installed."""
+        if not self._writes:
+            return
         if self._terminal:
             print(flush=True)
         if self._events is not None:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
+from jax.experimental import multihost_utils
 
 from jaxseg.errors import InputError, printable
 from jaxseg.records import read_record, sealed
@@ -57,8 +58,15 @@ def _shapes_digest(shapes: Mapping[str, str]) -> str:
 def _values_digest(tree: Any) -> str:
     digest = hashlib.sha256()
     for _, leaf in sorted(_named(tree).items()):
-        digest.update(np.ascontiguousarray(jax.device_get(leaf)).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(_on_host(leaf)).reshape(-1).view(np.uint8))
     return digest.hexdigest()
+
+
+def _on_host(leaf: Any) -> Any:
+    """All of an array, of which devices of other processes may hold a part."""
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        return multihost_utils.process_allgather(leaf, tiled=True)
+    return jax.device_get(leaf)
 
 
 def list_checkpoints(directory: pathlib.Path) -> tuple[dict[int, Checkpoint], dict[int, Damaged]]:
@@ -165,14 +173,21 @@ def _read(checkpoint: Checkpoint, items: Mapping[str, Any]) -> dict[str, Any]:
         _check_fit(path, saved.get(name, {}), _shapes(like))
     restored = dict(items)  # those that are not present have no leaf to read
     for name, like in present.items():
-        with (_damage_named(path),
-              ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer):
+        with _damage_named(path), _checkpointer() as checkpointer:
             restored[name] = checkpointer.restore(
                 path / name, args=ocp.args.StandardRestore(_abstract(like)))
         if _values_digest(restored[name]) != checkpoint.values[name]:
             raise Damaged(f'checkpoint {path} is damaged (the values in {name} '
                           f'are not those that were saved)')
     return restored
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Reads without waiting for other processes: of several each reads by itself."""
+    alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(),
+                                               active_processes={jax.process_index()})
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+                            multiprocessing_options=alone)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,287 @@
+"""Several processes on one machine, beside one process that does the same.
+
+    python -m experiments.reliability.processes [--short]
+        [--table=experiments/results/processes.md]
+
+Two and four processes, started by `experiments.cluster.local`, of one or two simulated devices
+each, train with random augmentation, validate on a set that does not divide by them, and are
+scored. Losses, validation scores and parameters must be those of one process with as many devices,
+to rounding; the confusion matrix and the counts of every image equal; every row of metrics.csv and
+every line of the output must be there once. SIGTERM and Ctrl-C go to one process or to all, in
+training and in validation: all must end with status 130, and the same command must then end with
+the parameters of an undisturbed run, bit for bit. A run of some processes continues with others.
+Where one process fails, none may hang: all must end with one line of error and the documented
+status.
+"""
+
+import csv
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.cluster import local
+from experiments.reliability.cases import changed
+from experiments.reliability.tiny_runs import quick
+from experiments.reliability.trials import Trial, finish, program
+from jaxseg.commands.workdir import open_workdir
+
+STEPS = 6
+SETTINGS = {'steps': STEPS, 'evaluate_every': 3, 'report_every': 1,
+            'data.samples': {'train': 16, 'val': 5, 'test': 3},
+            'transforms': [{'type': 'transforms.RandomFlip'},
+                           {'type': 'transforms.RandomCrop', 'size': [24, 24]}],
+            'model.encoder.widths': [32], 'model.decoder.widths': [32]}
+# In which one process may differ from the others.
+CONFIG = """import os
+
+
+def get_config():
+    config = {config!r}
+    config['seed'] = int(os.environ.get('SEED', 0))
+    config['data']['samples']['train'] += int(os.environ.get('MORE_SAMPLES', 0))
+    return config
+"""
+TRAIN = ('train', '--config=tiny.py', '--workdir=work')
+EVALUATE = ('evaluate', '--workdir=work', '--num_images=3')
+LIMIT = 300  # seconds after which a command hangs
+# Processes, devices of each, options.
+SETS = ((2, 1, ()), (2, 2, ()), (4, 1, ()), (2, 2, ('--config.parallel.fsdp=4',)),
+        (2, 2, ('--config.parallel.space=4',)), (4, 1, ('--config.parallel.space=2',)))
+STOPS = (('step 2/', (1,), signal.SIGTERM), ('step 2/', (0,), signal.SIGTERM),
+         ('step 1/', (0, 1), signal.SIGTERM), ('step 4/', (1,), signal.SIGINT),
+         ('step 3/6  loss', (1,), signal.SIGTERM), ('validation', (0,), signal.SIGINT))
+# What one of two processes has, or both; options; what the error names; status of all.
+FAULTS = (('another config in one', ('SEED={process}',), (), 'config.seed', 2),
+          ('other data in one', ('MORE_SAMPLES={process}',), (), 'config.data', 2),
+          ('a wrong value in one', ('SEED=-{process}',), (), 'config.seed', 2),
+          ('a wrong value in both', ('SEED=-1',), (), 'config.seed', 2),
+          ('a loss that is not finite', (), ('--config.optimizer.learning_rate=1e30',),
+           'not finite', 1),
+          ('pmap', (), ('--config.parallel.strategy=pmap',), 'pmap', 2))
+
+
+class End(NamedTuple):
+    """How a command ended: status, output of process 0, errors of all, status of each."""
+
+    status: int
+    out: str
+    error: str
+    statuses: tuple[int, ...]
+
+
+def trials(short: bool) -> Iterator[Trial]:
+    """All of them; with `short` two processes with one device each, and one of every kind."""
+    with tempfile.TemporaryDirectory() as place:
+        setting = _Setting(pathlib.Path(place))
+        for count, devices, options in SETS[:1] if short else SETS:
+            yield from setting.equal(count, devices, options)
+        for text, targets, number in STOPS[:1] if short else STOPS:
+            yield setting.stopped(text, targets, number)
+        for first, second in ((2, 1),) if short else ((2, 1), (1, 2), (4, 2), (2, 4)):
+            yield setting.continued(first, second)
+        for fault in FAULTS[:1] if short else FAULTS:
+            yield setting.fault(*fault)
+        yield setting.killed()
+        for process in (1,) if short else (0, 1):
+            yield setting.alone(process)
+
+
+class _Setting:
+    """A folder for each trial, and undisturbed runs to compare with."""
+
+    def __init__(self, root: pathlib.Path):
+        self._root, self._environment, self._count = root, quick(root / 'cache'), 0
+        self._environment['PYTHONPATH'] = str(pathlib.Path(__file__).parents[2])
+        self._undisturbed: dict[tuple, pathlib.Path] = {}
+
+    def equal(self, count: int, devices: int, options: Sequence[str]) -> Iterator[Trial]:
+        """A run and its scores, beside those of one process with as many devices."""
+        folder, whole = self._folder(), self._whole(1, count * devices, options)
+        name = ' '.join([f'{count} processes x {devices} device(s)', *options])
+        end = self._run(folder, (*TRAIN, *options), count, devices)
+        failures = _wrong_end(end, 0) or _differences(folder, whole)
+        lines = [line for line in end.out.splitlines() if line.startswith('step ')]
+        if len(lines) != len(set(lines)) or len(lines) != STEPS + 2:
+            failures.append(f'{len(lines)} lines of progress')
+        yield Trial('training', name, f'status {end.status}', failures)
+        # The same parameters are scored by both.
+        shutil.rmtree(folder / 'work')
+        shutil.copytree(whole / 'work', folder / 'work')
+        scores = [path.name for path in (whole / 'work').glob('evaluation_*')]
+        for path in scores:
+            (folder / 'work' / path).unlink()
+        shutil.rmtree(folder / 'work' / 'predictions')
+        end = self._run(folder, EVALUATE, count, devices)
+        failures = _wrong_end(end, 0) or [
+            f'{path} differs' for path in (*scores, 'predictions/val.png')
+            if (whole / 'work' / path).read_bytes() != (folder / 'work' / path).read_bytes()]
+        yield Trial('evaluation', name, f'status {end.status}', failures)
+
+    def stopped(self, text: str, targets: Sequence[int], number: int) -> Trial:
+        """A signal to one of two processes, or to both, then the same command again."""
+        folder, whole = self._folder(), self._whole(2, 1)
+        started = self._start(folder, TRAIN, 2, 1)
+        before = _read_until(started[0], text)
+        for target in targets:
+            started[target].send_signal(number)
+        end = _end(started, folder)
+        failures = [] if set(end.statuses) == {130} else [f'statuses {end.statuses}', end.error]
+        stated = re.search(r'stopped and saved step (\d+);', before + end.out)
+        if not stated:
+            failures.append('states no step')
+        again = self._run(folder, TRAIN, 2, 1)
+        failures += _wrong_end(again, 0) or _differences(folder, whole, exact=True)
+        if stated and f'steps {stated[1]} to {STEPS}' not in again.out:
+            failures.append(f'does not continue from step {stated[1]}')
+        name = f'{signal.Signals(number).name} to {" and ".join(map(str, targets))} at {text}'
+        return Trial('signals', name, f'status {end.status}', failures)
+
+    def continued(self, first: int, second: int) -> Trial:
+        """Half of the steps by some processes, the rest by others."""
+        folder, whole = self._folder(), self._whole(1, 4)
+        for count, last in ((first, 'step 3/6  loss'), (second, '')):
+            started = self._start(folder, TRAIN, count, 4 // count)
+            if last:
+                _read_until(started[0], last)
+                started[0].send_signal(signal.SIGTERM)
+            end = _end(started, folder)
+        failures = _wrong_end(end, 0) or _differences(folder, whole)
+        return Trial('continued', f'{first} processes, then {second}', f'status {end.status}',
+                     failures)
+
+    def fault(self, name: str, environment: Sequence[str], options: Sequence[str], words: str,
+              expected: int) -> Trial:
+        """What ends one process must end both, with one line of error."""
+        folder = self._folder()
+        end = self._run(folder, (*TRAIN, *options), 2, 1, environment)
+        failures = _wrong_end(end, expected, words)
+        return Trial('faults', name, f'status {end.status}', failures)
+
+    def killed(self) -> Trial:
+        """SIGKILL of one process; the launcher ends the other."""
+        folder = self._folder()
+        started = self._start(folder, (*TRAIN, '--config.steps=100000'), 2, 1)
+        _read_until(started[0], 'step 2/')
+        started[1].kill()
+        begun = time.monotonic()
+        end = _end(started, folder)
+        seconds = time.monotonic() - begun
+        failures = [] if end.status == 137 and seconds < local.GRACE + 10 else [
+            f'{seconds:.0f} s', end.error]
+        return Trial('faults', 'SIGKILL of one', f'status {end.status}', failures)
+
+    def alone(self, process: int) -> Trial:
+        """One of two processes, without the other."""
+        folder = self._folder()
+        status, out, error = finish(
+            (*TRAIN, f'--coordinator=127.0.0.1:{local.free_port()}', '--processes=2',
+             f'--process={process}', '--coordinator_timeout=2'), folder, **self._environment)
+        return Trial('faults', f'process {process} alone', f'status {status}',
+                     _wrong_end(End(status, out, error, (status,)), 2, 'within 2 s'))
+
+    def _whole(self, count: int, devices: int, options: Sequence[str] = ()) -> pathlib.Path:
+        """The folder of an undisturbed run and its evaluation."""
+        key = count, devices, tuple(options)
+        if key not in self._undisturbed:
+            folder = self._undisturbed[key] = self._folder()
+            for arguments in ((*TRAIN, *options), EVALUATE):
+                end = self._run(folder, arguments, count, devices)
+                if end.status:
+                    raise SystemExit(f'the undisturbed run fails: {end.error}')
+        return self._undisturbed[key]
+
+    def _folder(self) -> pathlib.Path:
+        folder = self._root / str(self._count)
+        self._count += 1
+        folder.mkdir()
+        (folder / 'tiny.py').write_text(CONFIG.format(config=changed(SETTINGS)))
+        return folder
+
+    def _run(self, folder: pathlib.Path, arguments: Sequence[str], count: int, devices: int,
+             environment: Sequence[str] = ()) -> End:
+        return _end(self._start(folder, arguments, count, devices, environment), folder)
+
+    def _start(self, folder: pathlib.Path, arguments: Sequence[str], count: int, devices: int,
+               environment: Sequence[str] = ()) -> list[subprocess.Popen]:
+        given = {**self._environment, 'JAX_NUM_CPU_DEVICES': str(devices)}
+        # Errors of all go to one file: a pipe that nobody reads could fill.
+        with (folder / 'errors.txt').open('w') as errors:
+            return local.start(
+                count, arguments, [*(f'{key}={value}' for key, value in given.items()),
+                                   *environment],
+                cwd=folder, text=True, stdout=subprocess.PIPE, stderr=errors)
+
+
+def _end(started: Sequence[subprocess.Popen], folder: pathlib.Path) -> End:
+    """Waits for the end."""
+    try:
+        # A process that hangs without its peer has no output that could fill the pipe.
+        status = local.wait(started, limit=LIMIT)
+        out = started[0].stdout.read()
+    finally:
+        for process in started:
+            process.kill()
+    return End(status, out, (folder / 'errors.txt').read_text(),
+               tuple(process.returncode for process in started))
+
+
+def _wrong_end(end: End, expected: int, words: str = '') -> list[str]:
+    """What is wrong with the statuses and the lines on stderr."""
+    found = [] if set(end.statuses) == {expected} else [
+        f'statuses {end.statuses}, expected {expected}']
+    lines = [line for line in end.error.splitlines() if line.strip()]
+    if len(lines) != bool(words) or words not in end.error:
+        found.append(f'{len(lines)} lines on stderr, expected {int(bool(words))} with {words!r}')
+    return [*found, end.error[-800:]] if found else []
+
+
+def _differences(folder: pathlib.Path, whole: pathlib.Path, *, exact: bool = False) -> list[str]:
+    """Where a run is not the other: losses and parameters, to rounding, and its files."""
+    tolerance = 0 if exact else 1e-4
+    found = []
+    one, other = (_rows(place / 'work' / 'metrics.csv') for place in (folder, whole))
+    if [row['step'] for row in one] != [row['step'] for row in other]:
+        found.append(f'metrics.csv has steps {[row["step"] for row in one]}')
+    else:
+        found += [f'{key} of step {mine["step"]}: {mine[key]} and {value}'
+                  for mine, theirs in zip(one, other, strict=True) for key, value in theirs.items()
+                  if key != 'images_per_second' and abs(mine[key] - value) > tolerance]
+    (step, mine), (last, theirs) = (open_workdir(place / 'work').variables('latest')
+                                    for place in (folder, whole))
+    largest = max(float(np.abs(a - b).max()) for a, b in
+                  zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True))
+    if step != last or largest > tolerance:
+        found.append(f'parameters of step {step} and {last} differ by {largest:.2g}')
+    names = [sorted(path.name for path in (place / 'work').iterdir()
+                    if not path.name.startswith('evaluation') and path.name != 'predictions')
+             for place in (folder, whole)]
+    return found if names[0] == names[1] else [*found, f'files {names[0]} and {names[1]}']
+
+
+def _rows(path: pathlib.Path) -> list[dict[str, float]]:
+    with path.open(newline='') as file:
+        return [{key: float(value) for key, value in row.items() if value}
+                for row in csv.DictReader(file)]
+
+
+def _read_until(process: subprocess.Popen, text: str) -> str:
+    read = ''
+    for line in process.stdout:
+        read += line
+        if text in line:
+            return read
+    raise SystemExit(f'{text!r} was never printed')
+
+
+if __name__ == '__main__':
+    sys.exit(program('Several processes', 'experiments.reliability.processes', __doc__, trials))
