@@ -18,6 +18,8 @@ CONTROL_GROUPS = (
      '/sys/fs/cgroup/memory.stat', 'inactive_file'),
     ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes',
      '/sys/fs/cgroup/memory/memory.stat', 'total_inactive_file'))
+# What version 1 shows without a limit is more than this.
+NO_LIMIT = 2**60
 
 # YNNPACK, to which XLA gives convolutions on CPU, allocates what lies between them by itself: up to
 # forty times what the compilation states of an inference. XLA's own are as fast.
@@ -91,7 +93,7 @@ def available_bytes() -> float:
     stats = jax.local_devices()[0].memory_stats() or {}
     if 'bytes_limit' in stats:
         return stats['bytes_limit'] - stats.get('bytes_in_use', 0)
-    return max(0, min(_host_limits(), default=float('inf')))
+    return max(0, min((bytes for _, bytes in host_limits()), default=float('inf')))
 
 
 def tree_bytes(tree: Any) -> int:
@@ -107,17 +109,18 @@ def check_memory(what: str, needed: int, remedy: str):
                          f'{available / 2 ** 30:.3g} GiB are available; {remedy}')
 
 
-def _host_limits() -> Iterator[int]:
-    """What each of the limits leaves, of those that this system has."""
+def host_limits() -> Iterator[tuple[str, int]]:
+    """Names of the limits of this system's memory, and what each of them leaves."""
     for line in _read('/proc/meminfo').splitlines():
         if line.startswith('MemAvailable:'):
-            yield int(line.split()[1]) * 1024
+            yield 'machine', int(line.split()[1]) * 1024
     for limit, used, statistics, cache in CONTROL_GROUPS:
         most, now = _read(limit).strip(), _read(used).strip()
         found = dict(line.split() for line in _read(statistics).splitlines())
-        if most.isdecimal() and now.isdecimal():
-            yield int(most) - int(now) + int(found.get(cache, 0))
-    yield from _address_space_limits()
+        if most.isdecimal() and now.isdecimal() and int(most) < NO_LIMIT:
+            yield 'container', int(most) - int(now) + int(found.get(cache, 0))
+    for left in _address_space_limits():
+        yield 'process (ulimit -v)', left
 
 
 def _address_space_limits() -> Iterator[int]:

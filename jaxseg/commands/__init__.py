@@ -1,8 +1,9 @@
 """The command line: one subcommand a file, `jaxseg SUBCOMMAND ...`.
 
-Exit status: 0, 1 for a loss that is not finite, 2 for input that cannot be used, 128 + the number
-of a signal that stopped it (130 for Ctrl-C, and for a training that was stopped and saved). Of
-several processes all end with the status of the first that ends.
+Exit status: 0, 1 for a loss that is not finite and for a problem that `doctor` found, 2 for input
+that cannot be used, 128 + the number of a signal that stopped it (130 for Ctrl-C, and for a
+training that was stopped and saved). Of several processes all end with the status of the first that
+ends.
 """
 
 import argparse
@@ -34,6 +35,7 @@ SUBCOMMANDS = {
     'inspect': 'check every file of a data set, and draw augmented training samples',
     'export': 'write a trained model as a file that runs without jaxseg (StableHLO, ONNX)',
     'export-weights': 'write the weights of a trained model to one file',
+    'doctor': 'check the installation and this machine, with a short training',
     'models': 'list encoders, context layers, decoders and sources of weights',
 }
 
