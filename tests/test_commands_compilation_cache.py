@@ -66,11 +66,13 @@ def test_a_failure_to_write_is_not_reported(home):
                   stacklevel=1)
 
 
-@pytest.mark.parametrize('state', ['set', 'empty', 'shared', 'a file'])
-def test_the_cache_stays_as_it_is(home, state):
+@pytest.mark.parametrize('state', ['set', 'empty', 'shared', 'a file', 'processes'])
+def test_the_cache_stays_as_it_is(home, state, monkeypatch):
     folder = cache_folder()
     if state in ('set', 'empty'):
         jax.config.update('jax_compilation_cache_dir', {'set': str(home), 'empty': ''}[state])
+    elif state == 'processes':
+        monkeypatch.setattr(jax, 'process_count', lambda: 2)
     elif state == 'shared':
         folder.mkdir(parents=True)
         os.chmod(folder, 0o777)

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from jaxseg.commands import processes
-from jaxseg.commands.compilation_cache import use_compilation_cache
+from jaxseg.commands.compilation_cache import import_jax, use_compilation_cache
 from jaxseg.commands.malloc import tune_malloc
 from jaxseg.commands.signals import Interrupted, signals_handled
 from jaxseg.errors import InputError, printable
@@ -117,7 +117,7 @@ def _run(argv: Sequence[str], name: str, group: processes.Group) -> int:
                                           description=f'{line.capitalize()}.', allow_abbrev=False)
         if subcommand == name:  # Only this one is imported: JAX takes seconds to start.
             with _environment_named():
-                use_compilation_cache()
+                import_jax()
             _add_arguments(subparser, name)
     arguments, overrides = parser.parse_known_args(argv)
     prefix = getattr(_module(name), 'OVERRIDES', '--config.')
@@ -131,6 +131,7 @@ def _run(argv: Sequence[str], name: str, group: processes.Group) -> int:
         processes.refuse_several(name, os.environ)
     with _environment_named():
         importlib.import_module('jax').devices()
+    use_compilation_cache()
     status = _module(name).main(arguments, overrides) or 0
     group.leave()
     return status

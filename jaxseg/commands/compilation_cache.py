@@ -15,24 +15,32 @@ UNREADABLE = re.compile(r"Error reading persistent compilation cache entry for '
 UNWRITABLE = 'Error writing persistent compilation cache'
 
 
-def use_compilation_cache():
-    """Imports JAX and lets it keep what takes a second or more to compile.
-
-    The folder is that of `cache_folder`. JAX's own settings come first: the environment variable
-    `JAX_COMPILATION_CACHE_DIR` names another folder, and an empty one, or
-    `JAX_ENABLE_COMPILATION_CACHE=false`, turns the cache off. It stays off where the folder cannot
-    be written, or where others could write to it, as JAX runs what it finds there.
-
-    An entry that is damaged, as by a kill or a full disk, is deleted and made again: JAX itself
-    never replaces an entry, and would compile again at every start.
-    """
+def import_jax():
+    """Imports JAX so that reading compiled programs is silent."""
     if 'gds' in _cpu('bugs').split():
         # For these Intel processors XLA compiles with a preference of LLVM that it then takes for
         # an unknown instruction set: one line of error for every program read (jax issue 38445).
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    importlib.import_module('jax')
+
+
+def use_compilation_cache():
+    """Lets JAX keep what takes a second or more to compile; devices are known by then.
+
+    The folder is that of `cache_folder`. JAX's own settings come first: the environment variable
+    `JAX_COMPILATION_CACHE_DIR` names another folder, and an empty one, or
+    `JAX_ENABLE_COMPILATION_CACHE=false`, turns the cache off. It stays off where the folder cannot
+    be written, or where others could write to it, as JAX runs what it finds there; and for several
+    processes, which may have folders of their own: those that find nothing there would compile, and
+    wait for the others to share what they measure.
+
+    An entry that is damaged, as by a kill or a full disk, is deleted and made again: JAX itself
+    never replaces an entry, and would compile again at every start.
+    """
     jax = importlib.import_module('jax')
     folder = cache_folder()
-    if jax.config.jax_compilation_cache_dir is not None or folder is None or not _is_ours(folder):
+    if (jax.config.jax_compilation_cache_dir is not None or jax.process_count() > 1
+            or folder is None or not _is_ours(folder)):
         return
     jax.config.update('jax_compilation_cache_dir', str(folder))
     warnings.filterwarnings('ignore', UNWRITABLE)

@@ -114,7 +114,7 @@ def _cache():
     _section('Compiled programs, kept for the next start')
     folder = jax.config.jax_compilation_cache_dir
     if not folder or not jax.config.jax_enable_compilation_cache:
-        _line('off', 'by the environment, or as the cache folder of the user cannot be written '
+        _line('off', 'by the environment, or as the cache folder of the user cannot be written, '
                      'or can be written by others')
         return
     sizes = [path.stat().st_size for path in pathlib.Path(folder).glob('*-cache')]
