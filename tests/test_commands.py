@@ -113,7 +113,7 @@ def test_metrics_that_do_not_exist_are_refused(trained, capfd):
                 [f'--metrics={text}: ', words], capfd)
 
 
-def test_a_part_of_a_split_is_scored_by_the_beginning_of_its_names(trained):
+def test_match_scores_the_images_of_a_split_whose_names_begin_so(trained):
     assert main(['evaluate', f'--workdir={trained}', '--split=test', '--match=test_000001',
                  '--num_images=0']) == 0
     assert json.loads((trained / 'evaluation_test_test_000001.json').read_text())['images'] == 1

@@ -63,7 +63,7 @@ def test_nothing_under_void_is_counted_and_merging_equals_counting(overlapping):
     empty = ImageCounts.empty(names(4))
     one = empty.count(labels, predictions, valid, 'a')
     other = empty.count(wild(labels, valid), wild(predictions, valid), valid, 'b')
-    both = one.merge(other)
+    both = empty.merge(one, other)
     at_once = one.count(labels, predictions, valid, 'b')
     assert both.names == at_once.names == ('a', 'b')
     for part in ('tp', 'fp', 'fn'):

@@ -165,7 +165,8 @@ def _report(directory: pathlib.Path, checkpoint: str, scored: Sequence[_Scored])
     And the counts of every image, for `jaxseg compare`.
     """
     merged = functools.reduce(lambda one, other: one.merge(other), [fold.state for fold in scored])
-    images = functools.reduce(lambda one, other: one.merge(other), [fold.images for fold in scored])
+    first, *others = (fold.images for fold in scored)
+    images = first.merge(*others)
     images.write(directory / 'evaluation_val_images.csv')
     scores = [fold.state.json() for fold in scored]
     kept = [name for name in (*merged.summary(), 'classes') if name in scores[0]]

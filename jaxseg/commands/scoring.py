@@ -63,12 +63,17 @@ def metric_names(text: str, spec: DatasetSpec) -> tuple[str, ...]:
 class ObservedMetrics:
     """Counts every image that it is called with, as `observe` of `Parts.score`.
 
-    `images` are the counts of every image; `states` has a metric state for each of `names`.
+    `states` has a metric state for each of `names`.
     """
 
     def __init__(self, classes: tuple[str, ...], names: tuple[str, ...] = ()):
-        self.images, self._indices = ImageCounts.empty(classes), []
+        self._none, self._images, self._indices = ImageCounts.empty(classes), [], []
         self.states: dict[str, Any] = {name: METRICS[name].empty(classes) for name in names}
+
+    @property
+    def images(self) -> ImageCounts:
+        """The counts of every image."""
+        return self._none.merge(*self._images)
 
     @property
     def probabilities(self) -> bool:
@@ -78,7 +83,7 @@ class ObservedMetrics:
     def __call__(self, sample: dict, prediction: np.ndarray):
         """Counts one image and its prediction."""
         label, valid = sample['label'], sample['valid']
-        self.images = self.images.count(label, prediction, valid, sample['name'])
+        self._images.append(self._none.count(label, prediction, valid, sample['name']))
         self._indices.append(sample['index'])
         probabilities = sample.get('probabilities')
         counted = {'boundary': (label, prediction, valid),
@@ -92,7 +97,7 @@ class ObservedMetrics:
         every = gathered((self.images, self._indices, self.states))
         images, indices, states = zip(*every, strict=True)
         self._indices = sum(indices, [])
-        self.images = functools.reduce(ImageCounts.merge, images).ordered(self._indices)
+        self._images = [self._none.merge(*images).ordered(self._indices)]
         self._indices.sort()
         self.states = {name: functools.reduce(type(state).merge, [part[name] for part in states])
                        for name, state in self.states.items()}

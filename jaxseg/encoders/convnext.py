@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
 # Channels of the first stage, which double with every stage, and blocks of the stages.
@@ -106,7 +107,6 @@ class ConvNeXt(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         width, depths = SIZES[self.variant]
-        block = nn.remat(Block) if self.remat else Block
         x = Conv(width, PATCH, PATCH, bias=True, padding='same', name='stem_conv')(x)
         x = LayerNorm(dtype=x.dtype, name='stem_norm')(x)
         stages, reached, dilation, done = [], PATCH, 1, 0
@@ -121,8 +121,9 @@ class ConvNeXt(nn.Module):
                          name=f'downsample{stage}_conv')(x)
             for index in range(depth):
                 rate = self.drop_path * done / (sum(depths) - 1)
-                x = block(dilation, rate, self.version == 2, train,
-                          name=f'stage{stage}_{index}')(x)
+                block = Block(dilation, rate, self.version == 2, train,
+                              name=f'stage{stage}_{index}')
+                x = call_block(block, x, self.remat)
                 done += 1
             features = x
             if self.output_norm:

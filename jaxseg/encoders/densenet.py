@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
 # Channels of the stem, channels that a layer adds, layers of every block.
@@ -55,14 +56,14 @@ class DenseNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         norm = functools.partial(norm_layer, self.norm, train)
-        layer = nn.remat(_DenseLayer) if self.remat else _DenseLayer
         features, growth, blocks = SIZES[self.depth]
         x = nn.relu(norm(name='norm0')(Conv(features, 7, 2, name='conv0')(x)))
         stages = [Stage(2, x)]
         x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for index, layers in enumerate(blocks, 1):
             for place in range(1, layers + 1):
-                x = layer(growth, norm, name=f'block{index}_layer{place}')(x)
+                layer = _DenseLayer(growth, norm, name=f'block{index}_layer{place}')
+                x = call_block(layer, x, self.remat)
             if index < len(blocks):
                 x = nn.relu(norm(name=f'transition{index}_norm')(x))
                 stages.append(Stage(2 ** (index + 1), x))

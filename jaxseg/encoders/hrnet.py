@@ -9,6 +9,7 @@ import jax
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.residual import BasicBlock, Bottleneck
 from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.stages import Stage, Stages
@@ -101,7 +102,6 @@ class HRNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         variant, norm = VARIANTS[self.variant], functools.partial(norm_layer, self.norm, train)
-        module = nn.remat(_Module) if self.remat else _Module
         bottleneck = functools.partial(Bottleneck, train=train, norm=norm)
         x = stem = nn.relu(norm(name='bn1')(Conv(STEM, 3, 2, name='conv1')(x)))
         x = nn.relu(norm(name='bn2')(Conv(STEM, 3, 2, name='conv2')(x)))
@@ -114,8 +114,8 @@ class HRNet(nn.Module):
                             norm, f'transition{index}_{index}')
             branches.append(x)
             for place in range(modules):
-                branches = module(variant.blocks, norm, train,
-                                  name=f'stage{index + 1}_{place}')(branches)
+                module = _Module(variant.blocks, norm, train, name=f'stage{index + 1}_{place}')
+                branches = call_block(module, branches, self.remat)
         if self.increase:
             branches = [bottleneck(width, width, name=f'increase{index}')(x)
                         for index, (width, x) in enumerate(zip(INCREASED, branches, strict=True))]

@@ -9,6 +9,7 @@ from jaxseg.fields import DropRate
 from jaxseg.layers.attention import attend, sow_attention
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
 # Blocks of every stage.
@@ -94,17 +95,17 @@ class MiT(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
-        depths, block = BLOCKS[self.variant], nn.remat(_Block) if self.remat else _Block
-        widths = NARROW if self.variant == 'b0' else WIDTHS
+        depths, widths = BLOCKS[self.variant], NARROW if self.variant == 'b0' else WIDTHS
         step, stages = self.drop_path / (sum(depths) - 1), []
         for index, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             kernel, stride = (7, 4) if index == 0 else (3, 2)
             x = Conv(width, kernel, stride, bias=True, name=f'embed{index}_conv')(x)
             x = _norm(x, f'embed{index}_norm', EPSILON_AFTER_CONV)
             for place in range(depth):
-                x = block(HEADS[index], REDUCTIONS[index],
-                          step * (sum(depths[:index]) + place), train,
-                          name=f'stage{index}_block{place}')(x)
+                block = _Block(HEADS[index], REDUCTIONS[index],
+                               step * (sum(depths[:index]) + place), train,
+                               name=f'stage{index}_block{place}')
+                x = call_block(block, x, self.remat)
             x = _norm(x, f'stage{index}_norm')
             stages.append(Stage(STRIDES[index], x))
         return tuple(stages)

@@ -11,6 +11,7 @@ from jaxseg.fields import DropRate, Positive, PositiveInt, Range
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.recurrence import CellName, Recurrence
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
 FIRST_STRIDE = 4
@@ -57,7 +58,6 @@ class RecurrentPyramid(nn.Module):
         if not self.widths or len(self.widths) != len(self.depths):
             raise InputError(f'encoder.depths: {self.depths} for widths {self.widths}; give one '
                              f'number of blocks for every stage, and at least one stage')
-        block = nn.remat(_Block) if self.remat else _Block
         stages, index = [], 0
         for stage, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):
             kernel, stride = (7, FIRST_STRIDE) if stage == 0 else (3, 2)
@@ -65,8 +65,9 @@ class RecurrentPyramid(nn.Module):
             x = nn.LayerNorm(dtype=x.dtype, name=f'patches{stage}_norm')(x)
             for _ in range(depth):
                 drop_path = self.drop_path * index / max(1, sum(self.depths) - 1)
-                x = block(index % 2 == 1, self.cell, self.expansion, drop_path, train,
-                          name=f'block{index}')(x)
+                block = _Block(index % 2 == 1, self.cell, self.expansion, drop_path, train,
+                               name=f'block{index}')
+                x = call_block(block, x, self.remat)
                 index += 1
             features = nn.LayerNorm(dtype=x.dtype, name=f'stage{stage}_norm')(x)
             stages.append(Stage(FIRST_STRIDE * 2 ** stage, features))

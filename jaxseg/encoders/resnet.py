@@ -11,6 +11,7 @@ from jaxseg.errors import InputError
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.residual import BasicBlock, Bottleneck
 from jaxseg.layers.stages import Stage, Stages
 
@@ -91,11 +92,12 @@ class ResNet(nn.Module):
             inner = max(1, width * self.width_per_group // 64) * self.groups
             for place in range(blocks):
                 first = place == 0
-                x = block(width, inner=inner, stride=stride if first else 1,
-                          first_dilation=first_dilation if first else dilation, dilation=dilation,
-                          pool=self.average_shortcut and index > 0,
-                          drop_path=self.drop_path * number / (sum(counts) - 1),
-                          name=f'layer{index + 1}_{place}')(x)
+                made = block(width, inner=inner, stride=stride if first else 1,
+                             first_dilation=first_dilation if first else dilation,
+                             dilation=dilation, pool=self.average_shortcut and index > 0,
+                             drop_path=self.drop_path * number / (sum(counts) - 1),
+                             name=f'layer{index + 1}_{place}')
+                x = call_block(made, x, self.remat)
                 number += 1
             stages.append(Stage(reached, x))
         return tuple(stages)
@@ -115,6 +117,5 @@ class ResNet(nn.Module):
             raise InputError(f'encoder.groups: {self.groups} groups of {self.width_per_group} '
                              f'channels (encoder.width_per_group), but the blocks of depth '
                              f'{self.depth} have no groups; give depth 26, or 50 and more')
-        block = nn.remat(block) if self.remat else block
         return functools.partial(block, groups=self.groups, squeeze_excite=self.squeeze_excite,
                                  train=train, norm=norm)

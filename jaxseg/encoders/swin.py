@@ -11,6 +11,7 @@ from jaxseg.layers import windows
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.position import relative_bias
+from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 from jaxseg.layers.symbolic import pad_zeros
 
@@ -89,7 +90,6 @@ class Swin(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
         width, heads, depths = SIZES[self.variant]
-        block = nn.remat(Block) if self.remat else Block
         x = Conv(width, PATCH, PATCH, bias=True, padding='same', name='stem_conv')(_pad(x, PATCH))
         x = LayerNorm(dtype=x.dtype, name='stem_norm')(x)
         stages, done = [], 0
@@ -100,8 +100,9 @@ class Swin(nn.Module):
                              name=f'downsample{stage}_reduce')(x)
             for index in range(depth):
                 rate = self.drop_path * done / (sum(depths) - 1)
-                x = block(heads * 2 ** stage, self.window, index % 2 * (self.window // 2), rate,
-                          train, name=f'stage{stage}_{index}')(x)
+                block = Block(heads * 2 ** stage, self.window, index % 2 * (self.window // 2),
+                              rate, train, name=f'stage{stage}_{index}')
+                x = call_block(block, x, self.remat)
                 done += 1
             features = x
             if self.output_norm:

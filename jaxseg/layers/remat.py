@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 
 
-def call_block(block: Callable, x: jax.Array, remat: bool, /, **options: Any) -> jax.Array:
+def call_block(block: Callable, x: Any, remat: bool, /, **options: Any) -> Any:
     """`block(x, **options)`; with `remat` computed again in the backward pass.
 
     Then only the input of the block is stored in the forward pass (Chen et al. 2016,
@@ -15,6 +14,7 @@ def call_block(block: Callable, x: jax.Array, remat: bool, /, **options: Any) ->
 
     Args:
       block: a module, or a bound method of a module.
+      x: an array, or several.
       options: what is not an array, or needs no gradient.
     """
     if not remat:

@@ -44,6 +44,8 @@ class ImageCounts:
               ) -> 'ImageCounts':
         """With one more image.
 
+        All are copied: of many images, count each by itself and `merge` them at once.
+
         Args:
           labels: class indices (H, W), or 0 and 1 (H, W, classes); any value where not valid.
           predictions, valid: of the same shape.
@@ -64,11 +66,12 @@ class ImageCounts:
         assert row.shape == (3, classes), 'a value is none of the classes'
         return dataclasses.replace(self, names=(*self.names, name), rows=(*self.rows, row))
 
-    def merge(self, other: 'ImageCounts') -> 'ImageCounts':
-        """The images of both, such as those of two processes."""
-        assert self.classes == other.classes
-        return dataclasses.replace(self, names=self.names + other.names,
-                                   rows=self.rows + other.rows)
+    def merge(self, *others: 'ImageCounts') -> 'ImageCounts':
+        """The images of all, such as those of several processes."""
+        assert all(self.classes == other.classes for other in others)
+        parts = self, *others
+        return dataclasses.replace(self, names=tuple(name for one in parts for name in one.names),
+                                   rows=tuple(row for one in parts for row in one.rows))
 
     def ordered(self, indices: Sequence[int]) -> 'ImageCounts':
         """The images in the order of their indices, one for each of them."""
