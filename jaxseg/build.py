@@ -284,6 +284,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
                   'a class with predictions, probabilities, compilations and windowed'),
     'method': (_has('predictions', 'probabilities', 'compilations', 'windowed'),
                'a class with predictions, probabilities, compilations and windowed'),
-    'pretrained': (_has('part', 'mean', 'std', 'license', 'files', 'check', 'load'),
-                   'a class with part, mean, std, license, files, check(model) and load(wanted)'),
+    'pretrained': (_has('part', 'mean', 'std', 'license', 'files', 'size', 'check', 'load'),
+                   'a class with part, mean, std, license, files, size(model), check(model) and '
+                   'load(wanted)'),
 }

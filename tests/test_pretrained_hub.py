@@ -61,13 +61,16 @@ def test_the_origin_states_commit_digest_and_licence(online):
     assert read_tensors(path)['x'].tolist() == [1, 1]
     assert online.asked == [('a.npz', 'v1')]
     weights = torchvision.ResNet(path)
-    assert Origin.of(weights, 'x.Y').license is None
+    assert Origin.of(weights, 'x.Y', None).license is None
     (online.folder / 'README.md').write_text(CARD)
-    origin = Origin.of(weights, 'x.Y')
+    origin = Origin.of(weights, 'x.Y', None)
     assert (origin.source, origin.license) == (f'hf://some/net@{COMMIT}/a.npz', 'cc-by-nc-4.0')
     assert origin.sha256.keys() == {'a.npz'}
     assert f'x.Y, hf://some/net@{COMMIT}/a.npz, a.npz (SHA-256 ' in str(origin)
-    assert online.asked[-1] == ('README.md', COMMIT)
+    assert online.asked[-3] == ('README.md', COMMIT)
+    assert origin.size == (224, 224)
+    (online.folder / 'config.json').write_text('{"image_size": 288}')
+    assert weights.size(None) == (288, 288) and online.asked[-1] == ('config.json', 'v1')
 
 
 def test_the_files_of_an_index_are_of_the_same_commit(online):

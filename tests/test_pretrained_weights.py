@@ -144,11 +144,11 @@ def test_a_run_starts_from_the_weights_and_keeps_their_normalization(tmp_path, c
     assert main(command) == 0
     digest = hashlib.sha256((tmp_path / 'resnet18.pth').read_bytes()).hexdigest()
     assert (f'encoder: weights of torchvision.ResNet, resnet18.pth (SHA-256 {digest[:12]}...), '
-            f'licence unknown\n') in capfd.readouterr().out
+            f'images of 224 x 224 pixels, licence unknown\n') in capfd.readouterr().out
     run = open_workdir(tmp_path / 'work', trust=['tests'])
     assert (run.record.mean, run.record.std) == (torchvision.ResNet.mean, torchvision.ResNet.std)
     assert run.spec.mean != torchvision.ResNet.mean
-    origin = Origin('torchvision.ResNet', None, {'resnet18.pth': digest}, None)
+    origin = Origin('torchvision.ResNet', None, {'resnet18.pth': digest}, None, (224, 224))
     assert run.record.pretrained == origin
     _, variables = run.variables('latest')
     params = variables['params']

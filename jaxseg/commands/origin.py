@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxseg.errors import InputError
-from jaxseg.fields import check_fields
+from jaxseg.fields import PositiveInt, check_fields
 from jaxseg.pretrained import hub
 
 
@@ -19,19 +19,22 @@ class Origin:
       source: the address on the Hugging Face Hub, with the commit; None is a file of the machine.
       sha256: digests of the files of the checkpoint, by name.
       license: of the weights, an SPDX identifier; None is unknown.
+      size: height and width of the images that they were trained with; None is unknown.
     """
 
     type: str
     source: str | None
     sha256: Mapping[str, str]
     license: str | None
+    size: tuple[PositiveInt, PositiveInt] | None = None
 
     def __post_init__(self):
         check_fields(self, 'model.json.pretrained')
+        object.__setattr__(self, 'size', self.size and tuple(self.size))
 
     @classmethod
-    def of(cls, weights: Any, type: str) -> 'Origin':
-        """The origin of what a part of `pretrained` loads.
+    def of(cls, weights: Any, type: str, model: Any) -> 'Origin':
+        """The origin of what a part of `pretrained` loads into a model.
 
         Raises:
           InputError: a file is missing, or cannot be downloaded.
@@ -42,15 +45,17 @@ class Origin:
             _, address = hub.download(address)  # from the cache
             license = license or hub.license_of(address)
         return cls(type, address and str(address), {file.name: _digest(file) for file in files},
-                   license)
+                   license, weights.size(model))
 
     @classmethod
     def from_record(cls, values: Any) -> 'Origin | None':
         """From what model.json holds; None where the model began with random values."""
-        names = {field.name for field in dataclasses.fields(cls)}
+        fields = dataclasses.fields(cls)
+        names = {field.name for field in fields}
+        required = {field.name for field in fields if field.default is dataclasses.MISSING}
         if values is None or isinstance(values, cls):
             return values
-        if not isinstance(values, Mapping) or values.keys() != names:
+        if not isinstance(values, Mapping) or not required <= values.keys() <= names:
             raise InputError(f'model.json.pretrained: {values!r} instead of '
                              f'{", ".join(sorted(names))}; restore the file')
         return cls(**values)
@@ -59,7 +64,8 @@ class Origin:
         files = ', '.join(f'{name} (SHA-256 {digest[:12]}...)'
                           for name, digest in self.sha256.items())
         source = f'{self.source}, ' if self.source else ''
-        return f'{self.type}, {source}{files}, licence {self.license or "unknown"}'
+        size = f'images of {self.size[1]} x {self.size[0]} pixels, ' if self.size else ''
+        return f'{self.type}, {source}{files}, {size}licence {self.license or "unknown"}'
 
 
 def _digest(path: Any) -> str:

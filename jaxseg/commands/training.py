@@ -134,11 +134,11 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     begins = model or weights
     known = begins if begins and spec.channels == len(begins.mean) else spec
     normalization = {'mean': known.mean, 'std': known.std, 'value_range': spec.value_range}
-    origin = (model.pretrained if model else
-              weights and Origin.of(weights, config.pretrained['type']))
     parts = assemble(config, spec, normalization, config.parallel)
     if weights:
         weights.check(parts.model)
+    origin = (model.pretrained if model else
+              weights and Origin.of(weights, config.pretrained['type'], parts.model))
     make = functools.partial(make_algorithm, config, parts)
     algorithm = make(axis_name=parts.layout.axis_name)
     if parts.layout.axis_name and not hasattr(algorithm, 'axis_name'):

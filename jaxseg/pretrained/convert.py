@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
 from jaxseg.pretrained.names import Rule, matches, places_of
+from jaxseg.pretrained.stated import stated_size
 from jaxseg.pretrained.tensors import checkpoint_files, read_tensors
 
 SHOWN = 4  # names in a message
@@ -43,6 +44,8 @@ class Weights:
     std: ClassVar[tuple[float, ...]] = IMAGENET_STD
     # Of the weights, an SPDX identifier, where the library states one for all of its checkpoints.
     license: ClassVar[str | None] = None
+    # Side of the images that they were trained with: of all, or by `variant` of the part.
+    side: ClassVar[int | Mapping[str, int] | None] = None
     # Fields of the part, or of the whole model, that the weights need and their shapes do not
     # show. A part without such a field is another one, which needs no such value.
     requires: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -55,6 +58,13 @@ class Weights:
     def files(self) -> tuple[pathlib.Path, ...]:
         """The files of the checkpoint."""
         return checkpoint_files(self.path)
+
+    def size(self, model: Any) -> tuple[int, int] | None:
+        """Height and width of the images that the weights were trained with; None is unknown."""
+        side = self.side
+        if isinstance(side, Mapping):
+            side = side.get(getattr(getattr(model, self.part), 'variant', None))
+        return stated_size(self.path) or (side and (side, side))
 
     def check(self, model: Any):
         """Raises InputError where a field of the model would make the weights compute another."""

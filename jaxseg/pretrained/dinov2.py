@@ -17,6 +17,7 @@ class DINOv2(Weights):
       path: a checkpoint such as `dinov2_vits14_pretrain.pth`.
     """
 
+    side = 518
     rules = (*TOKENS, *REGISTERS, *ATTENTION, *MLP)
     first, unused = 'params/patch_embed/kernel', ('norm.*', 'mask_token')
 

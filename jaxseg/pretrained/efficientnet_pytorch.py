@@ -1,5 +1,7 @@
 """Names of the package efficientnet-pytorch, which segmentation_models.pytorch uses as well."""
 
+from typing import ClassVar
+
 from jaxseg.pretrained.convert import Weights
 from jaxseg.pretrained.names import batch_norm, layer
 
@@ -21,6 +23,8 @@ class EfficientNet(Weights):
     """
 
     license = 'Apache-2.0'
+    side: ClassVar = {'b0': 224, 'b1': 240, 'b2': 260, 'b3': 300, 'b4': 380, 'b5': 456, 'b6': 528,
+                      'b7': 600}
     rules, first = RULES, 'params/stem_conv/kernel'
     unused = ('_conv_head.weight', '_bn1.*', '_fc.*', '*.num_batches_tracked')
 
@@ -28,4 +32,5 @@ class EfficientNet(Weights):
 class EfficientNetLite(EfficientNet):
     """The same for EfficientNet-Lite, whose input is `(x - 127) / 128` of values up to 255."""
 
+    side: ClassVar = {'lite0': 224, 'lite1': 240, 'lite2': 260, 'lite3': 280, 'lite4': 300}
     mean, std = (127 / 255,) * 3, (128 / 255,) * 3

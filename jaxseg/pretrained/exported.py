@@ -44,6 +44,11 @@ class Exported(Weights):
         """Of the weights that the run began with."""
         return (self._recorded('pretrained') or {'license': None})['license']
 
+    def size(self, model: Any) -> tuple[int, int] | None:
+        """Of the images of the weights that the run began with."""
+        size = (self._recorded('pretrained') or {}).get('size')
+        return size and tuple(size)
+
     def load(self, wanted: Any) -> dict[str, Any]:
         """The variables of `parts`, for shapes as they are `wanted`.
 

@@ -31,5 +31,6 @@ class MiT(Weights):
         classifier is not used.
     """
 
+    side = 224
     rules = tuple(rule for number in (1, 2, 3, 4) for rule in _mit_stage(number))
     first, unused = 'params/embed0_conv/kernel', ('head.*',)

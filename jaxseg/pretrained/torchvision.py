@@ -69,6 +69,7 @@ class ResNet(Weights):
         segmentation_models.pytorch. The classifier is not used.
     """
 
+    side = 224
     rules, first = RESNET, 'params/conv1/kernel'
     unused = ('fc.*', '*.num_batches_tracked')
 
@@ -81,6 +82,7 @@ class VGG(Weights):
         classifier is not used.
     """
 
+    side = 224
     rules = (*layer('features.{i}', 'features_{i}'), *batch_norm('features.{i}', 'features_{i}'))
     unused = ('classifier.*', '*.num_batches_tracked')
     first = 'params/features_0/kernel'
@@ -94,6 +96,7 @@ class MobileNetV2(Weights):
         not used.
     """
 
+    side = 224
     rules, first = _mobilenet_v2(), 'params/stem_conv/kernel'
     unused = ('features.18.*', 'classifier.*', '*.num_batches_tracked')
 
@@ -105,6 +108,7 @@ class MobileNetV3Large(Weights):
       path: a checkpoint of torchvision. The classifier is not used.
     """
 
+    side = 224
     rules = _mobilenet_v3(((1, False), (2, False), (3, True), (4, False), (2, True), (3, True)))
     first, unused = 'params/stem_conv/kernel', ('classifier.*', '*.num_batches_tracked')
     requires: ClassVar = {'norm.epsilon': 1e-3}
@@ -124,5 +128,6 @@ class DenseNet(Weights):
         saves, of timm, or of an encoder of segmentation_models.pytorch. The classifier is not used.
     """
 
+    side = 224
     rules, first = DENSENET, 'params/conv0/kernel'
     unused = ('classifier.*', '*.num_batches_tracked')
