@@ -111,7 +111,7 @@ SECOND = [
              'last = max(side - window, 0)', 'last = max(side - window - 1, 0)',
              (f'{SIZES}::test_sliding_windows_equal_plain_loops',)),
     Mutation('auxiliary losses dropped', 'jaxseg/tasks/pixelwise.py',
-             'total + self.auxiliary_weight * value, count', 'total, count',
+             'total + weight * value, count', 'total, count',
              ('tests/test_tasks.py',)),
     Mutation('void pixels in the count of a loss', 'jaxseg/losses/pixels.py',
              'return valid.astype(jnp.float32)', 'return jnp.ones_like(valid, jnp.float32)',

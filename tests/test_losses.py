@@ -21,11 +21,12 @@ from jaxseg.fields import check_value
 from jaxseg.losses.binary_cross_entropy import binary_cross_entropy
 from jaxseg.losses.binary_dice import binary_dice
 from jaxseg.losses.binary_focal import binary_focal
+from jaxseg.losses.boundary import binary_boundary, boundary
 from jaxseg.losses.cross_entropy import cross_entropy
 from jaxseg.losses.dice import dice
 from jaxseg.losses.focal import focal
+from jaxseg.losses.hard_pixels import ohem_cross_entropy, topk_cross_entropy
 from jaxseg.losses.lovasz import lovasz_softmax
-from jaxseg.losses.weighted import WeightedSum
 from tests.references import losses as references
 
 CLASSES = 4
@@ -64,8 +65,17 @@ CASES = {
     'binary_focal': Case(binary_focal, dict(gamma=1.5), dict(alpha=0.5), 2.0),
     'binary_focal weighted': Case(binary_focal, dict(gamma=0.5, alpha=0.25), {}),
     'binary_dice': Case(binary_dice, dict(smooth=0.5), {}),
+    'topk': Case(topk_cross_entropy, dict(fraction=0.3), dict(class_weights=ONES)),
+    'topk weighted': Case(topk_cross_entropy, dict(fraction=0.5, class_weights=WEIGHTS), {}),
+    # Of the three images one has more unsure pixels than its share, of another it is the reverse.
+    'ohem': Case(ohem_cross_entropy, dict(threshold=0.05, min_kept=0.4), dict(class_weights=ONES)),
+    'ohem weighted': Case(
+        ohem_cross_entropy, dict(threshold=0.6, min_kept=0.1, class_weights=WEIGHTS), {}),
+    'boundary': Case(boundary, dict(max_distance=2), {}),
+    'binary_boundary': Case(binary_boundary, dict(max_distance=3), {}),
 }
 each_loss = pytest.mark.parametrize('name', CASES)
+BOUNDARIES = ('boundary', 'binary_boundary')  # which alone depend on where the pixels are
 softmax_losses, sigmoid_losses = (
     list(dict.fromkeys(case.loss for case in CASES.values() if case.binary == binary))
     for binary in (False, True))
@@ -182,7 +192,7 @@ def test_extreme_logits_stay_finite(name):
     assert np.isfinite(total) and np.isfinite(gradient).all()
 
 
-@each_loss
+@pytest.mark.parametrize('name', [name for name in CASES if name not in BOUNDARIES])
 def test_void_pixels_can_as_well_be_removed(name):
     data = example(CASES[name].binary)
     logits, labels, valid = (x[:1].reshape(1, 30, *x.shape[3:]) for x in data)
@@ -226,6 +236,7 @@ def test_focal_losses_without_focus_are_cross_entropies():
 
 @pytest.mark.parametrize('weights, value', [((1.0, 2.0), '2 values'), ((0.0,) * 4, 'all 4')])
 @pytest.mark.parametrize('loss, key', [(cross_entropy, 'class_weights'), (focal, 'class_weights'),
+                                       (ohem_cross_entropy, 'class_weights'),
                                        (binary_cross_entropy, 'pos_weight')])
 def test_weights_not_one_for_every_class_or_all_zero_are_refused(loss, key, weights, value):
     with pytest.raises(InputError, match=f'{key}: {value}'):
@@ -244,7 +255,10 @@ def test_labels_of_the_other_task_are_refused(loss):
     (cross_entropy, 'label_smoothing', 1.0), (cross_entropy, 'class_weights', [1.0, -1.0]),
     (focal, 'gamma', -1.0), (focal, 'class_weights', [1.0, math.inf]), (dice, 'smooth', -1.0),
     (binary_cross_entropy, 'pos_weight', [-1.0]), (binary_focal, 'gamma', math.nan),
-    (binary_focal, 'alpha', 1.5), (binary_dice, 'smooth', -1.0)])
+    (binary_focal, 'alpha', 1.5), (binary_dice, 'smooth', -1.0),
+    (topk_cross_entropy, 'fraction', 0.0), (ohem_cross_entropy, 'min_kept', 1.1),
+    (ohem_cross_entropy, 'threshold', 1.0), (boundary, 'max_distance', 0),
+    (binary_boundary, 'max_distance', 65)])
 def test_options_state_their_ranges(loss, option, bad):
     hint = typing.get_type_hints(loss, include_extras=True)[option]
     default = inspect.signature(loss).parameters[option].default
@@ -253,35 +267,34 @@ def test_options_state_their_ranges(loss, option, bad):
         check_value(option, bad, hint)
 
 
-def constant(total: float, count: float):
-    return lambda *_: (jnp.array(total), jnp.array(count))
+def test_equal_pixels_share_what_is_left_of_the_number():
+    logits, labels = jnp.zeros((1, 6, 2)), jnp.zeros((1, 6), int)
+    gradient = jax.grad(lambda x: topk_cross_entropy(x, labels, labels == 0, fraction=0.5)[0])(
+        logits)
+    np.testing.assert_allclose(gradient[0, :, 0], -0.5 / 6, rtol=1e-6)
 
 
-def test_a_weighted_sum_divides_once_and_counts_nothing_as_zero():
-    terms = WeightedSum({'a': (2.0, constant(6.0, 4.0)), 'b': (0.5, constant(0.0, 0.0)),
-                         'reported': (0.0, constant(math.nan, 1.0))})
-    parts = terms(None, None, None)
-    assert float(terms.total(parts)) == 3.0
-    means = terms.means(parts)
-    assert float(means['a']) == 1.5 and float(means['b']) == 0 and math.isnan(means['reported'])
+def test_all_pixels_or_none_unsure_is_the_cross_entropy_or_its_hardest_pixels():
+    logits, labels, valid = (x[:1] for x in example(False))
+    total, count = cross_entropy(logits, labels, valid)
+    for loss, options in ((topk_cross_entropy, {'fraction': 1.0}),
+                          (ohem_cross_entropy, {'threshold': 0.999999, 'min_kept': 0.01})):
+        assert float(loss(logits, labels, valid, **options)[0]) == pytest.approx(
+            float(total / count), rel=1e-5)
+    kept = {'threshold': 1e-30, 'min_kept': 0.2}
+    assert float(ohem_cross_entropy(logits, labels, valid, **kept)[0]) == pytest.approx(float(
+        topk_cross_entropy(logits, labels, valid, fraction=0.2)[0]))
 
 
-@pytest.mark.parametrize('terms, key', [
-    ({}, 'losses: '), ({'a': (0.0, dice), 'b': (0, dice)}, 'losses: .*a, b'),
-    ({'a': (-1.0, dice), 'b': (2.0, dice)}, 'losses.a.weight: -1.0'),
-    ({'a': (math.nan, dice)}, 'losses.a.weight: nan'),
-    ({'a': (math.inf, dice)}, 'losses.a.weight: inf'), ({'a': ('1', dice)}, 'losses.a.weight: '),
-    *(({name: (1.0, dice)}, f'losses.{name}: ') for name in (
-        'loss', 'gradient_norm', 'learning_rate', 'step', 'images_per_second', 'val_dice',
-        'auxiliary0'))])
-def test_weights_and_names_that_cannot_be_are_refused(terms, key):
-    with pytest.raises(InputError, match=key):
-        WeightedSum(terms)
+def test_an_error_weighs_by_its_distance_from_the_boundary():
+    labels, valid = np.zeros((1, 9, 9), np.int32), np.ones((1, 9, 9), bool)
+    labels[0, :, 6:] = 1
 
+    def loss(column):
+        logits = np.where(labels[..., None] == np.arange(2), 50.0, -50.0)
+        logits[0, 4, column] *= -1
+        return float(boundary(logits, labels, valid, max_distance=4)[0])
 
-@pytest.mark.parametrize('returned', [
-    jnp.array(1.0), (jnp.ones(3), jnp.array(1.0)), (1.0, 2.0, 3.0)])
-def test_a_loss_that_returns_no_sum_and_count_is_refused(returned):
-    terms = WeightedSum({'mine': (1.0, lambda *_: returned)})
-    with pytest.raises(InputError, match='losses.mine: '):
-        terms(None, None, None)
+    # Two classes, each wrong by 1, half a pixel less far than the nearest column of the other.
+    assert [loss(column) for column in (5, 3, 0, 6, 8)] == pytest.approx(
+        [2 * 0.5 / 4, 2 * 2.5 / 4, 2 * 4 / 4, 2 * 0.5 / 4, 2 * 2.5 / 4])

@@ -67,6 +67,18 @@ def test_losses_total_and_report_by_hand():
     assert float(task.total(alone)) == pytest.approx(3 * main)
 
 
+def test_every_auxiliary_output_may_have_a_weight_of_its_own():
+    task = Semantic(('a', 'b'), WeightedSum({'ce': (1.0, cross_entropy)}), False, (0.5, 0.25))
+    even, sure = jnp.zeros((1, 1, 1, 2)), jnp.log(jnp.array([[[[3.0, 1.0]]]]))
+    batch = {'label': jnp.array([[[0]]]), 'valid': jnp.array([[[True]]])}
+    parts = task.losses({'logits': even, 'auxiliary': (sure, even)}, batch)
+    assert float(task.total(parts)) == pytest.approx(
+        math.log(2) + 0.5 * math.log(4 / 3) + 0.25 * math.log(2))
+    with pytest.raises(InputError, match=r'task.auxiliary_weight: \[0.5, 0.25\] for 1 auxiliary'):
+        task.losses({'logits': even, 'auxiliary': (sure,)}, batch)
+    assert set(task.losses({'logits': even}, batch)) == {'ce'}  # an evaluation
+
+
 def test_binary_segmentation_is_multilabel_with_one_class():
     task = Multilabel(('lesion',), WeightedSum({'bce': (1.0, binary_cross_entropy)}), True)
     outputs = {'logits': jnp.array([[[[0.0], [math.log(3)], [9.0]]]])}

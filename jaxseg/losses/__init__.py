@@ -5,6 +5,6 @@ so the gradient of a batch is exactly that of its parts: the sum of the parts' s
 their counts. Nothing where `valid` is False changes the sum, the count or the gradient.
 
 Softmax losses take one class index per pixel, labels (...) for logits (..., classes). Binary ones
-(`binary_*.py`) take 0 or 1 for every class, labels of the shape of the logits. Either refuses the
+(`binary_*`) take 0 or 1 for every class, labels of the shape of the logits. Either refuses the
 labels of the other.
 """

@@ -12,7 +12,7 @@ from jaxseg.fields import NonNegative, check_value
 Parts = Mapping[str, tuple[jax.Array, jax.Array]]
 
 # Columns of metrics.csv that are not losses.
-RESERVED = ('loss', 'gradient_norm', 'learning_rate', 'step', 'images_per_second')
+RESERVED = ('loss', 'gradient_norm', 'learning_rate', 'step', 'images_per_second', 'data_wait')
 RESERVED_PREFIXES = ('val_', 'auxiliary')
 
 

@@ -94,3 +94,54 @@ def binary_dice(logits, labels, valid, smooth):
             if truth.any():
                 total, count = total + dice_of(p, truth, smooth), count + 1
     return total, count
+
+
+def _hardest_mean(x, y, fraction, threshold, class_weights):
+    """Of pixels of one image; `threshold` is of the probability."""
+    losses = np.array([-np.log(softmax(one)[label]) for one, label in zip(x, y, strict=True)])
+    weights = np.array([class_weights[label] for label in y])
+    order = np.argsort(-losses, kind='stable')
+    order = order[weights[order] > 0]
+    kept = order[:int(np.ceil(fraction * len(order) - 1e-4))]
+    unsure = order[losses[order] > -np.log(threshold)]
+    kept = unsure if len(unsure) >= len(kept) else kept
+    return (weights[kept] * losses[kept]).sum() / weights[kept].sum()
+
+
+def topk_cross_entropy(logits, labels, valid, fraction, class_weights):
+    return ohem_cross_entropy(logits, labels, valid, 1e-300, fraction, class_weights)
+
+
+def ohem_cross_entropy(logits, labels, valid, threshold, min_kept, class_weights):
+    images = [(x[v], y[v]) for x, y, v in zip(np.asarray(logits, float), labels, valid, strict=True)
+              if v.any()]
+    return sum(_hardest_mean(*image, min_kept, threshold, class_weights)
+               for image in images), len(images)
+
+
+def _boundary_of(p, y, v, limit):
+    """Of the probabilities and 0/1 labels (H, W) of one class of one image."""
+    total, places = 0.0, np.argwhere(v)
+    if len({bool(y[tuple(at)]) for at in places}) < 2:
+        return 0.0
+    for at in places:
+        other = [np.hypot(*(at - place)) for place in places if y[tuple(place)] != y[tuple(at)]]
+        total += min(min(other) - 0.5, limit) / limit * abs(p[tuple(at)] - y[tuple(at)])
+    return total
+
+
+def boundary(logits, labels, valid, max_distance):
+    total = 0.0
+    for x, y, v in zip(np.asarray(logits, float), labels, valid, strict=True):
+        p = softmax(np.where(v[..., None], x, 0))
+        total += sum(_boundary_of(p[..., c], y == c, v, max_distance) for c in range(x.shape[-1]))
+    return total, valid.sum()
+
+
+def binary_boundary(logits, labels, valid, max_distance):
+    total = 0.0
+    for x, y, v in zip(np.asarray(logits, float), labels, valid, strict=True):
+        p = sigmoid(np.where(v, x, 0))
+        total += sum(_boundary_of(p[..., c], y[..., c], v[..., c], max_distance)
+                     for c in range(x.shape[-1]))
+    return total, valid.sum()
