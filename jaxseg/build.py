@@ -21,6 +21,7 @@ from jaxseg.fields import NonNegative, check_value, nearest
 
 PACKAGES = {
     'data': 'data', 'transforms': 'data', 'preprocess': 'data',
+    'augmentations': 'data', 'sampling': 'data',
     'model': 'models', 'encoder': 'encoders', 'context': 'context',
     'decoder': 'decoders', 'auxiliary': 'decoders', 'head': 'layers',
     'task': 'tasks', 'losses': 'losses',
@@ -264,6 +265,9 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'transforms': (_called_with('image', 'mask', 'rng', 'fill'),
                    'a class called with (image, mask, *, rng, fill)'),
     'preprocess': (_called_with('batch', 'key'), 'a class called with (batch, key)'),
+    'augmentations': (_called_with('images', 'labels', 'valid', 'keys'),
+                      'a class called with (images, labels, valid, keys)'),
+    'sampling': (_called_with('source', 'spec'), 'a class called with (source, spec)'),
     'model': (_layer('encoder'), 'a Linen module with an encoder, called with (images, *, train)'),
     'encoder': (_layer('stride'),
                 'a Linen module with a property `stride`, called with (images, *, train)'),

@@ -266,7 +266,8 @@ def test_only_what_can_be_such_a_part_is_proposed():
              'inference': ('sliding.SlidingWindow', 'predictor.Predictor'),
              'model': ('segmentation_model.SegmentationModel', 'Chain'),
              'decoder': ('unet.UNet', '-'),
-             'preprocess': ('device_transforms.Normalize', 'transforms.RandomCrop')}
+             'preprocess': ('device_transforms.Normalize', 'transforms.RandomCrop'),
+             'augmentations': ('device_geometry.Affine', 'device_transforms.Normalize')}
     for key in PACKAGES:
         with pytest.raises(InputError, match='known: [a-z]') as error:
             build(key, dict(type='no.Thing'))

@@ -179,7 +179,7 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
     task = build('task', config.task, classes=spec.classes, overlapping=spec.overlapping,
                  terms=build_losses(config.losses))
     model = build('model', config.model, classes=task.channels)
-    preprocess = build('preprocess', config.preprocess, **normalization)
+    preprocess = build('preprocess', config.preprocess, classes=spec.classes, **normalization)
     layout = make_layout(parallel or Parallel())
     check_divides('eval_batch_size', config.batch_size_of_evaluations, jax.device_count())
     forward = functools.partial(_forward, model, preprocess)

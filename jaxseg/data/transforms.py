@@ -99,6 +99,27 @@ class RandomFlip:
 
 
 @dataclasses.dataclass(frozen=True)
+class RandomRotate90:
+    """Rotates by 90, 180 or 270 degrees, all alike, with probability `p`; no pixel is resampled.
+
+    Images that are not square are rotated by 180 degrees only, so that they keep their size.
+    """
+
+    p: Probability = 0.75
+
+    def __post_init__(self):
+        check_fields(self, 'transforms.RandomRotate90')
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, *, rng: np.random.Generator, fill: Fill
+                 ) -> Pair:
+        turns, chosen = int(rng.integers(1, 4)), rng.random() < self.p
+        if not chosen:
+            return image, mask
+        turns = turns if mask.shape[0] == mask.shape[1] else 2
+        return np.rot90(image, turns), np.rot90(mask, turns)
+
+
+@dataclasses.dataclass(frozen=True)
 class RandomRotation:
     """Rotates by up to `degrees` either way, with probability `p`; corners become `fill`."""
 
