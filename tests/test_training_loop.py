@@ -1,5 +1,6 @@
 """The training loop and its report: what is due when, and what is written."""
 
+import contextlib
 import csv
 import math
 import os
@@ -48,6 +49,8 @@ class Recorder:
 
     def step(self, step, metrics, names, write):
         self.events += [('report', step)] if write else []
+
+    waiting = contextlib.nullcontext
 
     def flush(self):
         pass
@@ -177,3 +180,25 @@ def test_metrics_are_free_names_and_only_the_loss_and_the_gradient_must_be_finit
     report.step(2, {'gradient_norm': math.nan}, ['a'], write=False)
     with pytest.raises(FloatingPointError, match='gradient_norm nan'):
         report.flush()
+
+
+def test_the_share_of_time_that_data_took_is_written(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr('jaxseg.training.report.time.perf_counter', lambda: now[0])
+    report = Report(tmp_path, first_step=0, steps=4, batch_size=2)
+
+    def step(index, data, compute):
+        with report.waiting():
+            now[0] += data
+        now[0] += compute
+        report.step(index, {'loss': jnp.float32(1)}, [], write=True)
+        report.flush()
+
+    step(1, 1.0, 3.0)
+    step(2, 2.0, 2.0)
+    now[0] += 50
+    report.evaluation(2, {'miou': 0.5})  # which is no training
+    step(3, 1.0, 9.0)
+    with (tmp_path / 'metrics.csv').open() as file:
+        shares = [row['data_wait'] for row in csv.DictReader(file)]
+    assert shares == ['0.25', '0.5', '', '0.1']

@@ -45,6 +45,9 @@ FILES = {
 MASKS = {'ignore_index': optional(LABEL), 'overlapping': FLAG, 'missing_masks': choices('refused'),
          'labels': (3, 'x', None, [])}
 
+FACTOR = floats(0.0099, 100.1, -1)
+AUGMENTATION = 'preprocess.augmentations.0'
+
 # (key of the part, type, fields that it needs, bad values by field).
 PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('data', 'synthetic.Shapes', {}, {
@@ -63,6 +66,25 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'brightness': SHARE, 'contrast': SHARE, 'saturation': SHARE, 'hue': floats(-0.1, 0.51),
         'p': SHARE}),
     ('transforms.0', 'transforms.RandomBlur', {}, {'sigma': ABOVE_ZERO, 'p': SHARE}),
+    ('transforms.0', 'transforms.RandomRotate90', {}, {'p': SHARE}),
+    *((AUGMENTATION, name, needed, values) for name, needed, values in (
+        ('device_geometry.Flip', {}, {
+            'horizontal': SHARE, 'vertical': SHARE, 'rotate90': FLAG}),
+        ('device_geometry.Affine', {}, {
+            'low': (*FACTOR, 1.1), 'high': (*FACTOR, 0.9), 'degrees': floats(-1, 180.1),
+            'shear': floats(-1, 80.1), 'translation': SHARE, 'p': SHARE}),
+        ('device_geometry.Elastic', {}, {
+            'magnitude': NOT_NEGATIVE, 'spacing': floats(0.99, -1), 'p': SHARE}),
+        ('device_color.ColorJitter', {}, {
+            'brightness': SHARE, 'contrast': SHARE, 'saturation': SHARE,
+            'hue': floats(-0.1, 0.51), 'gamma': floats(-0.1, 9.1), 'p': SHARE}),
+        ('device_color.Noise', {}, {'std': NOT_NEGATIVE, 'p': SHARE}),
+        ('device_color.Blur', {}, {'sigma': (*ABOVE_ZERO, 32.1), 'p': SHARE}),
+        ('device_mixing.CutMix', {}, {'p': SHARE}),
+        ('device_mixing.ClassMix', {}, {'p': SHARE}),
+        ('device_mixing.CopyPaste', {'pasted': ['circle']}, {
+            'pasted': (*NAMES, ['circl']), 'low': (*FACTOR, 1.3), 'high': (*FACTOR, 0.7),
+            'translation': SHARE, 'p': SHARE}))),
     *MODEL_PARTS,
     ('task', 'semantic.Semantic', {}, {'auxiliary_weight': NOT_NEGATIVE}),
     ('task', 'multilabel.Multilabel', {}, {
@@ -78,6 +100,15 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'gamma': NOT_NEGATIVE, 'alpha': optional(SHARE)}),
     ('losses.a', 'binary_cross_entropy.binary_cross_entropy', {}, {
         'pos_weight': optional(items(NOT_NEGATIVE, 1.0))}),
+    ('losses.a', 'hard_pixels.topk_cross_entropy', {}, {
+        'fraction': SHARE_ABOVE_ZERO, 'class_weights': optional(items(NOT_NEGATIVE, 1.0))}),
+    ('losses.a', 'hard_pixels.ohem_cross_entropy', {}, {
+        'threshold': (*BELOW_ONE, 0, 0.0), 'min_kept': SHARE_ABOVE_ZERO,
+        'class_weights': optional(items(NOT_NEGATIVE, 1.0))}),
+    ('losses.a', 'boundary.boundary', {}, {'max_distance': integers(1, 64)}),
+    ('losses.a', 'boundary.binary_boundary', {}, {'max_distance': integers(1, 64)}),
+    ('sampling', 'sampling.ClassBalanced', {}, {
+        'temperature': floats(0, 0.00099, -1), 'min_pixels': (*POSITIVE, 4000)}),
     ('optimizer', 'optimizer.sgd', {'learning_rate': 0.1}, {
         **OPTIMIZER, 'momentum': BELOW_ONE, 'nesterov': FLAG}),
     ('optimizer', 'optimizer.adamw', {'learning_rate': 0.1}, BETAS),
@@ -128,7 +159,7 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
 RUN: dict[str, tuple] = {
     'steps': POSITIVE, 'batch_size': POSITIVE, 'evaluate_every': POSITIVE, 'seed': COUNT,
     'eval_batch_size': optional(POSITIVE), 'save_every': optional(POSITIVE),
-    'report_every': POSITIVE, 'workers': COUNT,
+    'report_every': POSITIVE, 'workers': COUNT, 'damaged_samples': choices('ignore', 'Skip'),
     'parallel': (3, 'jit', True, None, [])}
 DEVICES = (*NOT_NUMBERS, None, 2.5, 0, -2, BIG, -BIG)  # -1 means the rest
 PARALLEL: dict[str, tuple] = {
@@ -158,6 +189,8 @@ def _changes(key: str, part: str, needed: dict) -> dict[str, Any]:
     entry = {'type': part, **needed}
     if key == 'losses.a':
         return {'losses': {'a': entry}}
+    if key == AUGMENTATION:
+        return {'preprocess': {'type': 'device_transforms.Augment', 'augmentations': [entry]}}
     if key == 'inference.method':
         return {'inference': {'type': 'augmented.TestTimeAugmentation', 'method': entry}}
     changes = OVERLAPPING if part == 'multilabel.Multilabel' else {}

@@ -8,9 +8,9 @@ from experiments.reliability.cases import OVERLAPPING, Case, bad_config, shorten
 # Keys of the config that hold one part.
 ENTRIES = ('data', 'model', 'model.encoder', 'model.decoder', 'model.head', 'model.auxiliary',
            'model.context.0', 'transforms.0', 'losses.a', 'optimizer', 'schedule', 'task',
-           'inference', 'algorithm', 'preprocess', 'pretrained')
+           'inference', 'algorithm', 'preprocess', 'pretrained', 'sampling')
 # These may be left out.
-OPTIONAL = ('model.head', 'model.auxiliary', 'pretrained')
+OPTIONAL = ('model.head', 'model.auxiliary', 'pretrained', 'sampling')
 NO_ENTRIES = (None, 'none', 'resnet.ResNet', 3, 0, True, 1.5, {}, [], [3], [[]], {'type': 3},
               {'type': None}, {'type': ['a.B']}, {'type': {}}, {'typ': 'resnet.ResNet'},
               {'depth': 18})
@@ -48,7 +48,8 @@ NEAR = {
     'inference': ('whole.whole', 'sliding.SlidingWindows', 'slide.SlidingWindow'),
     'algorithm': ('supervised.Supervise', 'supervized.Supervised'),
     'preprocess': ('device_transforms.Normalise', 'device_transform.Normalize'),
-    'pretrained': ('torchvision.Resnet', 'torchvison.ResNet', 'resnet.ResNet')}
+    'pretrained': ('torchvision.Resnet', 'torchvison.ResNet', 'resnet.ResNet'),
+    'sampling': ('sampling.ClassBalance', 'sample.ClassBalanced')}
 # Symbols of the right package that are another kind of thing.
 OTHERS = {
     'data': ('decode.read_image', 'spec.DatasetSpec', 'folder_source.FolderSource', 'spec.Color',

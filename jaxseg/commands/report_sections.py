@@ -24,7 +24,7 @@ SUMMARY = {'miou': 'mean IoU', 'pixel_accuracy': 'pixel accuracy', 'mean_accurac
            'mean_dice': 'mean Dice', 'mean_precision': 'mean precision',
            'mean_recall': 'mean recall'}
 # Metrics of a training step that are no losses.
-NO_LOSS = ('learning_rate', 'gradient_norm', 'images_per_second')
+NO_LOSS = ('learning_rate', 'gradient_norm', 'images_per_second', 'data_wait')
 WEAK = 3
 AREA = 'pixels of an object, from this number to the next'
 MOST_CURVES = 6  # classes whose threshold curves are drawn

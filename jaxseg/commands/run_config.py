@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, PositiveInt, Range, check_fields, nearest
@@ -32,6 +32,9 @@ class RunConfig:
       report_every: steps between lines of metrics.csv.
       parallel: how a step is divided among the devices, the keys of `Parallel`.
       workers: processes that read data; 0 reads in threads of this one.
+      sampling: which training images come more often; None shows each once an epoch.
+      damaged_samples: whether a training sample whose file was damaged meanwhile ends the run,
+        which saves its steps, or is replaced by another one (`jaxseg.data.faults`).
     """
 
     steps: PositiveInt
@@ -55,6 +58,8 @@ class RunConfig:
     report_every: PositiveInt = 20
     parallel: Parallel = Parallel()
     workers: NonNegativeInt = 0
+    sampling: Entry | None = None
+    damaged_samples: Literal['raise', 'skip'] = 'raise'
 
     def __post_init__(self):
         check_fields(self, 'config')

@@ -49,7 +49,7 @@ from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
 
 # Columns of metrics.csv that no algorithm may use.
-RESERVED = ('step', 'images_per_second')
+RESERVED = ('step', 'images_per_second', 'data_wait')
 
 
 def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
@@ -115,7 +115,7 @@ class _Plan(NamedTuple):
     spec: DatasetSpec
     sources: dict[str, Source]
     splits: dict[str, Any]
-    transforms: tuple
+    read: Callable  # `train_batches` of this run
     parts: Parts
     algorithm: Any
     record: ModelRecord
@@ -145,30 +145,32 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
         raise InputError(f"config.parallel.strategy: 'pmap' needs an algorithm with a field "
                          f"axis_name, which {config.algorithm['type']} is not; use 'jit'")
     transforms = build('transforms', config.transforms)
+    sampling = build('sampling', config.sampling) if config.sampling is not None else None
     parts.layout.check_batch_size(config.batch_size)
     # Every split that the run will read; 'val' may be missing.
     sources = {split: check_source(dataset, split) for split in ('train', 'val')
                if split in ('train', *spec.splits)}
     check_batches(sources['train'], spec=spec, transforms=transforms)
     _, shares = parts.layout.share_of_batch()
-    batch = _first_batch(config, sources['train'], spec, transforms, shares)
+    read = functools.partial(train_batches, sources['train'], spec=spec, transforms=transforms,
+                             seed=config.seed)
+    batch = _first_batch(config, read, shares)
     parts.layout.check_height(batch['image'].shape[1])
+    read = functools.partial(read, draw=sampling and sampling(sources['train'], spec),
+                             damaged=config.damaged_samples, size=batch['image'].shape[1:3])
     record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
     splits = {split: split_identity(source) for split, source in sources.items()}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
     check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
                  'make the model smaller')
-    plan = _Plan(config, spec, sources, splits, transforms, parts, algorithm, record, batch, state,
+    plan = _Plan(config, spec, sources, splits, read, parts, algorithm, record, batch, state,
                  weights, make)
     _trace(plan)
     return plan
 
 
-def _first_batch(config: RunConfig, source: Source, spec: DatasetSpec, transforms: tuple,
-                 shares: int) -> dict[str, np.ndarray]:
+def _first_batch(config: RunConfig, read: Callable, shares: int) -> dict[str, np.ndarray]:
     """The first share of the first batch, without its names, after a look at one sample of it."""
-    read = functools.partial(train_batches, source, spec=spec, transforms=transforms,
-                             seed=config.seed)
     share = config.batch_size // shares
     for batch_size in (1, share):
         batch = next(read(batch_size=batch_size))
@@ -233,10 +235,8 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> int:
     restored = restore_state(folder, layout.place(plan.state), algorithm.variables)
     first = restored[0] if restored else 0
     share, shares = layout.share_of_batch()
-    batches = train_batches(plan.sources['train'], spec=plan.spec, transforms=plan.transforms,
-                            seed=config.seed, batch_size=config.batch_size,
-                            start_step=first, workers=config.workers,
-                            process_index=share, process_count=shares)
+    batches = plan.read(batch_size=config.batch_size, start_step=first, workers=config.workers,
+                        process_index=share, process_count=shares)
     # In a list, so that the loop holds the only reference.
     state = [restored[1] if restored else _initial_state(plan)]
     del restored

@@ -48,6 +48,10 @@ class FolderSource:
             raise InputError(_sizes(pair, image, mask))
         return {'image': image, 'mask': mask, 'name': pair.name}
 
+    def mask(self, index: int) -> np.ndarray:
+        """The mask of one sample, without its image."""
+        return self._masks.read(self.pairs[index])
+
     @property
     def names(self) -> tuple[str, ...]:
         """The stem of every pair, in order."""

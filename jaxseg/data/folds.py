@@ -1,7 +1,6 @@
 """Cross-validation: the splits of a data set pooled, and dealt into folds by the samples' names."""
 
 import collections
-import concurrent.futures
 import dataclasses
 import functools
 import hashlib
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from jaxseg.data.sampling import class_pixels
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import compile_pattern, group_of, sample_names, split_order
 from jaxseg.errors import InputError
@@ -102,7 +102,7 @@ class Fold:
             videos = [''] * len(plain) if self.group is None else groups
             assigned = blocks(self._names, videos, self.folds)
         elif self.assignment == 'stratified':
-            shown = np.concatenate([_classes_shown(source, self.data.spec)
+            shown = np.concatenate([class_pixels(source, self.data.spec) > 0
                                     for source in self._sources.values()])
             assigned = stratified(groups, shown, self.folds, self.seed)
         else:
@@ -225,19 +225,6 @@ def _hash(name: str, seed: int) -> tuple[bytes, str]:
     # In composed form, as in `splits.assign_split`.
     text = unicodedata.normalize('NFC', f'{seed}:{name}').encode('utf-8', 'surrogateescape')
     return hashlib.sha256(text).digest(), name
-
-
-def _classes_shown(source: Source, spec: DatasetSpec) -> np.ndarray:
-    """Which classes each sample shows, (N, classes) bool; it decodes all of them."""
-    def shown(index: int) -> np.ndarray:
-        mask = np.asarray(source[index]['mask'])
-        if spec.overlapping:
-            return (mask == 1).any((0, 1))
-        return np.isin(np.arange(len(spec.classes)), mask)
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        rows = list(pool.map(shown, range(len(source))))
-    return np.array(rows, bool).reshape(-1, len(spec.classes))
 
 
 def _select(sources: Mapping[str, Source], names: Sequence[str], chosen: np.ndarray, split: str

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,19 +11,26 @@ import grain
 import numpy as np
 from absl import flags
 
+from jaxseg.data.faults import Faults, Policy
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 
 Batch = dict[str, Any]
 TRIED = 8  # sizes of a data set on which transforms are tried before training
-AHEAD = 8  # samples decoded ahead of an evaluation
+# The cores that this process may use; decoding releases Python's lock.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+THREADS = min(max(CORES, 2), 16)
+AHEAD = 2 * THREADS + 4  # samples decoded ahead of an evaluation
 REMEDY = ("end transforms with one that fixes the size, such as "
           "{'type': 'transforms.RandomCrop', 'size': [256, 256]}")
 
 
 def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Callable],
                   batch_size: int, seed: int, start_step: int = 0, workers: int = 0,
-                  process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
+                  process_index: int = 0, process_count: int = 1,
+                  draw: Callable[[np.random.Generator], int] | None = None,
+                  damaged: Policy = 'raise', size: tuple[int, int] | None = None
+                  ) -> Iterator[Batch]:
     """Endless batches of `image` (B, H, W, C) as read, `label`, `valid` and `name`, a list.
 
     `label` int32 and `valid` bool are (B, H, W), or (B, H, W, classes) for overlapping masks. Batch
@@ -33,8 +41,14 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
       batch_size: over all processes; this process receives its share of every batch, consecutive
         samples of it.
       start_step: number of batches to leave out.
-      workers: processes that decode; 0 decodes in two threads of this process, which is as fast on
-        few cores.
+      workers: processes that decode; 0 decodes in threads of this process, one for each core up to
+        16, which is as fast on few cores.
+      draw: the index of the next sample (`sampling`); None is every sample once an epoch.
+      damaged: what happens when a sample cannot be read (`faults`). One that is skipped is replaced
+        by another one, drawn by the random numbers of its place in the stream, so that all
+        processes and a run that restarts take the same.
+      size: (height, width) after the transforms that is expected of every sample; another one is
+        such a damage, as of a file that was replaced.
 
     Raises:
       InputError: an empty source, a batch that does not divide by the processes, images of several
@@ -47,10 +61,13 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
     dataset = grain.MapDataset.source(_Indices(source)).seed(seed).shuffle().repeat(None)
     # Shared out after the augmentation, whose random numbers depend on a sample's global index, and
     # after batching, which keeps neighbours in a batch together.
-    dataset = dataset.random_map(_Sample(source, spec, tuple(transforms)))
+    dataset = dataset.random_map(_Sample(
+        source, spec, tuple(transforms), draw, size, Faults(damaged, len(source))))
     dataset = dataset.batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
     dataset = dataset[process_index::process_count][start_step:]
-    batches = dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+    threads = 2 if workers else THREADS
+    batches = dataset.to_iter_dataset(grain.ReadOptions(
+        num_threads=threads, prefetch_buffer_size=threads + 2))
     if workers:
         # Grain's workers read absl flags, which only absl programs parse.
         if not flags.FLAGS.is_parsed():
@@ -72,7 +89,7 @@ def eval_samples(source: Source, *, spec: DatasetSpec, process_index: int = 0,
       InputError: a file cannot be decoded, or a void label that the masks cannot hold.
     """
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    pool = concurrent.futures.ThreadPoolExecutor()
+    pool = concurrent.futures.ThreadPoolExecutor(THREADS)
     try:
         first, last = (len(source) * process // process_count
                        for process in (process_index, process_index + 1))
@@ -157,15 +174,35 @@ class _Indices:
 
 
 class _Sample(grain.transforms.RandomMap):
-    """Index -> augmented sample."""
+    """Index -> augmented sample; another one where this one is damaged and may be skipped."""
 
-    def __init__(self, source: Source, spec: DatasetSpec, transforms: tuple[Callable, ...]):
+    def __init__(self, source: Source, spec: DatasetSpec, transforms: tuple[Callable, ...],
+                 draw: Callable | None, size: tuple[int, int] | None, faults: Faults):
         self._source, self._spec, self._transforms = source, spec, transforms
+        self._draw, self._size, self._faults = draw, size, faults
 
     def random_map(self, index: int, rng: np.random.Generator) -> Batch:
+        if self._draw is not None:
+            index = self._draw(rng)
+        while True:
+            try:
+                return self._augmented(index, rng)
+            except (InputError, OSError) as problem:
+                self._faults(index, problem)
+            index = int(rng.integers(len(self._source))) if self._draw is None else self._draw(rng)
+
+    def _augmented(self, index: int, rng: np.random.Generator) -> Batch:
         sample = _read(self._source, index, self._spec)
         image, mask = sample['image'], sample['mask']
         for transform in self._transforms:
             image, mask = transform(image, mask, rng=rng, fill=self._spec.fill)
+        if self._size not in (None, image.shape[:2]):
+            raise InputError(f'{sample["name"]}: {_size(sample["image"])} pixels, after the '
+                             f'transforms {_size(image)}, where {self._size[1]}x{self._size[0]} '
+                             f'was expected; restore the file if it was replaced, or {REMEDY}')
         return {'image': np.ascontiguousarray(image), **_labels(mask, self._spec),
                 'name': sample['name']}
+
+
+def _size(image: np.ndarray) -> str:
+    return f'{image.shape[1]}x{image.shape[0]}'

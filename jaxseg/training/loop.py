@@ -44,7 +44,8 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
     del state  # one copy less: the state is the largest array but for the temporaries of a step
     while done < steps and not stop:
         try:
-            batch = dict(next(batches))
+            with report.waiting():
+                batch = dict(next(batches))
         except Exception:  # a file that was damaged meanwhile: the steps done are not lost
             if jax.process_count() == 1:  # others do not know, and save by themselves no more
                 save(done, layout.unreplicate(placed), None)

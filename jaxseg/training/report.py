@@ -1,12 +1,13 @@
 """Progress line, metrics.csv, curves, and TensorBoard where tensorboardX is installed."""
 
+import contextlib
 import csv
 import importlib.util
 import math
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 
@@ -32,13 +33,23 @@ class Report:
     def __init__(self, directory: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
         self._directory, self._steps, self._batch_size = directory, steps, batch_size
         self._pending: tuple | None = None
-        self._clock, self._clock_step = time.perf_counter(), first_step
+        self._clock, self._clock_step, self._waited = time.perf_counter(), first_step, 0.0
         self._rows = [row for row in read_metrics(directory / 'metrics.csv')
                       if row['step'] <= first_step]
         self._columns: list[str] = []  # none yet: the first row rewrites the whole table
         self._terminal = sys.stdout.isatty()
         self._writes = is_first()
         self._events = open_events(directory / 'events', first_step + 1) if self._writes else None
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time inside as waiting for data: `data_wait` is its share of all time.
+
+        The device may still work on the step before meanwhile, so it idles for less than that.
+        """
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
 
     def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *,
              write: bool):
@@ -64,8 +75,9 @@ class Report:
             return
         now = time.perf_counter()
         seconds = max(now - self._clock, 1e-9) / max(step - self._clock_step, 1)
-        self._clock, self._clock_step = now, step
         values['images_per_second'] = self._batch_size / seconds
+        values['data_wait'] = self._waited / max(now - self._clock, 1e-9)
+        self._clock, self._clock_step, self._waited = now, step, 0.0
         self._write(step, values)
         shown = [f'{label} {values[name]:{form}}' for name, label, form in SHOWN if name in values]
         self._print(f'step {step}/{self._steps}  {"  ".join(shown)}  '
@@ -78,7 +90,7 @@ class Report:
         self._write(step, {f'val_{name}': value for name, value in scores.items()})
         self._print(f'step {step}/{self._steps}  validation: ' +
                   '  '.join(f'{name} {value:.4f}' for name, value in scores.items()), stay=True)
-        self._clock, self._clock_step = time.perf_counter(), step
+        self._clock, self._clock_step, self._waited = time.perf_counter(), step, 0.0
 
     def close(self):
         """Ends the progress line and the events; writes curves.png if matplotlib is installed."""
