@@ -1,12 +1,10 @@
-"""Several processes: found, stopped and ended together; their run is that of one."""
+"""Several processes: how they are found, stop together, and share data."""
 
 import argparse
-import csv
 import pathlib
-import shutil
-import signal
 import subprocess
 import threading
+import time
 import types
 
 import jax
@@ -15,10 +13,12 @@ import pytest
 import yaml
 
 from experiments.cluster import local
-from jaxseg.commands import main, processes
+from experiments.reliability.cases import TINY
+from jaxseg.commands import processes
+from jaxseg.commands.resume import check_same_processes
+from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.scoring import ObservedMetrics
 from jaxseg.commands.stop import SharedStop
-from jaxseg.commands.workdir import open_workdir
 from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.synthetic import Shapes
 from jaxseg.errors import InputError
@@ -26,10 +26,6 @@ from jaxseg.training.layout import JitLayout
 from tests import runs
 
 CLUSTER = pathlib.Path(local.__file__).parent
-# An evaluation of 3 images in 2 processes, random flips, and 2 devices a process.
-TRAIN = ('--config.steps=6', '--config.evaluate_every=3', '--config.report_every=1')
-
-
 class Store:
     """What the service of `jax.distributed` does with keys and values."""
 
@@ -46,7 +42,9 @@ class Store:
     def blocking_key_value_get(self, key, timeout_in_ms):
         with self._changed:
             assert self._changed.wait_for(lambda: key in self._values, 20), key
-            return self._values[key]
+        if key.endswith('/told/2'):  # one hears of it later than the others
+            time.sleep(0.05)
+        return self._values[key]
 
 
 @pytest.fixture
@@ -146,15 +144,6 @@ def test_what_runs_in_one_process_refuses_several(monkeypatch, capfd):
     runs.refused(['models'], ['Slurm started 8 processes', 'jaxseg models runs in one'], capfd)
 
 
-def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
-    result = runs.finish('train', f'--config={runs.write_config(tmp_path)}',
-                         f'--workdir={tmp_path}/work', '--processes=2', '--process=1',
-                         f'--coordinator=127.0.0.1:{local.free_port()}',
-                         '--coordinator_timeout=1')
-    assert result.returncode == 2 and result.stderr.count('\n') == 1
-    assert 'process 1: the coordinator 127.0.0.1:' in result.stderr
-
-
 @pytest.mark.parametrize('size', [1, 5, 7])
 def test_every_sample_is_scored_by_one_process(size):
     source = Shapes(size=(32, 32), samples={'val': size}).source('val')
@@ -163,6 +152,28 @@ def test_every_sample_is_scored_by_one_process(size):
         source, spec=spec, process_index=index, process_count=3)] for index in range(3)]
     assert sum(shares, []) == list(range(size))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize('change, splits, words', [
+    ({'seed': 1}, {}, 'config.seed: 0 in process 0 and 1 in process 1'),
+    ({}, {'train': (5, 'other')}, "split 'train' has 4 samples in process 0 and 5, or others"),
+    ({'data.type': 'folder.Folder'}, {}, 'config.data.type'),
+    ({'data.root': '/elsewhere'}, {}, None)])
+def test_processes_with_another_config_or_other_data_are_named(change, splits, words, monkeypatch):
+    config, other = ({**TINY, 'data': {'type': 'coco.Coco', 'root': '/here'}} for _ in range(2))
+    other = {**other, 'data': dict(other['data'])}
+    for key, value in change.items():
+        group, _, name = key.rpartition('.')
+        (other[group] if group else other)[name] = value
+    config, other = map(RunConfig.from_mapping, (config, other))
+    monkeypatch.setattr('jaxseg.commands.resume.gathered', lambda value: [
+        value, (other.to_dict(), {**value[1], **splits})])
+    samples = {'train': {'count': 4, 'sha256': 'x', 'names': []}}
+    if words is None:
+        check_same_processes(config, samples)
+        return
+    with pytest.raises(InputError, match=words):
+        check_same_processes(config, samples)
 
 
 def test_counts_of_images_are_in_the_order_of_the_source():
@@ -193,77 +204,6 @@ def test_processes_read_the_images_that_their_devices_hold(space, devices, expec
                 layout.share_of_batch()
         else:
             assert layout.share_of_batch() == expected[process]
-
-
-@pytest.fixture(scope='module')
-def together(tmp_path_factory):
-    """Two processes with two devices each, stopped once, and one process with four."""
-    folder = tmp_path_factory.mktemp('processes')
-    given = ('train', f'--config={runs.write_config(folder)}')
-    assert main([*given, f'--workdir={folder}/one', *TRAIN]) == 0
-    command = (*given, f'--workdir={folder}/two', *TRAIN)
-    started, before = start(command), ''
-    for line in started[0].stdout:
-        before += line
-        if 'step 2/' in line:
-            started[1].send_signal(signal.SIGTERM)
-            break
-    stopped = end(started)
-    return folder, (stopped[0], before + stopped[1], stopped[2]), end(start(command))
-
-
-def start(command):
-    return local.start(2, command, ['JAX_NUM_CPU_DEVICES=2'], text=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def end(started):
-    """Statuses, output of process 0, and errors of all."""
-    out, error = started[0].communicate(timeout=180)
-    errors = [error, started[1].communicate(timeout=180)[1]]
-    assert local.wait(started) == max(process.returncode for process in started)
-    return [process.returncode for process in started], out, ''.join(errors)
-
-
-def test_a_signal_to_one_process_stops_both_after_the_same_step(together):
-    _, (statuses, out, error), (again, later, nothing) = together
-    assert statuses == [130, 130] and again == [0, 0]
-    assert error.split('\n') == [
-        '', 'stopping after this step; a second signal stops at once and loses it', '']
-    assert nothing == '' and 'stopped and saved step' in out
-    step = out.split('stopped and saved step ')[1].split(';')[0]
-    assert f'steps {step} to 6' in later and 0 < int(step) < 6
-
-
-def test_two_processes_train_as_one(together):
-    folder, (_, before, _), (_, after, _) = together
-    rows = []
-    for name in ('one', 'two'):
-        with (folder / name / 'metrics.csv').open(newline='') as file:
-            rows.append([{key: float(value) for key, value in row.items()
-                          if value and key != 'images_per_second'} for row in csv.DictReader(file)])
-    assert len(rows[0]) == 8
-    for one, two in zip(*rows, strict=True):
-        assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
-    lines = [line for line in (before + after).splitlines() if line.startswith('step ')]
-    assert len(lines) == len({line.split('images/s')[0] for line in lines}) == 8
-    values = [open_workdir(folder / name).variables('latest') for name in ('one', 'two')]
-    assert values[0][0] == values[1][0] == 6
-    for one, two in zip(*(jax.tree.leaves(value) for _, value in values), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-5)
-    files = [sorted(path.name for path in (folder / name).iterdir()) for name in ('one', 'two')]
-    assert files[0] == files[1]
-
-
-def test_two_processes_score_as_one(together):
-    folder, *_ = together
-    shutil.copytree(folder / 'two', folder / 'copy')
-    command = ('evaluate', '--metrics=boundary', '--num_images=2')
-    statuses, _, error = end(start((*command, f'--workdir={folder}/two')))
-    assert (statuses, error) == ([0, 0], '')
-    assert main([*command, f'--workdir={folder}/copy']) == 0
-    for name in ('evaluation_val.json', 'evaluation_val_images.csv', 'predictions/val.png'):
-        assert (folder / 'two' / name).read_bytes() == (folder / 'copy' / name).read_bytes()
 
 
 def test_the_launchers_of_clusters_are_whole():
