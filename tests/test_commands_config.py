@@ -1,5 +1,6 @@
 """Configs, overrides and data that cannot be used: one line of error, nothing is compiled."""
 
+import json
 import os
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxseg.commands import config as configs
+from jaxseg.commands.run_config import RunConfig
 from jaxseg.errors import InputError
 from tests import runs
 
@@ -31,6 +33,12 @@ def test_a_task_that_does_not_fit_the_data_or_the_losses_is_refused(tmp_path, re
                                                                     word):
     refused(['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
              f'--config.{override}'], [word])
+
+
+def test_a_config_is_the_same_after_it_was_saved():
+    config = RunConfig(steps=1, batch_size=1, evaluate_every=1, data={}, model={}, losses={},
+                       optimizer={}, schedule={}).to_dict()
+    assert json.loads(json.dumps(config)) == config  # or a run of it would not continue
 
 
 def test_overrides_keep_types_and_reach_into_lists(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from jaxseg.commands import doctor, main, self_check
 from jaxseg.commands.requirements import Requirement, requirements
+from tests import runs
 
 
 @pytest.fixture
@@ -39,6 +40,10 @@ def test_what_is_missing_or_too_old_is_a_problem(healthy, monkeypatch, capsys, p
     assert '1 problem(s):' in out and words.format(np.__version__) in out
     assert "missing (pip install 'not-there-either>=2')" in out
     assert 'not done' in out and 'as it should be' not in out
+
+
+def test_it_takes_no_keys_of_a_config(capfd):
+    runs.refused(['doctor', '--config.steps=2'], ['--config.steps: has no effect'], capfd)
 
 
 def test_versions_are_compared_by_their_numbers(monkeypatch):

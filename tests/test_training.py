@@ -197,6 +197,26 @@ def test_any_state_is_saved_and_restored_and_nothing_twice(tmp_path, variables, 
     assert largest_difference(model, variables(state)) == 0
 
 
+def test_a_state_is_restored_into_the_shardings_that_it_is_given(tmp_path):
+    def variables(state):
+        return {'params': state['params']}
+
+    def on(*sizes):
+        layout = make_layout(Parallel(data=sizes[0], fsdp=sizes[1]))
+        return jax.tree.map(lambda leaf: leaf.sharding, layout.place(state)), layout.place(state)
+
+    state = {'params': {'kernel': jnp.arange(8192.0).reshape(64, 128), 'bias': jnp.ones(3)},
+             'trace': jnp.ones((64, 128))}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, jax.device_put(state, on(4, 1)[0]), variables, 0.5)
+    checkpoints.close()
+    shardings, like = on(1, 4)
+    _, restored = restore_state(tmp_path, like, variables)
+    assert jax.tree.map(lambda leaf: leaf.sharding, restored) == shardings
+    assert not shardings['params']['kernel'].is_fully_replicated
+    assert largest_difference(restored, state) == 0
+
+
 @pytest.mark.parametrize('model', [{'weight': jnp.ones(2)}, {}], ids=['all', 'nothing'])
 def test_a_state_of_which_all_or_nothing_is_the_model_is_saved_and_restored(tmp_path, model):
     def variables(state):

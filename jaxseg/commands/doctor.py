@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 
 from jaxseg.commands.environment import code_version
+from jaxseg.commands.overrides import check_overrides
 from jaxseg.commands.requirements import Requirement, requirements
 from jaxseg.memory import host_limits
 
@@ -29,9 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Runs the subcommand; 1 if there is a problem."""
+    check_overrides('doctor', overrides, ())
     code = code_version('jaxseg')
-    commit = code['commit'] and f', commit {code["commit"][:12]}' + ' (changed)' * code['changed']
-    _line('jaxseg', f'{importlib.import_module("jaxseg").__version__}{commit or ""}, '
+    commit = f', commit {code["commit"][:12]}' if code['commit'] else ''
+    commit += ' (changed)' if code['changed'] else ''
+    _line('jaxseg', f'{importlib.import_module("jaxseg").__version__}{commit}, '
                     f'{pathlib.Path(__file__).parents[1]}')
     _line('Python', f'{platform.python_version()}, {platform.platform(terse=True)}')
     problems = [*_packages(), *_devices()]

@@ -46,7 +46,7 @@ class RunConfig:
     schedule: Entry
     evaluate_every: PositiveInt
     seed: Annotated[int, Range(0, LARGEST)] = 0
-    transforms: Sequence[Entry] = ()
+    transforms: Sequence[Entry] = dataclasses.field(default_factory=list)
     task: Entry = dataclasses.field(default_factory=lambda: {'type': 'semantic.Semantic'})
     algorithm: Entry = dataclasses.field(default_factory=lambda: {'type': 'supervised.Supervised'})
     preprocess: Entry = dataclasses.field(

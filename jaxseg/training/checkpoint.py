@@ -137,7 +137,7 @@ def restore_state(directory: pathlib.Path, like: Any, variables: Callable[[Any],
         return None
     shared = shared_leaves(variables, like)
     step, restored, damaged = restore(directory, 'latest', {
-        'model': jax.eval_shape(variables, like), 'training': _without_shared(like, shared)})
+        'model': _placed(variables, like, shared), 'training': _without_shared(like, shared)})
     check_agreed(f'{directory}: latest checkpoint', step)
     for number, error in damaged.items() if is_first() else ():
         place = _set_aside(directory / str(number))
@@ -169,6 +169,15 @@ def shared_leaves(variables: Callable[[Any], Any], state: Any) -> dict[int, int]
     places = {id(variable): index for index, variable in enumerate(jaxpr.outvars)}
     return {index: places[id(variable)] for index, variable in enumerate(jaxpr.invars)
             if id(variable) in places}
+
+
+def _placed(variables: Callable[[Any], Any], like: Any, shared: Mapping[int, int]) -> Any:
+    """The shapes of `variables(like)`, with the shardings of `like`, which `eval_shape` drops."""
+    shapes, structure = jax.tree.flatten(jax.eval_shape(variables, like))
+    leaves = jax.tree.leaves(like)
+    for index, place in shared.items():
+        shapes[place] = leaves[index]
+    return jax.tree.unflatten(structure, shapes)
 
 
 def _without_shared(state: Any, shared: Mapping[int, int]) -> dict[str, Any]:
