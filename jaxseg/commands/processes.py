@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from jaxseg.errors import InputError, printable
 SUBCOMMANDS = ('train', 'evaluate', 'crossvalidate')
 TIMEOUT = 300  # seconds until all processes must have started
 GRACE = 10_000  # milliseconds that the first process, which hosts the service, waits for the others
+LAST = 1.0  # seconds between the last word of a process and its end, at most
 OPTIONS = ('coordinator', 'processes', 'process')
 # Launchers: variables with the number of processes and the index of this one.
 LAUNCHERS = {'Slurm': ('SLURM_STEP_NUM_TASKS', 'SLURM_PROCID'),
@@ -127,6 +129,8 @@ class Group:
                 sys.stdout.flush()
                 for process in others:
                     self._client.blocking_key_value_get(f'jaxseg/ended/{process}', GRACE)
+                if self._index == 0:
+                    time.sleep(LAST)
         os._exit(status)
 
     def _set(self, key: str, value: str) -> bool:
