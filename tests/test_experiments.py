@@ -65,6 +65,6 @@ def test_a_notebook_runs_from_top_to_bottom(path, monkeypatch, tmp_path):
     notebook = nbformat.read(path, 4)
     outputs = [cell for cell in notebook.cells if cell.get('outputs')]
     assert not outputs, 'clear the outputs before committing'
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name='python3',
+    nbclient.NotebookClient(notebook, timeout=900, kernel_name='python3',
                             resources={'metadata': {'path': str(tmp_path)}}).execute()
     assert 'image/png' in json.dumps(notebook.cells[-1])
