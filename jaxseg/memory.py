@@ -53,8 +53,7 @@ def needed_bytes(compiled: Any) -> int:
         return 0
     found = max(found.temp_size_in_bytes + found.output_size_in_bytes
                 - found.alias_size_in_bytes, 0)
-    shared = jax.local_device_count() if jax.default_backend() == 'cpu' else 1
-    return found * shared
+    return found * _devices_of_memory()
 
 
 def reserved_bytes(compiled: Any) -> int:
@@ -107,6 +106,43 @@ def check_memory(what: str, needed: int, remedy: str):
     if needed > available:
         raise InputError(f'{what} needs {needed / 2 ** 30:.3g} GiB of memory, and '
                          f'{available / 2 ** 30:.3g} GiB are available; {remedy}')
+
+
+def check_step_memory(compiled: Any, state: Any, batch_size: int, multiple: int):
+    """Raises InputError, with a batch size that fits, if a training step needs too much memory.
+
+    What a step allocates is taken as a part that grows with the batch, and one that does not: the
+    gradients and whatever else is as large as the parameters. The state, which has the parameters
+    and often their moments, stands for that part, so that the batch named rather is too small.
+
+    Args:
+      compiled: of `jax.jit(...).lower(...).compile()`.
+      state: its shapes; their shardings say what a device has of it.
+      batch_size: of the whole batch.
+      multiple: what a batch size must divide by.
+    """
+    needed, available = needed_bytes(compiled), available_bytes()
+    if needed <= available:
+        return
+    fixed = _devices_of_memory() * sum(map(_bytes_on_a_device, jax.tree.leaves(state)))
+    share = (available - fixed) / (needed - fixed) if needed > fixed else 0
+    fitting = int(share * batch_size) // multiple * multiple
+    smaller = f'lower batch_size to {fitting}' if fitting > 0 else (
+        'let transforms return smaller images')
+    check_memory(f'batch_size: a training step of {batch_size} images', needed,
+                 f'{smaller}, or set model.encoder.remat=True')
+
+
+def _bytes_on_a_device(x: Any) -> int:
+    """Of an array, or of its shape."""
+    sharding = getattr(x, 'sharding', None)
+    shape = sharding.shard_shape(x.shape) if sharding else x.shape
+    return math.prod(shape) * x.dtype.itemsize
+
+
+def _devices_of_memory() -> int:
+    """On CPU all devices take from one memory."""
+    return jax.local_device_count() if jax.default_backend() == 'cpu' else 1
 
 
 def host_limits() -> Iterator[tuple[str, int]]:

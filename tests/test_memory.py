@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxseg import memory
 from jaxseg.errors import InputError
@@ -90,6 +92,46 @@ def test_what_needs_more_than_there_is_is_refused_with_both_figures(monkeypatch)
         memory.check_memory('batch_size: a batch', 5 * 2 ** 29, 'lower it')
     shapes = {'a': jax.ShapeDtypeStruct((2 ** 31 - 1, 2 ** 31 - 1), jnp.bfloat16), 'b': jnp.ones(3)}
     assert memory.tree_bytes(shapes) == 2 * (2 ** 31 - 1) ** 2 + 12
+
+
+class Device:
+    """An accelerator, which tells its memory."""
+
+    def memory_stats(self):
+        return {'bytes_limit': 2 ** 34, 'bytes_in_use': 2 ** 30}
+
+
+class Step:
+    """The compilation of a step that allocates what is given."""
+
+    def __init__(self, needed):
+        self.temp_size_in_bytes = needed // memory._devices_of_memory()
+        self.output_size_in_bytes = self.alias_size_in_bytes = 0
+
+    def memory_analysis(self):
+        return self
+
+
+@pytest.mark.parametrize('gib, fixed, multiple, remedy', [
+    # 15 GiB are free. Of 32 GiB for 16 images 4 do not depend on them: 11 of 28 suffice for 6.28.
+    (32, 4, 1, 'lower batch_size to 6, or set'), (32, 4, 4, 'lower batch_size to 4, or set'),
+    (32, 0, 1, 'lower batch_size to 7, or set'), (32, 4, 8, 'let transforms return smaller images'),
+    (20, 20, 1, 'let transforms return smaller images')])
+def test_a_step_too_large_for_the_device_is_refused_with_a_batch_that_fits(
+        monkeypatch, gib, fixed, multiple, remedy):
+    devices = memory._devices_of_memory()
+    state = {'a': jax.ShapeDtypeStruct((fixed, 2 ** 28 // devices), jnp.float32)}
+    monkeypatch.setattr(jax, 'local_devices', lambda: [Device()])
+    memory.check_step_memory(Step(15 * 2 ** 30), state, 16, multiple)
+    with pytest.raises(InputError, match=f'^batch_size: a training step of 16 images needs {gib} '
+                                         f'GiB of memory, and 15 GiB are available; {remedy}'):
+        memory.check_step_memory(Step(gib * 2 ** 30), state, 16, multiple)
+
+
+def test_what_a_device_has_of_a_split_state_counts():
+    mesh = jax.make_mesh((4,), ('fsdp',), axis_types=(AxisType.Auto,))
+    shape = jax.ShapeDtypeStruct((2, 8), jnp.float32, sharding=NamedSharding(mesh, P(None, 'fsdp')))
+    assert memory._bytes_on_a_device(shape) == 16
 
 
 def memory_for(monkeypatch, count):

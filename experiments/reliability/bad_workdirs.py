@@ -26,7 +26,7 @@ RUNS = {'evaluate': ('evaluate', '--workdir=work'),
 # A key of a JSON file and a value that it cannot have.
 VALUES = {
     'config.json': (('steps', 'x'), ('steps', -1), ('steps', None), ('batch_size', 3.5),
-                    ('batch_size', 3), ('model', None), ('model', {}), ('data', 3), ('losses', {}),
+                    ('batch_size', 0), ('model', None), ('model', {}), ('data', 3), ('losses', {}),
                     ('task', {'type': 'x'}), ('inference', {'type': 'os:system'}),
                     ('parallel', 'jit'), ('parallel', {'fsdp': 0}), ('seed', [1]),
                     ('transforms', {})),

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
+import jax
+
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, PositiveInt, Range, check_fields, nearest
 from jaxseg.training.parallel import Parallel
@@ -19,7 +21,8 @@ class RunConfig:
       seed: of the initial parameters, the order of the samples, their augmentation and dropout.
       steps: number of training steps in all.
       batch_size: global number of images a step.
-      eval_batch_size: the same in evaluations; None means `batch_size`.
+      eval_batch_size: the same in evaluations, which share it between all devices; None means
+        `batch_size`, or the next multiple of the devices.
       data, transforms, model, losses, optimizer, schedule: entries for `jaxseg.build`.
       task: what the outputs of the model mean.
       preprocess: what happens to a batch on the device before the model.
@@ -68,8 +71,9 @@ class RunConfig:
 
     @property
     def batch_size_of_evaluations(self) -> int:
-        """`eval_batch_size`, or the batch size where it is None."""
-        return self.eval_batch_size or self.batch_size
+        """`eval_batch_size`, or where it is None the batch size, so that it fits the devices."""
+        devices = jax.device_count()
+        return self.eval_batch_size or -(-self.batch_size // devices) * devices
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> 'RunConfig':

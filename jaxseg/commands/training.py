@@ -214,7 +214,7 @@ def _initial_state(plan: _Plan) -> Any:
         batch, values = given
         return plan.make_algorithm(model=Initialized(parts.model, values)).init(key, batch)
 
-    return parts.layout.compile_init(init, plan.config.seed)((plan.batch, values))
+    return parts.layout.compile_init(init, plan.config.seed, plan.state)((plan.batch, values))
 
 
 def _weights_of(weights: Any, shapes: Any) -> dict[str, Any]:

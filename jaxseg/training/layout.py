@@ -1,7 +1,7 @@
 """How one training step runs on many devices: `jit` over a mesh, or `pmap`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxseg.axis import mapped_over
 from jaxseg.errors import InputError
-from jaxseg.memory import check_memory, needed_bytes
+from jaxseg.memory import check_step_memory
 from jaxseg.training.parallel import Parallel
 from jaxseg.training.random import random_streams
 
@@ -31,15 +31,19 @@ class JitLayout:
       elements and more are split over 'fsdp', along the largest dimension that divides.
     - Evaluation and prediction split the batch over all devices, and never an image; of several
       processes each evaluates images of its own, on its own devices.
+
+    Args:
+      devices: those of the mesh; None means all.
     """
 
     axis_name: str | None = None
 
-    def __init__(self, parallel: Parallel):
-        sizes = parallel.sizes(jax.device_count())
+    def __init__(self, parallel: Parallel, devices: Sequence[jax.Device] | None = None):
+        devices = jax.devices() if devices is None else devices
+        sizes = parallel.sizes(len(devices))
         self.data, self.fsdp, self.space = sizes
         # `Auto`, as the default of `jax.make_mesh`, `Explicit`, types every array.
-        self.mesh = jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3)
+        self.mesh = jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
         self._replicated = NamedSharding(self.mesh, P())
         # Those that evaluate.
         self._own = self.mesh if jax.process_count() == 1 else jax.make_mesh(
@@ -117,17 +121,16 @@ class JitLayout:
         """Splits a batch of images that are evaluated over the devices, of this process."""
         return jax.device_put(images, NamedSharding(self._own, P(AXES)))
 
-    def compile_init(self, init: Callable, seed: int) -> Callable:
-        """`run(given) -> state` of `init(key, given)`; no device gets more than it keeps."""
-        def keyed(given: Any) -> Any:
-            return init(init_key(seed), given)
+    def compile_init(self, init: Callable, seed: int, state: Any) -> Callable:
+        """`run(given) -> state` of `init(key, given)`; no device gets more than it keeps.
 
-        def run(given: Any) -> Any:
-            given = jax.device_put(given, jax.tree.map(self._state_sharding, given))
-            shardings = jax.tree.map(self._state_sharding, jax.eval_shape(keyed, given))
-            return jax.jit(keyed, out_shardings=shardings)(given)
-
-        return run
+        Args:
+          state: its shapes.
+        """
+        compiled = jax.jit(lambda given: init(init_key(seed), given),
+                           out_shardings=jax.tree.map(self._state_sharding, state))
+        return lambda given: compiled(
+            jax.device_put(given, jax.tree.map(self._state_sharding, given)))
 
     def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
         """`run(state, batch, index) -> (state, metrics)` of a step; the state is donated.
@@ -144,7 +147,24 @@ class JitLayout:
                       donate_argnums=0, out_shardings=(shardings, self._replicated),
                       in_shardings=(shardings, jax.tree.map(self._batch_sharding, batch), None))
         with jax.set_mesh(self.mesh):
-            return _compile(run, state, self.put_batch(batch))
+            return self._compile(run, state, state, batch)
+
+    def _compile(self, run: Any, given: Any, state: Any, batch: Any) -> Callable:
+        """Compiles in advance, so that what the device cannot do shows before the first step.
+
+        Args:
+          given: the shapes of the state as `run` takes it.
+          state: those of the algorithm.
+        """
+        try:
+            compiled = run.lower(given, self.put_batch(batch), np.int32(0)).compile()
+        except jax.errors.JaxRuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f'the training step cannot be compiled for {jax.default_backend()} '
+                             f'({reason}); give another model.dtype, or another part') from error
+        count = len(jax.tree.leaves(batch)[0]) * self.share_of_batch()[1]
+        check_step_memory(compiled, self.place(state), count, self.data * self.fsdp)
+        return compiled
 
     def _state_sharding(self, x: Any) -> NamedSharding:
         """The largest dimension that divides by 'fsdp' is split, of equal ones the last."""
@@ -189,29 +209,16 @@ class PmapLayout(JitLayout):
                 return step(state, batch, step_key(seed, index))
 
         count = len(self._devices)
-        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), state)
-        compiled = _compile(jax.pmap(mapped, axis_name=self.axis_name, devices=self._devices,
-                                     in_axes=(0, 0, None), donate_argnums=0),
-                            state, self.put_batch(batch))
+        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), state)
+        compiled = self._compile(
+            jax.pmap(mapped, axis_name=self.axis_name, devices=self._devices,
+                     in_axes=(0, 0, None), donate_argnums=0), stacked, state, batch)
 
         def run(state: Any, batch: Any, index: Any) -> tuple[Any, Any]:
             state, metrics = compiled(state, batch, index)
             return state, jax.tree.map(lambda x: x[0], metrics)
 
         return run
-
-
-def _compile(run: Any, state: Any, batch: Any) -> Callable:
-    """Compiles a step in advance, so that what the device cannot do shows before the first one."""
-    try:
-        compiled = run.lower(state, batch, np.int32(0)).compile()
-    except jax.errors.JaxRuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f'the training step cannot be compiled for {jax.default_backend()} '
-                         f'({reason}); give another model.dtype, or another part') from error
-    check_memory('batch_size: a training step', needed_bytes(compiled),
-                 'lower it, or the size of the images that transforms return')
-    return compiled
 
 
 def make_layout(parallel: Parallel) -> JitLayout:
