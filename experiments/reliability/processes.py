@@ -179,8 +179,8 @@ class _Setting:
         begun = time.monotonic()
         end = _end(started, folder)
         seconds = time.monotonic() - begun
-        failures = [] if end.status == 137 and seconds < local.GRACE + 10 else [
-            f'{seconds:.0f} s', end.error]
+        failures = [] if end.statuses == (75, -9) and seconds < local.GRACE else [
+            f'{seconds:.0f} s, statuses {end.statuses}', end.error]
         return Trial('faults', 'SIGKILL of one', f'status {end.status}', failures)
 
     def alone(self, process: int) -> Trial:

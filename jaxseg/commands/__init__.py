@@ -3,7 +3,7 @@
 Exit status: 0, 1 for a loss that is not finite and for a problem that `doctor` found, 2 for input
 that cannot be used, 128 + the number of a signal that stopped it (130 for Ctrl-C, and for a
 training that was stopped and saved). Of several processes all end with the status of the first that
-ends.
+ends, which is 75 where another one is lost.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,9 @@ SUBCOMMANDS = {
     'doctor': 'check the installation and this machine, with a short training',
     'models': 'list encoders, context layers, decoders and sources of weights',
 }
+LOST = 75  # as sysexits.h has it: a temporary failure
+# Libraries that add up over processes, in their errors.
+COLLECTIVE = re.compile('Gloo|NCCL')
 
 
 def program() -> int:
@@ -97,6 +101,9 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, RuntimeError) and 'RESOURCE_EXHAUSTED' in str(error):  # of JAX
         return (f'out of memory ({str(error).splitlines()[0]}); use smaller images, batches or '
                 f'models', 2)
+    if isinstance(error, RuntimeError) and COLLECTIVE.search(str(error)):
+        return (f'the connection to another process is lost ({str(error).splitlines()[0]}); the '
+                f'same command continues from the last checkpoint', LOST)
     if isinstance(error, OSError):
         place = f': {error.filename}' if error.filename else ''
         return f'{error.strerror or error}{place}', 2

@@ -15,7 +15,7 @@ from jaxseg.errors import InputError, printable
 # Subcommands that share their work; all others run in one process.
 SUBCOMMANDS = ('train', 'evaluate', 'crossvalidate')
 TIMEOUT = 300  # seconds until all processes must have started
-GRACE = 10_000  # milliseconds that the first process, which hosts the service, waits for the others
+GRACE = 5_000  # milliseconds that the first process, which hosts the service, waits for the others
 LAST = 1.0  # seconds between the last word of a process and its end, at most
 OPTIONS = ('coordinator', 'processes', 'process')
 # Launchers: variables with the number of processes and the index of this one.
