@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.merge import Combination, Merge, MergeKind, combine, fold
 from jaxseg.layers.recurrence import CellName, Recurrence
+from jaxseg.layers.split_scan import scan_sequence, turn
 from jaxseg.layers.sweep import Sweep
 
 
@@ -71,11 +72,10 @@ class FlattenedScan(nn.Module):
     def _scan(self, index: int, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         name, direction = self._scans[index]
         arrange = reverse_odd_rows if self.order == 'snake' else lambda x: x
-        turn = (lambda x: x.swapaxes(1, 2)) if name == 'columns' else lambda x: x
-        x = turn(fold(x, self.patch))
-        y, state = getattr(self, f'{name}_{direction}')(
-            arrange(x).reshape(x.shape[0], -1, x.shape[-1]), state)
-        return turn(arrange(y.reshape(*x.shape[:3], -1))), state
+        orient = turn if name == 'columns' else lambda x: x
+        x = arrange(orient(fold(x, self.patch)))
+        y, state = scan_sequence(getattr(self, f'{name}_{direction}'), x, state)
+        return orient(arrange(y)), state
 
     def _merge(self, x: jax.Array, *parts: jax.Array) -> jax.Array:
         return self._join(x, combine(parts, self.combine))

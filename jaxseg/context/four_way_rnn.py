@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.merge import Combination, Merge, MergeKind, combine, fold
 from jaxseg.layers.recurrence import CellName, Recurrence
+from jaxseg.layers.split_scan import scan_columns, scan_rows
 from jaxseg.layers.sweep import Sweep
 
 
@@ -54,16 +55,11 @@ class FourWayRNN(nn.Module):
 
     def _along_rows(self, x: jax.Array) -> list[jax.Array]:
         folded = fold(x, self.patch)
-        return [_scan(self.right, folded), _scan(self.left, folded)]
+        return [scan_rows(each, folded) for each in (self.right, self.left)]
 
     def _along_columns(self, x: jax.Array) -> list[jax.Array]:
-        transposed = fold(x, self.patch).swapaxes(1, 2)
-        return [_scan(each, transposed).swapaxes(1, 2) for each in (self.down, self.up)]
+        folded = fold(x, self.patch)
+        return [scan_columns(each, folded) for each in (self.down, self.up)]
 
     def _merge(self, x: jax.Array, *parts: jax.Array) -> jax.Array:
         return self._join(x, combine(parts, self.combine))
-
-
-def _scan(recurrence: Recurrence, x: jax.Array) -> jax.Array:
-    y, _ = recurrence(x.reshape(-1, *x.shape[2:]))
-    return y.reshape(*x.shape[:3], -1)

@@ -12,6 +12,7 @@ from jaxseg.fields import PositiveInt
 from jaxseg.layers.chrono_bias_init import chrono_bias_init
 from jaxseg.layers.merge import Combination, Merge, MergeKind, combine, fold
 from jaxseg.layers.nonlinear_cells import gru_step
+from jaxseg.layers.partition import constrain, gather_height
 
 CellName = Literal['linear', 'gru']
 
@@ -47,12 +48,15 @@ class MDRNN2D(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         flips = ((), (1,), (2,), (1, 2))
-        folded = fold(x, self.patch)
+        # Each step goes over an anti-diagonal of the whole map: where its height is split over
+        # devices, all of them compute the same.
+        folded = gather_height(fold(x, self.patch))
         corners = nn.vmap(_Corner, variable_axes={'params': 0}, split_rngs={'params': True})(
             self.features, self.cell, name='corners')(
                 jnp.stack([jnp.flip(folded, axes) for axes in flips]))
         parts = [jnp.flip(corner, axes) for corner, axes in zip(corners, flips, strict=True)]
-        return Merge(self.merge, self.patch, name='merge')(x, combine(parts, self.combine))
+        y = constrain(gather_height(combine(parts, self.combine)))
+        return Merge(self.merge, self.patch, name='merge')(x, y)
 
 
 class _Corner(nn.Module):

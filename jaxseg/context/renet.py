@@ -1,6 +1,6 @@
 """ReNet: recurrent networks along the rows, then along the columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.merge import Merge, MergeKind, fold
 from jaxseg.layers.recurrence import CellName, Recurrence
+from jaxseg.layers.split_scan import scan_columns, scan_rows
 from jaxseg.layers.sweep import Sweep
 
 
@@ -60,16 +61,14 @@ class ReNet(nn.Module):
         return (self._rows, self._columns, self._merge)[step](layer, *maps), state
 
     def _rows(self, index: int, x: jax.Array) -> jax.Array:
-        return self._scan(fold(x, self.patch), f'rows{index}')
+        return self._scan(scan_rows, fold(x, self.patch), f'rows{index}')
 
     def _columns(self, index: int, y: jax.Array) -> jax.Array:
-        return self._scan(y.swapaxes(1, 2), f'columns{index}').swapaxes(1, 2)
+        return self._scan(scan_columns, y, f'columns{index}')
 
     def _merge(self, index: int, x: jax.Array, y: jax.Array) -> jax.Array:
         return getattr(self, f'merge{index}')(x, y)
 
-    def _scan(self, x: jax.Array, name: str) -> jax.Array:
-        lines = x.reshape(-1, *x.shape[2:])
-        both = [getattr(self, f'{name}_{direction}')(lines)[0]
-                for direction in ('forward', 'backward')]
-        return jnp.concatenate(both, -1).reshape(*x.shape[:3], -1)
+    def _scan(self, scan: Callable, x: jax.Array, name: str) -> jax.Array:
+        return jnp.concatenate([scan(getattr(self, f'{name}_{direction}'), x)
+                                for direction in ('forward', 'backward')], -1)

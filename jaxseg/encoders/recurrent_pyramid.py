@@ -12,6 +12,7 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.recurrence import CellName, Recurrence
 from jaxseg.layers.remat import call_block
+from jaxseg.layers.split_scan import scan_columns, scan_rows
 from jaxseg.layers.stages import Stage, Stages
 
 FIRST_STRIDE = 4
@@ -97,9 +98,6 @@ class _Block(nn.Module):
 
     def _scan(self, x: jax.Array) -> jax.Array:
         """(B, H, W, C) -> (B, H, W, 2 C): both directions along the rows or the columns."""
-        x = x.swapaxes(1, 2) if self.columns else x
-        lines = x.reshape(-1, *x.shape[2:])
-        both = [Recurrence(x.shape[-1], self.cell, reverse, name=name)(lines)[0]
-                for name, reverse in (('forward', False), ('backward', True))]
-        y = jnp.concatenate(both, -1).reshape(*x.shape[:3], -1)
-        return y.swapaxes(1, 2) if self.columns else y
+        scan = scan_columns if self.columns else scan_rows
+        return jnp.concatenate([scan(Recurrence(x.shape[-1], self.cell, reverse, name=name), x)
+                                for name, reverse in (('forward', False), ('backward', True))], -1)

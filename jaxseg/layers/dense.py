@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.layers.partition import on_many_devices
+
 
 @jax.custom_vjp
 def matmul_f32(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -23,10 +25,10 @@ def _forward(x: jax.Array, kernel: jax.Array):
 
 def _backward(residuals, cotangent: jax.Array):
     x, kernel = residuals
-    cotangent = cotangent.astype(x.dtype).reshape(-1, cotangent.shape[-1])
+    cotangent = cotangent.astype(x.dtype)
     dx = jnp.matmul(cotangent, kernel.astype(x.dtype).T, preferred_element_type=jnp.float32)
     dkernel = weight_gradient(x, cotangent).astype(kernel.dtype)
-    return dx.astype(x.dtype).reshape(x.shape), dkernel
+    return dx.astype(x.dtype), dkernel
 
 
 def weight_gradient(x: jax.Array, cotangent: jax.Array) -> jax.Array:
@@ -34,9 +36,11 @@ def weight_gradient(x: jax.Array, cotangent: jax.Array) -> jax.Array:
 
     The result is float32.
     """
-    x, cotangent = (part.reshape(-1, part.shape[-1]) for part in (x, cotangent))
-    contract_first = (((0,), (0,)), ((), ()))
-    return lax.dot_general(x, cotangent, contract_first, preferred_element_type=jnp.float32)
+    if not on_many_devices():  # where one axis could not be split as both are
+        x, cotangent = (part.reshape(-1, part.shape[-1]) for part in (x, cotangent))
+    leading = tuple(range(x.ndim - 1))
+    return lax.dot_general(x, cotangent, ((leading, leading), ((), ())),
+                           preferred_element_type=jnp.float32)
 
 
 matmul_f32.defvjp(_forward, _backward)

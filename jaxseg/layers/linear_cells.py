@@ -94,7 +94,8 @@ def rg_lru(param: Callable, x: jax.Array, features: int, state: jax.Array | None
 
 
 def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None,
-       valid: jax.Array | None, recur: Callable, *, reverse: bool) -> tuple[jax.Array, jax.Array]:
+       valid: jax.Array | None, recur: Callable, *, reverse: bool, split: bool
+       ) -> tuple[jax.Array, jax.Array]:
     """Selective state space of Mamba (Gu & Dao 2023, arXiv:2312.00752), diagonal.
 
     There are 16 states a channel.
@@ -102,7 +103,8 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None,
     x, and A = -exp(log A) starts at -1 ... -16. The inputs of d, B and C have an RMS norm each, as
     in Jamba (Lieber et al. 2024, arXiv:2403.19887): otherwise y grows as the cube of x, and with
     two scans as its ninth power. The states of 16 steps at a time are stored and computed again
-    in the backward pass. State: (B, features, 16).
+    in the backward pass. State: (B, features, 16). Positions that are `split` over devices cannot
+    be taken in turn: there all positions of one of the 16 states are held at once instead.
     """
     u = _of_width(param, x, features)
     # The paper's rank, but at least 4: the norm of a single number would leave its sign.
@@ -124,6 +126,10 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None,
         return h, jnp.einsum('lbds,lbs->lbd', states, out)
 
     start = jnp.zeros((x.shape[1], features, S6_STATES)) if state is None else state
+    skip = u * param('skip', nn.initializers.ones, (features,))[None, None]
+    if split:
+        y, last = _one_state_after_the_other(step, step * u, into, out, decay, start, recur)
+        return y + skip, last
     length = x.shape[0]
     size = math.ceil(length / math.ceil(length / S6_CHUNK))
     # The padding has step size 0: decay 1, input 0.
@@ -132,7 +138,24 @@ def s6(param: Callable, x: jax.Array, features: int, state: jax.Array | None,
     parts = tuple(part.reshape(-1, size, *part.shape[1:]) for part in parts)
     last, y = lax.scan(chunk, start, parts, reverse=reverse)
     y = y.reshape(-1, *y.shape[2:])[:length]
-    return y + u * param('skip', nn.initializers.ones, (features,))[None, None], last
+    return y + skip, last
+
+
+def _one_state_after_the_other(step: jax.Array, moved: jax.Array, into: jax.Array, out: jax.Array,
+                               decay: jax.Array, start: jax.Array, recur: Callable
+                               ) -> tuple[jax.Array, jax.Array]:
+    """The states of `s6` in a loop over their number: outputs (L, B, features), last states."""
+
+    @jax.checkpoint
+    def add(y, at):
+        into, out, decay, start = at
+        a = jnp.exp(step * decay[None, None])
+        states, last = recur(a, moved * into[..., None], start)
+        return y + states * out[..., None], last
+
+    by_state = tuple(jnp.moveaxis(part, -1, 0) for part in (into, out, decay, start))
+    y, last = lax.scan(add, jnp.zeros_like(step), by_state)
+    return y, jnp.moveaxis(last, 0, -1)
 
 
 def lru(param: Callable, x: jax.Array, features: int, state: jax.Array | None,

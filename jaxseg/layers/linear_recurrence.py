@@ -10,13 +10,14 @@ from jax import lax
 
 from jaxseg.errors import InputError
 from jaxseg.layers.platform import platform
+from jaxseg.layers.split_scan import split_recurrence, split_shift
 
 Schedule = Literal['auto', 'sequential', 'associative', 'chunked', 'pallas']
 
 
 def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None, *,
-                      schedule: Schedule = 'auto', reverse: bool = False, axis: int = 1
-                      ) -> tuple[jax.Array, jax.Array]:
+                      schedule: Schedule = 'auto', reverse: bool = False, axis: int = 1,
+                      split: bool = False) -> tuple[jax.Array, jax.Array]:
     """`h_t = a_t h_{t-1} + b_t` along an axis, element by element.
 
     There is no logarithm and no division, so decays of exactly 0 (forget) and 1 (keep) are exact,
@@ -32,6 +33,8 @@ def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None
         carry through the chunks: depth 2 sqrt(L), twice the work), 'pallas' (a GPU kernel, real
         numbers only, one pass over memory) or 'auto', which picks one of the first two by platform.
       reverse: from the end to the beginning; `start` then comes after the last position.
+      split: the positions are split over devices, of which L is a multiple
+        (`jaxseg.layers.split_scan`).
 
     Returns:
       h of the shape of `b` and the last state (B, ...), float32 or complex64.
@@ -47,10 +50,10 @@ def linear_recurrence(a: jax.Array, b: jax.Array, start: jax.Array | None = None
     a, b = (jnp.moveaxis(part, axis, 0) for part in (a, b))
     start = jnp.zeros(b.shape[1:], kind) if start is None else start.astype(kind)
     schedule = _pick() if schedule == 'auto' else schedule
-    if schedule == 'pallas':
+    if schedule == 'pallas' and not split:
         h = _pallas(a, b, start, reverse)
     else:
-        h = _recur(schedule, reverse, a, b, start)
+        h = _recur(schedule, reverse, split, a, b, start)
     return jnp.moveaxis(h, 0, axis), h[0 if reverse else -1]
 
 
@@ -128,29 +131,32 @@ SCHEDULES: dict[str, Callable] = {
     'sequential': _sequential, 'associative': _associative, 'chunked': _chunked}
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _recur(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: jax.Array
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _recur(schedule: str, reverse: bool, split: bool, a: jax.Array, b: jax.Array, start: jax.Array
            ) -> jax.Array:
     """As `linear_recurrence`, time first: a and b (L, B, ...)."""
-    return SCHEDULES[schedule](a, b, start, reverse)
+    run = SCHEDULES.get(schedule, _pallas)
+    return split_recurrence(run, a, b, start, reverse) if split else run(a, b, start, reverse)
 
 
-def _forward(schedule: str, reverse: bool, a: jax.Array, b: jax.Array, start: jax.Array):
-    h = _recur(schedule, reverse, a, b, start)
+def _forward(schedule: str, reverse: bool, split: bool, a: jax.Array, b: jax.Array,
+             start: jax.Array):
+    h = _recur(schedule, reverse, split, a, b, start)
     return h, (a, h, start)
 
 
-def _backward(schedule: str, reverse: bool, residuals, cotangent: jax.Array):
+def _backward(schedule: str, reverse: bool, split: bool, residuals, cotangent: jax.Array):
     a, h, start = residuals
-    zeros, previous = jnp.zeros_like(start), _shifted(h, start, reverse)
+    shift = split_shift if split else _shifted
+    zeros, previous = jnp.zeros_like(start), shift(h, start, reverse)
     # dL/dh_t = cotangent_t + a_{t+1} dL/dh_{t+1}: the recurrence in the other direction, with the
     # decays of the next position.
-    if schedule == 'sequential':
+    if schedule == 'sequential' and not split:
         # The carry is the whole second term, so that no array of the next decays is needed.
         d_start, db = lax.scan(_cotangent_step, zeros, (a, cotangent), reverse=not reverse)
     else:
-        next_a = _shifted(a, zeros, not reverse)
-        db = _recur(schedule, not reverse, next_a, cotangent, zeros)
+        next_a = shift(a, zeros, not reverse)
+        db = _recur(schedule, not reverse, split, next_a, cotangent, zeros)
         first = -1 if reverse else 0
         d_start = a[first] * db[first]
     return db * previous, db, d_start

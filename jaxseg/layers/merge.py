@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
+from jaxseg.layers.partition import constrain, fill_height
 from jaxseg.layers.resize import pad_to_multiple
 
 MergeKind = Literal['replace', 'residual', 'gated']
@@ -24,16 +25,18 @@ def fold(x: jax.Array, patch: int) -> jax.Array:
     if patch == 1:
         return x
     x = pad_to_multiple(x, patch)
+    height, x = x.shape[1] // patch, fill_height(x, patch)
     b, h, w, c = x.shape
     x = x.reshape(b, h // patch, patch, w // patch, patch, c).swapaxes(2, 3)
-    return x.reshape(b, h // patch, w // patch, patch * patch * c)
+    return constrain(x.reshape(b, h // patch, w // patch, patch * patch * c)[:, :height])
 
 
 def unfold(x: jax.Array, patch: int) -> jax.Array:
     """The inverse of `fold`: (B, H, W, patch * patch * C) -> (B, H * patch, W * patch, C)."""
+    height, x = x.shape[1] * patch, fill_height(x)
     b, h, w, c = x.shape
     x = x.reshape(b, h, w, patch, patch, c // patch ** 2).swapaxes(2, 3)
-    return x.reshape(b, h * patch, w * patch, c // patch ** 2)
+    return constrain(x.reshape(b, h * patch, w * patch, c // patch ** 2)[:, :height])
 
 
 def combine(parts: Sequence[jax.Array], how: Combination) -> jax.Array:

@@ -11,7 +11,10 @@ of two devices). A layer asks `space_axis` only where the partitioner would gath
 on every device, as it does for a resize and for a scan over the rows.
 """
 
+import math
+
 import jax
+import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
@@ -33,9 +36,37 @@ def space_axis() -> AbstractMesh | None:
     return mesh if split else None
 
 
+def on_many_devices() -> bool:
+    """Whether the step that is traced splits its arrays in any way."""
+    return jax.sharding.get_abstract_mesh().size > 1
+
+
 def constrain(x: jax.Array) -> jax.Array:
     """Keeps the batch and the height of `x` (B, H, ...) split, where the step splits the height.
 
     The height need not divide by the devices: the last of them then have fewer rows or none.
     """
     return x if space_axis() is None else jax.lax.with_sharding_constraint(x, IMAGES)
+
+
+def gather_height(x: jax.Array) -> jax.Array:
+    """Brings all of the height of `x` (B, H, ...) to every device; the batch stays split."""
+    return x if space_axis() is None else jax.lax.with_sharding_constraint(x, P(IMAGES[0]))
+
+
+def batch_axes(batch: int) -> tuple[str, ...] | None:
+    """Axes over which a batch of this size is split in `jax.shard_map`; None where it is copied."""
+    mesh, axes = jax.sharding.get_abstract_mesh(), IMAGES[0]
+    return axes if batch % math.prod(mesh.shape[axis] for axis in axes) == 0 else None
+
+
+def fill_height(x: jax.Array, multiple: int = 1) -> jax.Array:
+    """Adds rows of zeros to `x` (B, H, ...) until every device has as many, where it is split.
+
+    These are a multiple of `multiple`.
+    """
+    mesh = space_axis()
+    missing = 0 if mesh is None else -x.shape[1] % (multiple * mesh.shape[SPACE_AXIS])
+    if not missing:
+        return x
+    return constrain(jnp.pad(x, ((0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2))))

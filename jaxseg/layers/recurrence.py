@@ -41,11 +41,14 @@ class Recurrence(nn.Module):
     remat: NonNegativeInt = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, state=None, valid: jax.Array | None = None):
+    def __call__(self, x: jax.Array, state=None, valid: jax.Array | None = None, *,
+                 split: bool = False):
         """Starts from `state`, which an earlier call returned; keeps it where `valid` is False.
 
         `valid` is bool (B, L); outputs at positions that are not valid have no meaning. A sequence
-        in pieces, each with the state of the one before, gives the outputs of the whole.
+        in pieces, each with the state of the one before, gives the outputs of the whole. With
+        `split` the positions are split over devices, as `jaxseg.layers.split_scan` calls it for a
+        cell that is linear in its state.
         """
         self._check()
         # Time first, so that every step reads one contiguous block.
@@ -54,8 +57,8 @@ class Recurrence(nn.Module):
             y, state = self._nonlinear(NONLINEAR[self.cell], x, state, valid)
         else:
             recur = functools.partial(linear_recurrence, schedule=self.schedule,
-                                      reverse=self.reverse, axis=0)
-            options = {'reverse': self.reverse} if self.cell == 's6' else {}
+                                      reverse=self.reverse, axis=0, split=split)
+            options = dict(reverse=self.reverse, split=split) if self.cell == 's6' else {}
             y, state = LINEAR[self.cell](self.param, x, self.features, state, valid, recur,
                                          **options)
         return jnp.swapaxes(y.astype(x.dtype), 0, 1), state
@@ -80,6 +83,11 @@ class Recurrence(nn.Module):
             state = (jnp.zeros((x.shape[1], hidden)),) * cell.parts
         return scan_cell(cell.step, project, kernel, bias, state, x, valid, reverse=self.reverse,
                          unroll=self.unroll, remat=self.remat)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the cell is linear in its state."""
+        return self.cell in LINEAR
 
     def _check(self):
         if self.cell in NONLINEAR and self.schedule != 'auto':

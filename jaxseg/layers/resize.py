@@ -12,14 +12,14 @@ from jax import lax
 
 from jaxseg.errors import InputError
 from jaxseg.layers import symbolic
+from jaxseg.layers.interpolation import interpolate
+from jaxseg.layers.partition import constrain, fill_height
 
 # A factor, or a new length by the old one. Of sizes that are expressions of symbols
 # (`jaxseg.layers.symbolic`) a quotient would not be exact.
 Scale = float | tuple[int, int]
 # Of a factor by which sizes that are expressions of symbols are multiplied.
 LARGEST_DENOMINATOR = 64
-# Taps that are written out as one fused loop; more of them would compile for long.
-UNROLLED_TAPS = 16
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int], scale: Sequence[Scale], *,
@@ -73,12 +73,13 @@ def _as_pair(scale: Scale) -> tuple[Any, Any]:
 
 
 def resize_axis(x: jax.Array, size: int, scale: Scale, *, antialias: bool = False,
-                align_corners: bool = False, reach: int = 1) -> jax.Array:
+                align_corners: bool = False, reach: int = 1, split: bool = False) -> jax.Array:
     """The first `size` positions of `x` resized by `scale`: (B, L, C) -> (B, size, C).
 
     Args:
       reach: with `antialias`, the most old positions on either side of a new one, 1 / `scale`
         rounded up; only sizes that are expressions of symbols need it.
+      split: the axis is the height of images (`jaxseg.layers.interpolation`).
     """
     old, (numerator, denominator) = x.shape[1], _as_pair(scale)
     if not symbolic.are_numbers([old, size, numerator, denominator]):
@@ -88,7 +89,7 @@ def resize_axis(x: jax.Array, size: int, scale: Scale, *, antialias: bool = Fals
     step, start = 1 / scale, 0.5 / scale - 0.5
     if align_corners:
         step, start = (old - 1) / max(1, round(old * scale) - 1), 0.0
-    return _interpolate((old, size, float(step), float(start), antialias), x)
+    return interpolate((old, size, float(step), float(start), antialias), split, x)
 
 
 def _resize_symbolic(x: jax.Array, size, numerator, denominator, align_corners: bool,
@@ -108,76 +109,10 @@ def _resize_symbolic(x: jax.Array, size, numerator, denominator, align_corners: 
 def _resize(x: jax.Array, size, scale, **options: int) -> jax.Array:
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width * channels)
-    x = resize_axis(x, size[0], scale[0], **options)
-    x = x.reshape(batch * size[0], width, channels)
-    return resize_axis(x, size[1], scale[1], **options).reshape(batch, *size, channels)
-
-
-# Old and new length, the distance of new positions in old ones, the first of them, antialias.
-Interpolation = tuple[int, int, float, float, bool]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _interpolate(interpolation: Interpolation, x: jax.Array) -> jax.Array:
-    """`M x` along axis 1, as a sum of gathers: M has only a few numbers in a row and in a column.
-
-    The gradient, `M^T dy`, is a sum of gathers, too; derived from gathers it would be scatters.
-    For 256x512 -> 1024x2048 with 19 channels this is 0.15 GFLOP, and 31 as matrix products.
-    """
-    return _sum_of_taps(_taps(interpolation), x)
-
-
-def _forward(interpolation: Interpolation, x: jax.Array):
-    return _interpolate(interpolation, x), None
-
-
-def _backward(interpolation: Interpolation, _, cotangent: jax.Array):
-    return (_sum_of_taps(_taps(interpolation, transpose=True), cotangent),)
-
-
-_interpolate.defvjp(_forward, _backward)
-
-
-def _sum_of_taps(taps: tuple[np.ndarray, np.ndarray], x: jax.Array) -> jax.Array:
-    """`y_i = sum_k weights[k, i] x[indices[k, i]]` along axis 1, in float32."""
-
-    def add(total, tap):
-        indices, weights = tap
-        taken = jnp.asarray(x).at[:, indices].get(mode='promise_in_bounds').astype(jnp.float32)
-        return total + taken * weights[None, :, None], None
-
-    total = jnp.zeros((x.shape[0], taps[0].shape[1], x.shape[2]), jnp.float32)
-    if len(taps[0]) > UNROLLED_TAPS:
-        return lax.scan(add, total, tuple(map(jnp.asarray, taps)))[0].astype(x.dtype)
-    for tap in zip(*taps, strict=True):
-        total, _ = add(total, tap)
-    return total.astype(x.dtype)
-
-
-@functools.lru_cache(maxsize=256)
-def _taps(interpolation: Interpolation, transpose: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of M that are not zero as indices and weights, each (taps, rows of M)."""
-    matrix = _interpolation_matrix(*interpolation)
-    matrix = matrix.T if transpose else matrix
-    used = matrix != 0
-    count = max(1, used.sum(1).max())
-    # Those of a row stand side by side; a row of zeros or of fewer taps starts where `count` fit.
-    first = np.minimum(used.argmax(1), matrix.shape[1] - count)
-    indices = first[:, None] + np.arange(count)[None]
-    return indices.T, np.take_along_axis(matrix, indices, 1).T
-
-
-def _interpolation_matrix(old: int, new: int, step: float, start: float, antialias: bool
-                          ) -> np.ndarray:
-    """Row i: the weights of the old positions in the new position i, (new, old) float32.
-
-    A triangle around `start + step * i`, two old positions wide, or two new ones where these are
-    wider and it is to prevent aliasing. Beyond the border stands the border.
-    """
-    width = max(1.0, step) if antialias else 1.0
-    center = np.clip(start + step * np.arange(new), 0, old - 1)
-    weights = np.maximum(0, 1 - np.abs(center[:, None] - np.arange(old)[None]) / width)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    x = resize_axis(x, size[0], scale[0], split=True, **options)
+    # Not as rows of all images in one axis, which could not be split by images and by height.
+    along_rows = jax.vmap(functools.partial(resize_axis, size=size[1], scale=scale[1], **options))
+    return along_rows(x.reshape(batch, size[0], width, channels))
 
 
 def resize_bicubic(x: jax.Array, size: tuple[int, int], *, antialias: bool,
@@ -222,10 +157,12 @@ def _keys(distance: np.ndarray | jax.Array, a: float, numpy: Any) -> np.ndarray 
 
 def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:
     """Every pixel becomes `factor` x `factor`: (B, H, W, C) -> (B, H * factor, W * factor, C)."""
+    height = x.shape[1]
+    x = fill_height(x)
     b, h, w, c = x.shape
     # The gradient of a broadcast is a sum, that of a gather would be a scatter.
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
-    return x.reshape(b, h * factor, w * factor, c)
+    return constrain(x.reshape(b, h * factor, w * factor, c)[:, :height * factor])
 
 
 def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
