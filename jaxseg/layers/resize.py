@@ -13,7 +13,7 @@ from jax import lax
 from jaxseg.errors import InputError
 from jaxseg.layers import symbolic
 from jaxseg.layers.interpolation import interpolate
-from jaxseg.layers.partition import constrain, fill_height
+from jaxseg.layers.partition import constrain, fill_height, space_axis
 
 # A factor, or a new length by the old one. Of sizes that are expressions of symbols
 # (`jaxseg.layers.symbolic`) a quotient would not be exact.
@@ -175,6 +175,11 @@ def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
         return x
     if not symbolic.are_numbers(size):
         return symbolic.pad_edge(x, size)
+    batch, height, width, channels = x.shape
+    if space_axis() is not None:
+        # Concatenated with its last row, a split map would be moved from device to device.
+        x = interpolate((height, size[0], 1.0, 0.0, False), True, x.reshape(batch, height, -1))
+        x = x.reshape(batch, -1, width, channels)
     bottom, right = (new - old for new, old in zip(size, x.shape[1:3], strict=True))
     return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode='edge')
 
