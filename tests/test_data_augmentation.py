@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxseg.axis import mapped_over
-from jaxseg.build import build
+from jaxseg.build import build, parts_of
 from jaxseg.data.device_color import Blur, ColorJitter, Noise, adjust_hsv
 from jaxseg.data.device_geometry import Affine, Elastic, Flip, warp
 from jaxseg.data.device_mixing import ClassMix, CopyPaste, CutMix
@@ -266,6 +266,13 @@ def test_what_does_not_fit_is_refused_when_it_is_built(entry, message):
     with pytest.raises(InputError, match=message):
         build('preprocess', {'type': 'device_transforms.Augment', 'augmentations': [entry]},
               classes=CLASSES, mean=(0.5,), std=(0.5,), value_range=(0.0, 255.0))
+
+
+def test_every_part_is_built_with_what_the_run_gives():
+    for name in parts_of('augmentations'):
+        needed = {'pasted': ['car']} if 'CopyPaste' in name else {}
+        part = build('augmentations', {'type': name, **needed}, classes=CLASSES, **GIVEN)
+        assert getattr(part, 'value_range', GIVEN['value_range']) == GIVEN['value_range']
 
 
 def test_images_of_one_and_of_six_channels_pass_without_saturation():

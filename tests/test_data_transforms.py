@@ -53,6 +53,14 @@ def test_flips_turn_image_and_mask(fields, turned):
         np.testing.assert_array_equal(flipped, part[turned])
 
 
+@pytest.mark.parametrize('width, share, turns', [(3, 0, 1), (3, 0.5, 2), (3, 1, 3), (4, 0, 2)])
+def test_rotations_by_90_degrees_keep_the_size(width, share, turns):
+    image, mask = numbered(3, width)
+    rotated = apply(T.RandomRotate90(1.0), image, mask, share=share)
+    np.testing.assert_array_equal(rotated[0], np.rot90(image, turns))
+    np.testing.assert_array_equal(rotated[1], np.rot90(mask, turns))
+
+
 @pytest.mark.parametrize('share, top, left', [(0.0, 0, 0), (0.5, 2, 2), (1.0, 3, 4)])
 def test_crops_reach_every_edge(share, top, left):
     image, mask = numbered(6, 8)
@@ -165,7 +173,7 @@ def test_angles_are_uniform_up_to_the_limit_on_both_sides():
 
 @pytest.mark.parametrize('transform', [
     T.RandomFlip(0.3, 0.0), T.RandomFlip(0.0, 0.3), T.RandomRotation(90, 0.3),
-    T.ColorJitter(p=0.3), T.RandomBlur(5.0, 0.3)])
+    T.RandomRotate90(0.3), T.ColorJitter(p=0.3), T.RandomBlur(5.0, 0.3)])
 def test_each_happens_with_its_probability(transform):
     image = np.random.default_rng(1).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     changed = np.mean([(out != image).any()
@@ -175,7 +183,8 @@ def test_each_happens_with_its_probability(transform):
 
 ALL = {'scale': T.RandomScale(0.5, 2.0), 'crop': T.RandomCrop((24, 24), tries=3),
        'pad': T.RandomCrop((60, 60), 1.0),
-       'flip': T.RandomFlip(0.5, 0.5), 'rotation': T.RandomRotation(30, 1.0),
+       'flip': T.RandomFlip(0.5, 0.5), 'rotate90': T.RandomRotate90(1.0),
+       'rotation': T.RandomRotation(30, 1.0),
        'blur': T.RandomBlur(2.0, 1.0),
        'jitter': T.ColorJitter(hue=0.2, p=1.0), 'grey jitter': T.ColorJitter(saturation=0.0, p=1.0)}
 
@@ -187,7 +196,7 @@ def blocks(height=40, width=56):
     return (mask * 100).astype(np.uint8)[..., None].repeat(3, -1), mask.astype(np.uint8)
 
 
-@pytest.mark.parametrize('name', ['scale', 'crop', 'flip', 'rotation'])
+@pytest.mark.parametrize('name', ['scale', 'crop', 'flip', 'rotate90', 'rotation'])
 def test_image_and_mask_move_together(name):
     for seed in range(20):
         image, mask = ALL[name](*blocks(), rng=np.random.default_rng(seed), fill=FILL)
@@ -278,15 +287,13 @@ def test_flipped_views_pass_every_transform(dtype):
     ('RandomScale', {'low': 0.0}, 'low'),
     ('RandomScale', {'low': 2.0, 'high': 1.0}, 'low 2 is above high 1'),
     ('RandomScale', {'high': float('inf')}, 'high'), ('RandomCrop', {'size': (0, 3)}, 'size'),
-    ('RandomCrop', {'size': (3,)}, 'size'),
+    ('RandomCrop', {'size': (3,)}, 'size'), ('RandomFlip', {'vertical': 2}, 'vertical'),
     ('RandomCrop', {'size': (3, 3), 'max_class_ratio': 0.0}, 'max_class_ratio'),
     ('RandomCrop', {'size': (3, 3), 'tries': 0}, 'tries'),
     ('RandomFlip', {'horizontal': 1.5}, 'horizontal'),
-    ('RandomFlip', {'vertical': -0.1}, 'vertical'),
-    ('RandomRotation', {'degrees': 200.0}, 'degrees'),
-    ('RandomRotation', {'p': 2.0}, 'p'), ('RandomBlur', {'sigma': 0.0}, 'sigma'),
-    ('ColorJitter', {'hue': 0.7}, 'hue'),
-    ('ColorJitter', {'brightness': 1.1}, 'brightness'),
+    ('RandomRotation', {'degrees': 200.0}, 'degrees'), ('RandomRotation', {'p': 2.0}, 'p'),
+    ('RandomRotate90', {'p': 2.0}, 'p'), ('RandomBlur', {'sigma': 0.0}, 'sigma'),
+    ('ColorJitter', {'hue': 0.7}, 'hue'), ('ColorJitter', {'brightness': 1.1}, 'brightness'),
     ('ColorJitter', {'contrast': 'high'}, 'contrast')])
 def test_fields_out_of_range_are_refused(name, fields, key):
     with pytest.raises(InputError, match=rf'^transforms.{name}[.:] ?{key}'):

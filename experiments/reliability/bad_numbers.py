@@ -78,7 +78,7 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         ('device_color.ColorJitter', {}, {
             'brightness': SHARE, 'contrast': SHARE, 'saturation': SHARE,
             'hue': floats(-0.1, 0.51), 'gamma': floats(-0.1, 9.1), 'p': SHARE}),
-        ('device_color.Noise', {}, {'std': NOT_NEGATIVE, 'p': SHARE}),
+        ('device_color.Noise', {}, {'sigma': NOT_NEGATIVE, 'p': SHARE}),
         ('device_color.Blur', {}, {'sigma': (*ABOVE_ZERO, 32.1), 'p': SHARE}),
         ('device_mixing.CutMix', {}, {'p': SHARE}),
         ('device_mixing.ClassMix', {}, {'p': SHARE}),

@@ -70,14 +70,14 @@ class ColorJitter:
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Gaussian noise, its standard deviation uniform between 0 and `std`, with probability `p`.
+    """Gaussian noise, its standard deviation uniform between 0 and `sigma`, with probability `p`.
 
     Attributes:
-      std: where black is 0 and white 1.
+      sigma: where black is 0 and white 1.
       value_range: given by the run.
     """
 
-    std: NonNegative = 0.05
+    sigma: NonNegative = 0.05
     p: Probability = 0.5
     value_range: tuple[float, float] = (0.0, 1.0)
 
@@ -90,8 +90,7 @@ class Noise:
 
     def _change(self, x: jax.Array, key: jax.Array) -> jax.Array:
         level, noise = jax.random.split(key)
-        std = self.std * jax.random.uniform(level)
-        return x + std * jax.random.normal(noise, x.shape)
+        return x + self.sigma * jax.random.uniform(level) * jax.random.normal(noise, x.shape)
 
 
 @dataclasses.dataclass(frozen=True)
