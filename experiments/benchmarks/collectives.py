@@ -13,9 +13,8 @@ Beside it is the ideal, with P bytes of parameters in float32:
 - both, d copies of f shares: 3 (f-1)/f P, and 2 (d-1)/d P/f between the copies;
 - the rows that devices exchange along the height depend on the convolutions, and are left out.
 
-XLA makes reduce-scatters for GPUs and TPUs; for CPUs it keeps the all-reduce, of which each device
-then takes its share. The last column but one of the bytes, `sent_gpu_mib`, counts an all-reduce of
-the shape of a split parameter as a reduce-scatter, half of it.
+XLA makes reduce-scatters for GPUs and TPUs alone; for CPUs it keeps the all-reduce, of which each
+device then takes its share. So the figure for fsdp=8 is (n-1)/n P above that of a GPU.
 
 Simulated devices say nothing of time, so that is an estimate on paper, of the ideal. A GPU computes
 `flops` TFLOP/s in a step of `images` images; a host has 8 of them, each with `link` GB/s to the
