@@ -89,7 +89,7 @@ def collectives(text: str, devices: int) -> list[Collective]:
       devices: of the whole program, the group of an instruction that states none.
     """
     found = []
-    pattern = rf' = (.*?) ({"|".join(COLLECTIVES)})(?:-start)?\((.*)'
+    pattern = rf' = (.*?) ({"|".join(COLLECTIVES)})\((.*)'
     for result, kind, rest in re.findall(pattern, text):
         if 'replica_groups={{' in rest:
             group = len(re.search(r'replica_groups=\{\{([\d,]*)\}', rest)[1].split(','))
