@@ -1,8 +1,9 @@
-# `make demo` and `make test` each make .venv, install, and run. PYTHON is any Python from 3.11 on.
+# `make demo`, `make test` and `make trials` each make .venv, install, and run.
+# PYTHON is any Python from 3.11 on.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test trials lint clean
 
 demo: .venv/demo
 	$(BIN)/jaxseg train --config=experiments/shapes/recurrent.py --workdir=runs/demo
@@ -13,6 +14,10 @@ demo: .venv/demo
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
+
+# The tests that `make test` leaves out: more cases of its tests, and longer runs.
+trials: .venv/test
+	$(BIN)/python -m pytest -m trials
 
 lint: .venv/test
 	$(BIN)/ruff check . --fix

@@ -3,6 +3,7 @@
 import csv
 import json
 import types
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from jaxseg.commands.workdir import open_workdir
 from jaxseg.errors import InputError
 from jaxseg.metrics.images import ImageCounts
 from jaxseg.records import read_record
+from jaxseg.training.report import draw_curves
 from tests import runs
 
 
@@ -24,7 +26,8 @@ from tests import runs
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     config = runs.write_config(folder)
-    assert main(['train', f'--config={config}', f'--workdir={folder}/work']) == 0
+    with mock.patch('jaxseg.training.report.draw_curves', draw_curves):
+        assert main(['train', f'--config={config}', f'--workdir={folder}/work']) == 0
     return folder / 'work'
 
 
@@ -36,6 +39,7 @@ def test_training_leaves_a_whole_work_directory(trained):
         rows = list(csv.DictReader(file))
     assert [int(row['step']) for row in rows if row['loss']] == [2, 4, 6, 8, 10, 12]
     assert [int(row['step']) for row in rows if row['val_miou']] == [4, 8, 12]
+    assert runs.read_image(trained / 'curves.png').size
     losses = [float(row['loss']) for row in rows if row['loss']]
     assert losses[-1] < losses[0]
     config, model, splits = (read_record(trained / f'{name}.json')

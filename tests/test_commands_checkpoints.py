@@ -11,12 +11,15 @@ import pytest
 
 from jaxseg.commands import main
 from jaxseg.commands.workdir import open_workdir
+from jaxseg.data.synthetic import Shapes
 from jaxseg.errors import InputError
 from jaxseg.records import read_record, sealed, write_record
 from jaxseg.training import restore
 from jaxseg.training.checkpoint import Checkpoints
 from tests import runs
 from tests.runs import STEPS, refused, state_of, write_image
+from tests.selection import default_cases
+from tests.workdirs import SMALL, write_workdir
 
 
 def test_readers_leave_the_half_written_checkpoint_of_a_running_training_alone(copied, tmp_path):
@@ -81,19 +84,19 @@ def test_a_damaged_description_is_named_with_a_remedy(trained, tmp_path, file, c
 
 def test_the_remedies_for_damaged_descriptions_work(copied, capfd):
     again = [f'--config={runs.write_config(copied.parent)}', *STEPS]
-    for file, arguments in (('config.json', again), ('dataset.json', []), ('model.json', []),
-                            ('splits.json', None)):
-        (copied / file).write_text('{')
-        if arguments is None:  # evaluation does not need it
-            assert main(['evaluate', f'--workdir={copied}', '--num_images=0']) == 0
-            capfd.readouterr()
-        else:
+    (copied / 'splits.json').write_text('{')  # evaluation does not need it
+    assert main(['evaluate', f'--workdir={copied}', '--num_images=0']) == 0
+    capfd.readouterr()
+    for files, arguments in ((['config.json'], again), (['model.json', 'dataset.json'], [])):
+        for file in files:
+            (copied / file).write_text('{')
             refused(['evaluate', f'--workdir={copied}'], [str(copied / file)], capfd)
         if file == 'config.json':  # its remedy is to remove it, that of the others to train
             (copied / file).unlink()
-        assert main(['train', f'--workdir={copied}', *(arguments or ())]) == 0
+        assert main(['train', f'--workdir={copied}', *arguments]) == 0
         assert 'steps 4 to 4' in capfd.readouterr().out
         assert open_workdir(copied).config.steps == 4
+    for file in ('config.json', 'model.json', 'dataset.json', 'splits.json'):
         json.loads((copied / file).read_text())
 
 
@@ -137,7 +140,8 @@ def change_score(path: pathlib.Path):
     path.write_text(json.dumps({**record, 'miou': 0.99}))
 
 
-@pytest.mark.parametrize('damage', DAMAGE)
+@pytest.mark.parametrize('damage', default_cases(DAMAGE, (
+    'manifest', 'values', 'no shapes', 'a name', 'record', 'a value', 'the score')))
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(copied, capfd, damage):
     path = copied / 'checkpoints' / '4'
     intact = jax.tree.leaves(open_workdir(copied).variables('2')[1])
@@ -159,7 +163,7 @@ def test_a_changed_byte_of_the_arrays_never_changes_what_is_restored(copied):
     path = largest(copied / 'checkpoints' / '4' / 'model')
     content, noticed = path.read_bytes(), 0
     intact = jax.tree.leaves(open_workdir(copied).variables('4')[1])
-    for place in np.linspace(0, 1, 12):
+    for place in np.linspace(0, 1, 6):
         flip(path, place)
         step, variables = open_workdir(copied).variables('latest')
         noticed += step == 2
@@ -169,7 +173,7 @@ def test_a_changed_byte_of_the_arrays_never_changes_what_is_restored(copied):
     assert open_workdir(copied).variables('latest')[0] == 4
 
 
-@pytest.mark.parametrize('item', ['model', 'training'])
+@pytest.mark.parametrize('item', default_cases(('model', 'training'), ('training',)))
 def test_training_continues_from_the_newest_intact_checkpoint(copied, capfd, item):
     path, intact = copied / 'checkpoints' / '4', open_workdir(copied).variables('4')[1]
     flip(largest(path / item))
@@ -223,7 +227,6 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with(tmp_path, capfd)
     arguments = ['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
                  data, *STEPS]
     assert main(arguments) == 0
-    assert main(arguments) == 0
     moved = tmp_path / 'moved'
     shutil.copytree(tmp_path / 'data', moved)
     (moved / 'val/images/0.jpg').rename(moved / 'val/images/new.jpg')
@@ -257,14 +260,15 @@ def test_a_checkpoint_that_training_has_replaced_is_found_again(copied, capfd, m
 
 
 def test_a_model_with_parameters_of_the_size_of_its_input_is_restored_by_its_record(tmp_path):
-    config, work = runs.write_config(tmp_path), tmp_path / 'work'
-    assert main(['train', f'--config={config}', f'--workdir={work}', *STEPS,
-                 '--config.model.context.type=tests.extension.position:PositionTable']) == 0
+    data = {'type': 'synthetic.Shapes', 'size': [32, 32], 'samples': {'test': 2}}
+    table = {'type': 'tests.extension.position:PositionTable'}
+    work = write_workdir(tmp_path / 'work', Shapes(size=(32, 32), samples={'test': 2}).spec,
+                         {**SMALL, 'context': table})
     _, variables = open_workdir(work, trust=['tests']).variables('latest')
     # Images of 32x32 at stride 4; neither the 64x64 of a guess nor the size of the images below.
     assert variables['params']['context']['layers_0']['table'].shape == (1, 8, 8, 8)
     write_image(tmp_path / 'in' / 'a.png', 50)
     assert main(['evaluate', f'--workdir={work}', '--split=test', '--num_images=0',
-                 '--trust=tests']) == 0
+                 '--trust=tests', f'--config.data={data!r}']) == 0
     assert main(['predict', f'--workdir={work}', '--trust=tests', f'--input={tmp_path}/in',
                  f'--output={tmp_path}/out']) == 0

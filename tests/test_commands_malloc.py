@@ -23,6 +23,7 @@ print(min(later - earlier for earlier, later in zip(counts[2:], counts[3:])))
 '''
 
 
+@pytest.mark.trials
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='mallopt is a function of glibc')
 def test_a_call_with_large_temporaries_gets_no_new_pages():
     def faults(code):

@@ -53,35 +53,38 @@ every_layer = pytest.mark.parametrize('name', LAYERS)
 @every_layer
 def test_a_context_keeps_any_height_and_width_and_the_dtype(name):
     layer, features = LAYERS[name]
-    for size in ((1, 1), (1, 9), (9, 1), (5, 7)):
-        for channels, dtype in ((8, jnp.float32), (5, jnp.bfloat16), (2, jnp.bfloat16)):
-            x = jax.ShapeDtypeStruct((2, *size, channels), dtype)
-            out, variables = jax.eval_shape(
-                lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
-            assert (out.shape, out.dtype) == ((2, *size, features or channels), dtype)
-            assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
+    for size, channels, dtype in (((1, 1), 8, jnp.float32), ((1, 9), 5, jnp.bfloat16),
+                                  ((9, 1), 2, jnp.bfloat16), ((5, 7), 8, jnp.float32)):
+        x = jax.ShapeDtypeStruct((2, *size, channels), dtype)
+        out, variables = jax.eval_shape(
+            lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
+        assert (out.shape, out.dtype) == ((2, *size, features or channels), dtype)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
 
 
 @every_layer
-def test_bfloat16_and_float16_are_near_float32(name):
-    x, (layer, _) = random(1, 5, 3, 8), LAYERS[name]
-    variables = random_variables(layer, x, train=False)
-    expected, bfloat16, float16 = (run(layer, variables, x.astype(dtype)).astype(np.float32)
-                                   for dtype in (jnp.float32, jnp.bfloat16, jnp.float16))
-    # 8 and 11 bits of mantissa through a few sums.
-    assert np.abs(bfloat16 - expected).max() < 0.03 * np.abs(expected).max()
-    assert np.abs(float16 - expected).max() < 0.005 * np.abs(expected).max()
-
-
-@every_layer
-def test_an_image_does_not_depend_on_the_others_of_its_batch(name):
+def test_bfloat16_is_near_float32_and_an_image_does_not_depend_on_the_others(name):
     x, others = random(3, 4, 3, 8), random(3, 4, 3, 8, seed=1)
     others[1] = x[1]
     layer, _ = LAYERS[name]
     variables = random_variables(layer, x, train=False)
-    one, other = (run(layer, variables, images) for images in (x, others))
-    np.testing.assert_allclose(one[1], other[1], atol=1e-6)
-    assert np.abs(one[0] - other[0]).max() > 1e-2
+    expected, other, bfloat16 = (run(layer, variables, images).astype(np.float32)
+                                 for images in (x, others, x.astype(jnp.bfloat16)))
+    np.testing.assert_allclose(expected[1], other[1], atol=1e-6)
+    assert np.abs(expected[0] - other[0]).max() > 1e-2
+    # 8 bits of mantissa through a few sums.
+    assert np.abs(bfloat16 - expected).max() < 0.03 * np.abs(expected).max()
+
+
+@pytest.mark.trials
+@every_layer
+def test_float16_is_near_float32(name):
+    x, (layer, _) = random(1, 5, 3, 8), LAYERS[name]
+    variables = random_variables(layer, x, train=False)
+    expected, float16 = (run(layer, variables, x.astype(dtype)).astype(np.float32)
+                         for dtype in (np.float32, np.float16))
+    # 11 bits of mantissa through a few sums.
+    assert np.abs(float16 - expected).max() < 0.005 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize('entry, key, value', [

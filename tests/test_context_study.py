@@ -9,11 +9,16 @@ import pytest
 from experiments import context_study
 from experiments.contexts import FAMILIES, contexts
 from jaxseg.build import build
+from tests.selection import default_cases
+
+CONTEXTS = contexts(context_study.FEATURES)
+# One layer of each family.
+DEFAULT = {family: name for name, (family, _) in CONTEXTS.items()}
 
 
-@pytest.mark.parametrize('name', contexts(context_study.FEATURES))
+@pytest.mark.parametrize('name', default_cases(CONTEXTS, DEFAULT.values()))
 def test_every_layer_builds_and_gives_logits_at_image_size(name):
-    family, entry = contexts(context_study.FEATURES)[name]
+    family, entry = CONTEXTS[name]
     assert family in FAMILIES
     model = build('model', context_study.config_of(entry, 'camvid', {})['model'], classes=11)
     images = jax.ShapeDtypeStruct((2, *context_study.REDUCED, 3), jnp.float32)
@@ -23,6 +28,7 @@ def test_every_layer_builds_and_gives_logits_at_image_size(name):
     assert (logits.shape, logits.dtype) == ((2, *context_study.REDUCED, 11), jnp.float32)
 
 
+@pytest.mark.trials
 @pytest.mark.filterwarnings('ignore::UserWarning')
 def test_the_table_is_kept_and_its_layers_are_not_trained_again(tmp_path, monkeypatch, capsys):
     recipe = dict(steps=55, batch_size=4, learning_rate=1e-3)

@@ -17,6 +17,7 @@ from jaxseg.layers.stages import Stage
 from jaxseg.pretrained import smp
 from jaxseg.pretrained.names import name_of, places_of, prefixed
 from tests.references import parity
+from tests.selection import default_cases
 
 RESNET18 = {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}
 RESNET50 = {2: 64, 4: 256, 8: 512, 16: 1024, 32: 2048}
@@ -58,12 +59,14 @@ def shapes(decoder, stages, train=False):
                           stages)
 
 
+@pytest.mark.parametrize('encoder', default_cases(('resnet18', 'resnet50'), ('resnet50',)))
 @pytest.mark.parametrize('name', PARAMETERS)
-def test_a_decoder_has_the_parameters_of_smps(name):
+def test_a_decoder_has_the_parameters_of_smps(name, encoder):
     decoder, over_resnet18, over_resnet50 = PARAMETERS[name]
-    for channels, wanted in ((RESNET18, over_resnet18), (RESNET50, over_resnet50)):
-        params = shapes(decoder, stages(channels))[1]['params']
-        assert sum(leaf.size for leaf in jax.tree.leaves(params)) == wanted
+    channels, wanted = {'resnet18': (RESNET18, over_resnet18),
+                        'resnet50': (RESNET50, over_resnet50)}[encoder]
+    params = shapes(decoder, stages(channels))[1]['params']
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == wanted
 
 
 # Decoder, strides of the encoder's stages, and the stride and channels of the result.
@@ -78,10 +81,9 @@ def test_a_decoder_has_the_parameters_of_smps(name):
     (PAN(6), (2, 4, 8, 16, 32), 4, 6), (PAN(6), (16, 16, 16), 16, 6), (PAN(6), (2, 8), 8, 6),
     (UNetPlusPlus((9, 8, 7)), (2, 8, 16, 32), 4, 7), (UNetPlusPlus((6,)), (8, 8), 4, 6)],
     ids=str)
-def test_a_decoder_ends_at_its_stride_on_maps_of_any_size(decoder, strides, stride, features):
-    for height, width in ((64, 32), (96, 160)):
-        out, _ = shapes(decoder, some_stages(strides, height, width), train=True)
-        assert out.shape == (2, height // stride, width // stride, features)
+def test_a_decoder_ends_at_its_stride(decoder, strides, stride, features):
+    out, _ = shapes(decoder, some_stages(strides, 64, 32), train=True)
+    assert out.shape == (2, 64 // stride, 32 // stride, features)
 
 
 @pytest.mark.parametrize('decoder', [

@@ -13,6 +13,7 @@ from jaxseg.errors import InputError
 from jaxseg.pretrained import torchvision
 from jaxseg.pretrained.names import places_of
 from tests.references import parity
+from tests.selection import as_trials
 
 
 def shapes(encoder, channels=3, dtype='float32'):
@@ -29,8 +30,10 @@ def small(monkeypatch):
 
 # Of torchvision's `features`.
 @pytest.mark.parametrize('depth, parameters, channels', [
-    (121, 6_953_856, [64, 256, 512, 1024, 1024]), (161, 26_472_000, [96, 384, 768, 2112, 2208]),
-    (169, 12_484_480, [64, 256, 512, 1280, 1664]), (201, 18_092_928, [64, 256, 512, 1792, 1920])])
+    (121, 6_953_856, [64, 256, 512, 1024, 1024]), *as_trials(
+        (161, 26_472_000, [96, 384, 768, 2112, 2208]),
+        (169, 12_484_480, [64, 256, 512, 1280, 1664]),
+        (201, 18_092_928, [64, 256, 512, 1792, 1920]))])
 def test_every_depth_has_torchvisions_number_of_parameters(depth, parameters, channels):
     stages, variables = shapes(DenseNet(depth))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == parameters

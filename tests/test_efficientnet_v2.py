@@ -13,6 +13,7 @@ from jaxseg.layers import inverted_residual
 from jaxseg.layers.dropout import DropPath
 from jaxseg.pretrained import timm_efficientnet
 from jaxseg.pretrained.names import places_of
+from tests.selection import default_cases
 
 # Of timm's models without the convolution and the classifier after the last stage.
 PARAMETERS = {'b0': 5_610_384, 'b1': 6_611_732, 'b2': 8_391_406, 'b3': 12_461_982,
@@ -34,7 +35,7 @@ def count(tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize('variant', PARAMETERS)
+@pytest.mark.parametrize('variant', default_cases(PARAMETERS, ('b0', 'rw_s')))
 def test_every_size_has_the_parameters_and_channels_of_timms(variant):
     stages, variables = shapes(EfficientNetV2(variant))
     assert count(variables['params']) == PARAMETERS[variant]

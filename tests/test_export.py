@@ -1,5 +1,6 @@
 """Exported models: loaded where jaxseg is not imported, they compute what `jaxseg.load` does."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from jaxseg.data.spec import DatasetSpec
 from jaxseg.export import onnx
 from jaxseg.export.images import Images, export_most_general
 from tests.runs import refused
+from tests.selection import default_cases
 from tests.workdirs import write_workdir
 
 # What a user needs; prints whether anything of jaxseg was imported.
@@ -94,11 +96,11 @@ def run_elsewhere(path, folder, batches):
     return result.stdout, [np.load(file.replace('.npy', '_out.npy')) for file in files]
 
 
-@pytest.mark.parametrize('suffix', ['zip', 'onnx'])
-@pytest.mark.parametrize('dtype, classes', [('uint8', ['sky', 'road', 'tree']),
-                                            ('uint16', ['x', 'y'])])
-def test_a_file_for_any_size_runs_without_jaxseg(workdirs, predicted, tmp_path, capfd, suffix,
-                                                 dtype, classes):
+@pytest.mark.parametrize('dtype, suffix', default_cases(
+    itertools.product(RANGES, SUFFIX.values()), [('uint8', 'zip'), ('uint16', 'onnx')]))
+def test_a_file_for_any_size_runs_without_jaxseg(workdirs, predicted, tmp_path, capfd, dtype,
+                                                 suffix):
+    classes = {'uint8': ['sky', 'road', 'tree'], 'uint16': ['x', 'y']}[dtype]
     path = tmp_path / f'new/model.{suffix}'
     export(workdirs[dtype], path, '--outputs=probabilities')
     channels = 3 if dtype == 'uint8' else 2

@@ -7,6 +7,7 @@ import pytest
 from jaxseg.build import build
 from jaxseg.encoders.hardnet import HarDNet, _links
 from jaxseg.errors import InputError
+from tests.selection import default_cases
 
 CLASSES = 1000
 # With the classifier, as the authors' models have.
@@ -20,7 +21,7 @@ def shapes(encoder, channels=3, dtype=jnp.float32):
     return jax.eval_shape(lambda: encoder.init_with_output(jax.random.key(0), images, train=True))
 
 
-@pytest.mark.parametrize('variant', PARAMETERS)
+@pytest.mark.parametrize('variant', default_cases(PARAMETERS, ('39ds', '68')))
 def test_every_variant_has_the_parameters_and_stages_of_the_authors(variant):
     stages, variables = shapes(HarDNet(variant))
     last = CHANNELS[variant][-1]

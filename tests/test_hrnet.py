@@ -7,6 +7,7 @@ import pytest
 from jaxseg.build import build
 from jaxseg.encoders.hrnet import VARIANTS, HRNet
 from jaxseg.errors import InputError
+from tests.selection import default_cases
 
 # Of timm's models without the classifier: the branches, and the blocks of `increase`.
 PARAMETERS = {
@@ -24,7 +25,7 @@ def count(tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize('variant', PARAMETERS)
+@pytest.mark.parametrize('variant', default_cases(PARAMETERS, ('w18_small',)))
 def test_every_size_has_the_parameters_of_timms(variant):
     stages, variables = shapes(HRNet(variant))
     assert count(variables['params']) == PARAMETERS[variant][0]

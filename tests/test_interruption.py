@@ -1,25 +1,56 @@
 """Runs that are stopped early, or end with a loss that is not finite."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
 
+from jaxseg.commands import main, training
+from jaxseg.commands.workdir import open_workdir
 from tests import runs
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_batch(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_batch(tmp_path, capfd):
     config = runs.write_config(tmp_path)
-    result = runs.finish('train', f'--config={config}', f'--workdir={tmp_path}/work',
-                         '--config.optimizer.learning_rate=1e30')
-    assert result.returncode == 1
+    assert main(['train', f'--config={config}', f'--workdir={tmp_path}/work',
+                 '--config.optimizer.learning_rate=1e30']) == 1
+    error = capfd.readouterr().err
     for word in ('the loss is not finite', 'train_0000', 'learning_rate'):
-        assert word in result.stderr
-    assert 'Traceback' not in result.stderr
+        assert word in error
+    assert 'Traceback' not in error
 
 
+def test_a_training_that_sigterm_stops_saves_its_step_and_continues_bit_for_bit(
+        trained, tmp_path, capfd, monkeypatch):
+    save, saved = training._save, []
+
+    def interrupted(*arguments):
+        save(*arguments)
+        saved.append(arguments)
+        if len(saved) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    command = ['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
+               *runs.STEPS]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, '_save', interrupted)
+        assert main(command) == 130
+    first, _ = open_workdir(tmp_path / 'work').variables('latest')
+    assert first in (2, 3) and f'--workdir={tmp_path}/work' in capfd.readouterr().out
+    assert main(command) == 0
+    assert f'steps {first} to 4' in capfd.readouterr().out
+    (_, whole), (_, continued) = (open_workdir(workdir).variables('4')
+                                  for workdir in (trained, tmp_path / 'work'))
+    jax.tree.map(np.testing.assert_array_equal, continued, whole)
+
+
+# `test_architecture` imports every module in a process without them.
+@pytest.mark.trials
 def test_a_training_run_imports_neither_tensorflow_nor_torch(tmp_path):
     code = (f'import sys\nfrom jaxseg.commands import main\n'
             f'assert main(["train", "--config={runs.write_config(tmp_path)}", '

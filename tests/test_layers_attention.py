@@ -18,6 +18,11 @@ from tests.variables import random
 CHUNKS = dict(method='chunked', query_chunk=4, key_chunk=3)
 
 
+@functools.partial(jax.jit, static_argnames=('method', 'query_chunk', 'key_chunk'))
+def attended(query, key, value, **options):
+    return attend(query, key, value, **options)
+
+
 def tokens(n: int, m: int, d: int = 4) -> tuple[np.ndarray, ...]:
     return random(2, n, 2, d), random(2, m, 2, d, seed=1), random(2, m, 2, d, seed=2)
 
@@ -28,7 +33,7 @@ def tokens(n: int, m: int, d: int = 4) -> tuple[np.ndarray, ...]:
 def test_scores_0_and_log_3_weigh_one_to_three(options):
     query, key, value = (jnp.array(numbers).reshape(1, -1, 1, 1)
                          for numbers in ([1.0], [0.0, np.log(3)], [4.0, 8.0]))
-    np.testing.assert_allclose(attend(query, key, value, **options).ravel(), [7], rtol=1e-6)
+    np.testing.assert_allclose(attended(query, key, value, **options).ravel(), [7], rtol=1e-6)
 
 
 @pytest.mark.parametrize('n, m, options', [
@@ -36,8 +41,8 @@ def test_scores_0_and_log_3_weigh_one_to_three(options):
     (7, 5, dict(method='chunked', query_chunk=1, key_chunk=1)), (7, 5, dict(method='chunked'))],
     ids=str)
 def test_attention_equals_the_dense_softmax_formula_for_every_chunk(n, m, options):
-    np.testing.assert_allclose(attend(*tokens(n, m), **options), attention.attend(*tokens(n, m)),
-                               atol=1e-5)
+    np.testing.assert_allclose(attended(*tokens(n, m), **options),
+                               attention.attend(*tokens(n, m)), atol=1e-5)
 
 
 @pytest.mark.parametrize('method', ['dense', 'chunked'])
@@ -82,11 +87,16 @@ def test_scores_of_ten_thousand_overflow_neither_forward_nor_backward(options, d
     key = jnp.asarray(200 * signs[:, None] * np.eye(5, 4)[[0, 1, 2, 3, 3]], dtype)[None, :, None]
     value = jnp.arange(20).reshape(1, 5, 1, 4).astype(dtype)
     # Query i meets key i with a score of +-20,000, the last two each other's negative.
-    out, pull = jax.vjp(functools.partial(attend, **options), key, key, value)
+    @jax.jit
+    def with_gradient(*arrays):
+        out, vjp_fn = jax.vjp(functools.partial(attend, **options), *arrays)
+        return out, vjp_fn(out)
+
+    out, gradient = with_gradient(key, key, value)
     np.testing.assert_allclose(np.asarray(out, np.float32), np.asarray(value, np.float32),
                                atol=1e-3)
     assert out.dtype == dtype
-    for slope in pull(out):
+    for slope in gradient:
         assert slope.dtype == dtype and np.isfinite(np.asarray(slope, np.float32)).all()
 
 
@@ -165,11 +175,12 @@ def test_rotations_equal_the_loop_over_planes():
 def test_rotated_attention_depends_on_offsets_alone():
     query, key, value = (random(1, 3, 4, 2, 8, seed=seed) for seed in range(3))
 
-    def moved(down: int, right: int) -> np.ndarray:
+    @functools.partial(jax.jit, static_argnums=(0, 1))
+    def moved(down: int, right: int) -> jax.Array:
         """The same tokens somewhere in a larger map, attending to each other."""
         place = ((0, 0), (down, 0), (right, 0), (0, 0), (0, 0))
         q, k = (rotate_2d(jnp.pad(array, place))[:, down:, right:] for array in (query, key))
-        return np.asarray(attend(*(array.reshape(1, 12, 2, 8) for array in (q, k, value))))
+        return attend(*(array.reshape(1, 12, 2, 8) for array in (q, k, value)))
 
     for down, right in ((5, 0), (0, 7), (60, 90)):
         np.testing.assert_allclose(moved(down, right), moved(0, 0), atol=2e-5)

@@ -37,12 +37,15 @@ def reference(x, kernel, *, padding, strides=(1, 1), dilation=(1, 1), groups=1):
 
 
 def assert_equal_vjps(function, expected, *arguments):
-    out, vjp_fn = jax.vjp(expected, *arguments)
-    cotangent = random(*out.shape, seed=2)
-    found, found_vjp_fn = jax.vjp(function, *arguments)
-    close = functools.partial(np.testing.assert_allclose, atol=1e-4)
-    close(found, out)
-    jax.tree.map(close, found_vjp_fn(cotangent), vjp_fn(cotangent))
+    cotangent = random(*jax.eval_shape(expected, *arguments).shape, seed=2)
+
+    @jax.jit
+    def both(cotangent, *arguments):
+        results = [jax.vjp(each, *arguments) for each in (function, expected)]
+        return [(out, vjp_fn(cotangent)) for out, vjp_fn in results]
+
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4),
+                 *both(cotangent, *arguments))
 
 
 @pytest.mark.parametrize('kernel, stride, dilation, groups', [

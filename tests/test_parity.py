@@ -10,13 +10,27 @@ import pytest
 
 from jaxseg.build import build
 from jaxseg.pretrained import convert
+from jaxseg.pretrained.names import matches, places_of
 from jaxseg.pretrained.revert import revert
 from tests.references import parity
+from tests.selection import default_cases
 
 PEERS = ('torch', 'torchvision', 'timm', 'segmentation_models_pytorch', 'transformers')
 
 
-@pytest.mark.parametrize('name', parity.NAMES)
+# Every encoder and every decoder once, of most the record that is computed fastest.
+# `test_efficientnet` compares that encoder with a reference in numpy.
+DEFAULT = (
+    'dinov2_small', 'dinov3_small_plus', 'hardnet39ds', 'smp_deeplabv3plus', 'smp_densenet121',
+    'smp_dpt_cat', 'smp_fpn', 'smp_linknet', 'smp_manet', 'smp_pan', 'smp_pspnet', 'smp_unet',
+    'smp_unet_plus_plus', 'smp_upernet', 'timm_convnextv2_atto', 'timm_hrnet_w18_small',
+    'timm_mobilenetv2_035_stride8', 'timm_mobilenetv3_small_050',
+    'timm_seresnet18', 'timm_swin_tiny', 'timm_tf_efficientnetv2_b0_stride16',
+    'torchvision_resnet18', 'torchvision_vgg11', 'transformers_mit_b0',
+    'transformers_segformer_b0', 'transformers_vit')
+
+
+@pytest.mark.parametrize('name', default_cases(parity.NAMES, DEFAULT))
 def test_outputs_equal_those_of_the_other_library(name, monkeypatch):
     record = parity.load(name)
     tensors = parity.tensors_of(record)
@@ -39,6 +53,15 @@ def test_outputs_equal_those_of_the_other_library(name, monkeypatch):
     for index, (array, wanted) in enumerate(zip(arrays, record['outputs'], strict=True)):
         wrong = parity.differences(parity.sample(np.asarray(array)), wanted)
         assert not wrong, f'output {index}: {wrong}'
+
+
+def test_every_tensor_of_every_record_has_a_place():
+    for name in parity.NAMES:
+        record = parity.load(name)
+        source = build('pretrained', {'type': record['source'], 'path': 'weights.npz'})
+        lost = [tensor for tensor in record['tensors'] if not matches(tensor, source.unused)
+                and not places_of(tensor, source.rules)]
+        assert not lost, name
 
 
 @pytest.mark.peers

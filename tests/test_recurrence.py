@@ -1,6 +1,7 @@
 """Recurrences: equal to plain loops, in every schedule, in pieces, padded, with extreme values."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxseg.layers.nonlinear_cells import NONLINEAR
 from jaxseg.layers.recurrence import CELLS, Recurrence
 from tests.references import recurrence
 from tests.references.gradient import central_differences
+from tests.selection import as_trials, default_cases
 from tests.variables import random, random_variables
 
 
@@ -47,8 +49,8 @@ def test_four_steps_by_hand():
         assert last[0, 0] == 2
 
 
-@pytest.mark.parametrize('length', [1, 2, 3, 16, 23])
-@pytest.mark.parametrize('reverse', [False, True])
+@pytest.mark.parametrize('reverse, length', default_cases(
+    itertools.product([False, True], [1, 2, 3, 16, 23]), [(False, 1), (True, 3), (False, 23)]))
 def test_every_schedule_equals_the_loop_and_the_others_forward_and_backward(length, reverse):
     a, b, start = decays(2, length, 3), random(2, length, 3), random(2, 3, seed=1)
     flipped = (lambda x: x[:, ::-1]) if reverse else (lambda x: x)
@@ -76,14 +78,15 @@ def test_every_schedule_equals_the_loop_and_the_others_forward_and_backward(leng
 @pytest.mark.parametrize('schedule', SCHEDULES)
 def test_time_may_be_the_first_axis(schedule):
     a, b, start = decays(2, 7, 3), random(2, 7, 3), random(2, 3, seed=1)
-    h, last = linear_recurrence(*(np.swapaxes(x, 0, 1) for x in (a, b)), start, schedule=schedule,
-                                reverse=True, axis=0)
-    expected, expected_last = linear_recurrence(a, b, start, schedule=schedule, reverse=True)
+    first = jax.jit(functools.partial(linear_recurrence, schedule=schedule, reverse=True, axis=0))
+    h, last = first(*(np.swapaxes(x, 0, 1) for x in (a, b)), start)
+    expected, expected_last = recur(a, b, start, schedule, True)
     np.testing.assert_array_equal(np.swapaxes(h, 0, 1), expected)
     np.testing.assert_array_equal(last, expected_last)
 
 
 def test_complex_decays_rotate_the_state():
+    @functools.partial(jax.jit, static_argnums=1)
     def turned(angle, schedule):
         a = jnp.full((1, 4, 1), jnp.exp(1j * angle))
         return linear_recurrence(a, jnp.zeros((1, 4, 1)), jnp.ones((1, 1)),
@@ -92,7 +95,8 @@ def test_complex_decays_rotate_the_state():
     for schedule in SCHEDULES:
         np.testing.assert_allclose(turned(np.pi / 2, schedule), [1j, -1, -1j, 1], atol=1e-6)
         # The real part of e^(4 i t) has the derivative -4 sin(4 t).
-        gradient = jax.grad(lambda angle, schedule=schedule: turned(angle, schedule)[-1].real)(0.3)
+        gradient = jax.jit(jax.grad(
+            lambda angle, schedule=schedule: turned(angle, schedule)[-1].real))(0.3)
         np.testing.assert_allclose(gradient, -4 * np.sin(1.2), rtol=1e-5)
 
 
@@ -127,8 +131,8 @@ def test_an_unknown_schedule_is_named():
 # Cells
 
 # 37 steps are three chunks of S6, the last one padded.
-@pytest.mark.parametrize('length', [5, 37])
-@pytest.mark.parametrize('reverse', [False, True])
+@pytest.mark.parametrize('reverse, length', default_cases(
+    itertools.product([False, True], [5, 37]), [(True, 37)]))
 @pytest.mark.parametrize('cell', CELLS)
 def test_every_cell_equals_its_loop(cell, reverse, length):
     x, layer = random(2, length, 4), Recurrence(6, cell, reverse)
@@ -138,8 +142,8 @@ def test_every_cell_equals_its_loop(cell, reverse, length):
     np.testing.assert_allclose(y, recurrence.recur(cell, x, params, reverse=reverse), atol=1e-5)
 
 
-@pytest.mark.parametrize('reverse', [False, True])
-@pytest.mark.parametrize('cell, length', [*((cell, 3) for cell in CELLS), ('s6', 37)])
+@pytest.mark.parametrize('reverse', default_cases([False, True], [True]))
+@pytest.mark.parametrize('cell, length', [*((cell, 3) for cell in CELLS), *as_trials(('s6', 37))])
 def test_the_gradient_of_every_cell_equals_the_differences_of_its_loop(cell, length, reverse):
     x, weights, layer = (random(1, length, 2), random(1, length, 2, seed=1),
                          Recurrence(2, cell, reverse))
@@ -154,29 +158,28 @@ def test_the_gradient_of_every_cell_equals_the_differences_of_its_loop(cell, len
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize('reverse', default_cases([False, True], [False]))
 @pytest.mark.parametrize('cell', CELLS)
-def test_pieces_of_a_sequence_with_the_state_handed_on_give_the_whole(cell):
-    x = random(2, 13, 4)
-    for reverse in (False, True):
-        layer = Recurrence(4, cell, reverse)
-        params = random_variables(layer, x)['params']
-        whole, last = run(layer, params, x)
-        first, second = (x[:, 8:], x[:, :8]) if reverse else (x[:, :5], x[:, 5:])
-        one, state = run(layer, params, first)
-        two, state = run(layer, params, second, state)
-        np.testing.assert_allclose(np.concatenate([two, one] if reverse else [one, two], 1), whole,
-                                   atol=1e-6)
-        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), state, last)
+def test_pieces_of_a_sequence_with_the_state_handed_on_give_the_whole(cell, reverse):
+    x, layer = random(2, 13, 4), Recurrence(4, cell, reverse)
+    params = random_variables(layer, x)['params']
+    whole, last = run(layer, params, x)
+    first, second = (x[:, 8:], x[:, :8]) if reverse else (x[:, :5], x[:, 5:])
+    one, state = run(layer, params, first)
+    two, state = run(layer, params, second, state)
+    np.testing.assert_allclose(np.concatenate([two, one] if reverse else [one, two], 1), whole,
+                               atol=1e-6)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), state, last)
 
 
-@pytest.mark.parametrize('reverse', [False, True])
+@pytest.mark.parametrize('reverse', default_cases([False, True], [True]))
 @pytest.mark.parametrize('cell', CELLS)
 def test_a_padded_row_gives_what_the_row_gives(cell, reverse):
     x, layer = random(2, 6, 4), Recurrence(4, cell, reverse)
     params = random_variables(layer, x)['params']
     padded = np.concatenate([x, np.full((2, 3, 4), 50, np.float32)], 1)
     valid = np.arange(9)[None] < np.array([[6], [6]])
-    out, state = run(layer, params, padded, valid=valid)
+    out, state = run(layer, params, padded, None, valid)
     expected, last = run(layer, params, x)
     np.testing.assert_allclose(out[:, :6], expected, atol=1e-6)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), state, last)
@@ -184,11 +187,11 @@ def test_a_padded_row_gives_what_the_row_gives(cell, reverse):
     def loss(x):
         return jnp.sum(jnp.square(layer.apply({'params': params}, x, None, valid)[0][:, :6]))
 
-    gradient = jax.grad(loss)(padded)
+    gradient = jax.jit(jax.grad(loss))(padded)
     assert not np.any(gradient[:, 6:]) and np.any(gradient[:, :6])
 
 
-@pytest.mark.parametrize('cell', CELLS)
+@pytest.mark.parametrize('cell', default_cases(CELLS, ('gru', 'mingru', 's6', 'lru')))
 def test_4096_steps_of_bfloat16_stay_finite_forward_and_backward(cell):
     x = (3 * random(1, 4096, 8)).astype(jnp.bfloat16)
     layer = Recurrence(8, cell)
@@ -210,11 +213,11 @@ def test_4096_steps_of_bfloat16_stay_finite_forward_and_backward(cell):
 @pytest.mark.parametrize('cell', LINEAR)
 def test_gates_that_are_driven_shut_or_open_leave_finite_gradients(cell):
     layer = Recurrence(4, cell)
+    gradients = jax.jit(jax.grad(
+        lambda params, x: jnp.sum(layer.apply({'params': params}, x)[0]), (0, 1)))
     for size in (0.0, 1e4, -1e4):
         x = np.full((1, 6, 4), size, np.float32)
-        params = random_variables(layer, x)['params']
-        gradient = jax.grad(lambda params, x: jnp.sum(layer.apply({'params': params}, x)[0]),
-                            (0, 1))(params, x)
+        gradient = gradients(random_variables(layer, x)['params'], x)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
@@ -247,10 +250,11 @@ def test_every_cell_runs_in_bfloat16_at_the_width_of_a_model(cell):
     assert y.dtype == jnp.bfloat16 and np.isfinite(np.asarray(y, np.float32)).all()
 
 
+@pytest.mark.parametrize('reverse', default_cases([False, True], [True]))
 @pytest.mark.parametrize('cell', NONLINEAR)
-def test_unrolling_and_chunks_change_nothing_but_time_and_memory(cell):
+def test_unrolling_and_chunks_change_nothing_but_time_and_memory(cell, reverse):
     x, weights = random(2, 11, 3), random(2, 11, 4, seed=1)
-    plain = Recurrence(4, cell)
+    plain = Recurrence(4, cell, reverse)
     params = random_variables(plain, x)['params']
 
     def gradient(layer):
@@ -260,11 +264,10 @@ def test_unrolling_and_chunks_change_nothing_but_time_and_memory(cell):
 
         return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
 
-    for reverse in (False, True):
-        expected = gradient(plain.clone(reverse=reverse))
-        for options in ({'unroll': 4}, {'remat': 4}):
-            jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
-                         gradient(plain.clone(reverse=reverse, **options)), expected)
+    expected = gradient(plain)
+    for options in ({'unroll': 4}, {'remat': 4}):
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
+                     gradient(plain.clone(**options)), expected)
 
 
 def test_chunks_keep_the_memory_of_the_backward_pass_small():

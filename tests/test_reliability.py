@@ -17,6 +17,8 @@ def failures(trials):
                          for trial in trials if trial.failures}
 
 
+# `test_commands_checkpoints` damages checkpoints in this process.
+@pytest.mark.trials
 def test_damaged_files_are_named_or_have_no_effect(tmp_path):
     # In a process of its own, with one device, as arrays are compared bit for bit.
     result = subprocess.run(
