@@ -29,7 +29,7 @@ def test_schedules_have_hand_worked_values():
         schedules.poly(steps=10, warmup=10)
 
 
-@pytest.mark.parametrize('name', ['sgd', 'adamw', 'lion'])
+@pytest.mark.parametrize('name', ['sgd', 'adamw', 'lion', 'muon'])
 def test_weight_decay_applies_to_kernels_only(name):
     params = {'pair': {'kernel': (jnp.ones(2), jnp.ones(2)), 'bias': (jnp.ones(2),)},
               'conv': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)},
@@ -93,3 +93,44 @@ def test_adamw_and_lion_have_the_values_of_their_formulas():
                       {'kernel': jnp.zeros(1)}, *gradients)
     # Momentum after the first step 0.2: 0.5 * 0.2 - 0.5 is negative.
     np.testing.assert_allclose([update['kernel'][0] for update in lion], [-0.1, 0.1], rtol=1e-5)
+
+
+def test_muon_makes_the_momentum_of_kernels_orthogonal_and_leaves_the_rest_to_adam():
+    rule = optimizers.muon(learning_rate=0.5, schedule=schedules.constant(steps=9),
+                           weight_decay=0.0)
+    rng = np.random.default_rng(0)
+    shapes = {'conv': (3, 3, 2, 4), 'depthwise': (3, 3, 1, 4), 'dense': (6, 3), 'head': (6, 3)}
+    params = {name: {'kernel': jnp.zeros(shape), 'bias': jnp.zeros(shape[-1:])}
+              for name, shape in shapes.items()}
+    gradient = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+    update, _ = jax.jit(rule.update)(gradient, rule.init(params), params)
+    for name, rows in (('conv', 18), ('dense', 6)):
+        # U S V^T -> U S' V^T with S' between 0.5 and 1.5, times 0.2 sqrt(rows) and the rate.
+        matrix = np.asarray(gradient[name]['kernel']).reshape(rows, -1)
+        left, _, right = np.linalg.svd(matrix, full_matrices=False)
+        middle = left.T @ update[name]['kernel'].reshape(rows, -1) @ right.T
+        middle /= -0.5 * 0.2 * np.sqrt(rows)
+        assert np.abs(middle - np.diag(np.diag(middle))).max() < 1e-3
+        assert np.diag(middle).min() > 0.5 and np.diag(middle).max() < 1.5
+    for name, part in (('head', 'kernel'), ('depthwise', 'kernel'), ('conv', 'bias')):
+        # The first step of Adam, here with Nesterov's momentum, goes by the sign.
+        steps = update[name][part] / np.sign(gradient[name][part])
+        np.testing.assert_allclose(steps, steps.flat[0], rtol=1e-3)
+        assert steps.flat[0] < 0
+
+
+def test_schedule_free_evaluates_the_mean_of_its_steps():
+    """With gradients that do not depend on the weights Adam's steps are known."""
+    rule = optimizers.schedule_free_adamw(
+        learning_rate=0.1, schedule=schedules.constant(steps=9), weight_decay=0.0, b1=0.75, b2=0.5)
+    params = {'kernel': jnp.array([1.0])}
+    state = rule.init(params)
+    np.testing.assert_allclose(optimizers.evaluated_params(state, params)['kernel'], 1, rtol=1e-6)
+    for mean in (0.9, (0.9 + 0.8) / 2, (0.9 + 0.8 + 0.7) / 3):  # z: 0.9, 0.8, 0.7
+        updates, state = rule.update({'kernel': jnp.array([2.0])}, state, params)
+        params = optax.apply_updates(params, updates)
+        found = optimizers.evaluated_params(state, params)['kernel']
+        np.testing.assert_allclose(found, [mean], rtol=1e-5)
+    np.testing.assert_allclose(params['kernel'], [0.75 * mean + 0.25 * 0.7], rtol=1e-5)
+    assert float(optimizers.applied_rate(state)) == pytest.approx(0.1)
+    assert optimizers.evaluated_params(optax.adam(0.1).init(params), params) is params

@@ -47,6 +47,7 @@ MASKS = {'ignore_index': optional(LABEL), 'overlapping': FLAG, 'missing_masks': 
 
 FACTOR = floats(0.0099, 100.1, -1)
 AUGMENTATION = 'preprocess.augmentations.0'
+SUPERVISED = {'algorithm': {'type': 'supervised.Supervised'}}
 
 # (key of the part, type, fields that it needs, bad values by field).
 PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
@@ -113,6 +114,9 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         **OPTIMIZER, 'momentum': BELOW_ONE, 'nesterov': FLAG}),
     ('optimizer', 'optimizer.adamw', {'learning_rate': 0.1}, BETAS),
     ('optimizer', 'optimizer.lion', {'learning_rate': 0.1}, BETAS),
+    ('optimizer', 'optimizer.muon', {'learning_rate': 0.1}, {**BETAS, 'momentum': BELOW_ONE}),
+    ('optimizer', 'optimizer.schedule_free_adamw', {'learning_rate': 0.1}, {
+        **BETAS, 'b1': (*BELOW_ONE, 0, 0.0)}),
     ('schedule', 'schedule.constant', {}, {'warmup': COUNT}),
     ('schedule', 'schedule.poly', {}, {'warmup': COUNT, 'power': ABOVE_ZERO}),
     ('schedule', 'schedule.cosine', {}, {'warmup': COUNT, 'floor': SHARE}),
@@ -132,7 +136,10 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
       for key in ('inference', 'inference.method')),
     ('inference', 'augmented.TestTimeAugmentation', {}, {
         'scales': ([], [1.0, 2.0, 1.0]), 'rotations': ([], [90, 90])}),
-    ('algorithm', 'supervised.Supervised', {}, {'streams': NAMES}),
+    ('algorithm', 'supervised.Supervised', {}, {
+        'streams': NAMES, 'accumulate': POSITIVE, 'freeze': NAMES}),
+    ('algorithm', 'averaging.EMA', SUPERVISED, {'decay': (*BELOW_ONE, 0, 0.0)}),
+    ('algorithm', 'averaging.SWA', SUPERVISED, {'start': BELOW_ONE}),
     *(('data', name, {'root': 'data'}, {**FILES, **MASKS, **more})
       for name, more in (('folder.Folder', {}), ('voc.Voc', {}),
                          ('cityscapes.Cityscapes', {'ids': choices('instanceIds')}))),
@@ -160,6 +167,7 @@ RUN: dict[str, tuple] = {
     'steps': POSITIVE, 'batch_size': POSITIVE, 'evaluate_every': POSITIVE, 'seed': COUNT,
     'eval_batch_size': optional(POSITIVE), 'save_every': optional(POSITIVE),
     'report_every': POSITIVE, 'workers': COUNT, 'damaged_samples': choices('ignore', 'Skip'),
+    'early_stopping': optional(POSITIVE), 'best': (3, 'miou', None, []),
     'parallel': (3, 'jit', True, None, [])}
 DEVICES = (*NOT_NUMBERS, None, 2.5, 0, -2, BIG, -BIG)  # -1 means the rest
 PARALLEL: dict[str, tuple] = {

@@ -53,7 +53,8 @@ TRANSFORMER = {
     'dropout': BELOW_ONE, 'position': choices('sin', 'rotary'),
     'size': optional(pairs(POSITIVE, 8))}
 OPTIMIZER = {'learning_rate': ABOVE_ZERO, 'weight_decay': NOT_NEGATIVE,
-             'max_grad_norm': optional(ABOVE_ZERO)}
+             'max_grad_norm': optional(ABOVE_ZERO), 'layer_decay': SHARE_ABOVE_ZERO,
+             'groups': ('x', 3, None, ['.*'], [['.*']], [[3, 1.0]], [['.*', 'x']], [['.*', 0]])}
 BETAS = {**OPTIMIZER, 'b1': BELOW_ONE, 'b2': BELOW_ONE}
 STAGE = integers(-2 ** 31, 2 ** 31 - 1)[:9]  # the range depends on the encoder
 FCN = {'widths': items(POSITIVE, 4), 'kernel': POSITIVE, 'stage': STAGE, 'norm': NORM,

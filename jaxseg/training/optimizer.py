@@ -1,4 +1,8 @@
-"""Optimizers: gradient clipping, an optax rule, weight decay of kernels, the learning rate."""
+"""Optimizers: gradient clipping, an optax rule, weight decay of kernels, the learning rate.
+
+All take `groups` and `layer_decay`, factors of the learning rate (`jaxseg.training.groups`): those
+of groups of parameters, as [['encoder/.*', 0.1], ['.*', 1.0]], and of the depth in the encoder.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
@@ -6,34 +10,75 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from optax import contrib
 
 from jaxseg.fields import NonNegative, Positive, Range
+from jaxseg.training.groups import Groups, LayerDecay, scale_by_groups
 
 Decay = Annotated[float, Range(0, below=1)]  # of a running mean
 
 
 def sgd(*, learning_rate: Positive, schedule: Callable, momentum: Decay = 0.9,
         nesterov: bool = False, weight_decay: NonNegative = 1e-4,
-        max_grad_norm: Positive | None = None) -> optax.GradientTransformation:
+        max_grad_norm: Positive | None = None, groups: Groups = (), layer_decay: LayerDecay = 1.0
+        ) -> optax.GradientTransformation:
     """SGD with momentum; the decay is added to the clipped gradient, as in torch.optim.SGD."""
     return optax.chain(_clip(max_grad_norm), _decay(weight_decay), optax.trace(momentum, nesterov),
+                       scale_by_groups(groups, layer_decay),
                        scale_by_rate(lambda step: learning_rate * schedule(step)))
 
 
 def adamw(*, learning_rate: Positive, schedule: Callable, b1: Decay = 0.9, b2: Decay = 0.999,
-          weight_decay: NonNegative = 0.01, max_grad_norm: Positive | None = None
-          ) -> optax.GradientTransformation:
+          weight_decay: NonNegative = 0.01, max_grad_norm: Positive | None = None,
+          groups: Groups = (), layer_decay: LayerDecay = 1.0) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
     return optax.chain(_clip(max_grad_norm), optax.scale_by_adam(b1, b2), _decay(weight_decay),
+                       scale_by_groups(groups, layer_decay),
                        scale_by_rate(lambda step: learning_rate * schedule(step)))
 
 
 def lion(*, learning_rate: Positive, schedule: Callable, b1: Decay = 0.9, b2: Decay = 0.99,
-         weight_decay: NonNegative = 0.1, max_grad_norm: Positive | None = None
-         ) -> optax.GradientTransformation:
+         weight_decay: NonNegative = 0.1, max_grad_norm: Positive | None = None,
+         groups: Groups = (), layer_decay: LayerDecay = 1.0) -> optax.GradientTransformation:
     """Sign of an interpolated momentum (Chen et al. 2023): 1/3 to 1/10 of AdamW's learning rate."""
     return optax.chain(_clip(max_grad_norm), optax.scale_by_lion(b1, b2), _decay(weight_decay),
+                       scale_by_groups(groups, layer_decay),
                        scale_by_rate(lambda step: learning_rate * schedule(step)))
+
+
+def muon(*, learning_rate: Positive, schedule: Callable, momentum: Decay = 0.95, b1: Decay = 0.9,
+         b2: Decay = 0.999, weight_decay: NonNegative = 0.01, max_grad_norm: Positive | None = None,
+         groups: Groups = (), layer_decay: LayerDecay = 1.0) -> optax.GradientTransformation:
+    """Orthogonalised momentum (Jordan et al. 2024) of kernels, Adam (b1, b2) of all else.
+
+    A kernel is the matrix (all other axes, features). Kernels of the head and of depthwise
+    convolutions, which are no matrices between features, are left to Adam. Updates are scaled as
+    by Liu et al. 2025 (arXiv:2502.16982), so that AdamW's learning rate and weight decay fit both.
+    """
+    rule = contrib.muon(1.0, beta=momentum, adam_b1=b1, adam_b2=b2, consistent_rms=0.2,
+                        muon_weight_dimension_numbers=_matrices)
+    return optax.chain(_clip(max_grad_norm), rule, optax.scale(-1.0), _decay(weight_decay),
+                       scale_by_groups(groups, layer_decay),
+                       scale_by_rate(lambda step: learning_rate * schedule(step)))
+
+
+def schedule_free_adamw(*, learning_rate: Positive, schedule: Callable,
+                        b1: Annotated[float, Range(above=0, below=1)] = 0.9, b2: Decay = 0.999,
+                        weight_decay: NonNegative = 0.01, max_grad_norm: Positive | None = None,
+                        groups: Groups = (), layer_decay: LayerDecay = 1.0
+                        ) -> optax.GradientTransformation:
+    """AdamW that averages its steps in place of a schedule (Defazio et al. 2024).
+
+    It wants `schedule.constant`, with a warm-up. Gradients are taken between the last weights and
+    their average (`b1`: how near to the average), and evaluation uses the average
+    (`evaluated_params`). Batch norm has the statistics of the former.
+    """
+    def rate(step: jax.Array) -> jax.Array:
+        return learning_rate * schedule(step)
+
+    rule = optax.chain(optax.scale_by_adam(0.0, b2), _decay(weight_decay),
+                       scale_by_groups(groups, layer_decay), scale_by_rate(rate))
+    return optax.chain(_clip(max_grad_norm), contrib.schedule_free(rule, rate, b1))
 
 
 class RateState(NamedTuple):
@@ -60,13 +105,37 @@ def scale_by_rate(rate: Callable[[jax.Array], jax.Array]) -> optax.GradientTrans
 
 def applied_rate(opt_state: Any) -> jax.Array | None:
     """The learning rate of the last update; None for an optimizer without `scale_by_rate`."""
-    states = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, RateState))
-    return next((state.rate for state in states if isinstance(state, RateState)), None)
+    state = _find(opt_state, RateState)
+    return None if state is None else state.rate
+
+
+def evaluated_params(opt_state: Any, params: Any) -> Any:
+    """The parameters that a model is evaluated with: the average of a schedule-free optimizer."""
+    state = _find(opt_state, contrib.ScheduleFreeState)
+    return params if state is None else contrib.schedule_free_eval_params(state, params)
+
+
+def _find(opt_state: Any, kind: type) -> Any | None:
+    """The first state of this kind in that of a chain."""
+    states = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
+    return next((state for state in states if isinstance(state, kind)), None)
 
 
 def is_kernel(params: Any) -> Any:
     """True for kernels, by name: weight decay applies to them, not to biases or norm scales."""
     return jax.tree_util.tree_map_with_path(lambda path, _: _name(path).endswith('kernel'), params)
+
+
+def _matrices(params: Any) -> Any:
+    """The axes of every kernel that Muon takes as a matrix; None for all other parameters."""
+    def axes(path: tuple, leaf: jax.Array) -> contrib.MuonDimensionNumbers | None:
+        depthwise = leaf.ndim == 4 and leaf.shape[2] == 1
+        head = getattr(path[0], 'key', '') == 'head'
+        if leaf.ndim < 2 or depthwise or head or not _name(path).endswith('kernel'):
+            return None
+        return contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
 
 
 def _name(path: tuple) -> str:
