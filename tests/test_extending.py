@@ -4,36 +4,22 @@ The files are in tests/extension. `CONFIG` uses all of them but the algorithms, 
 """
 
 import dataclasses
-import functools
 import json
-import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import orbax.checkpoint as ocp
 import pytest
 
 import jaxseg
 from jaxseg.build import build
 from jaxseg.commands import main
-from jaxseg.data.device_transforms import Normalize
-from jaxseg.decoders.fcn import FCN
-from jaxseg.losses.cross_entropy import cross_entropy
-from jaxseg.losses.dice import dice
 from jaxseg.losses.weighted import WeightedSum
-from jaxseg.models.segmentation_model import SegmentationModel
-from jaxseg.tasks.semantic import Semantic
-from jaxseg.training.layout import make_layout
 from jaxseg.training.optimizer import applied_rate
-from jaxseg.training.parallel import Parallel
 from jaxseg.training.supervised import Supervised
-from tests.extension.accumulation import Accumulated
+from tests.algorithms import CLASSES, example, largest_difference, make, run_in_two, steps
 from tests.extension.adversarial import Adversarial
 from tests.extension.data import Gradients
-from tests.extension.decoder import SumOfStages
-from tests.extension.encoder import Patches
 from tests.extension.loss import brier
 from tests.extension.mean_teacher import MeanTeacher
 from tests.extension.optimizer import signed
@@ -58,10 +44,7 @@ CONFIG = dict(
 ALGORITHMS = {
     'mean_teacher': dict(type='tests.extension.mean_teacher:MeanTeacher', decay=0.5),
     'adversarial': dict(type='tests.extension.adversarial:Adversarial'),
-    'accumulation': dict(type='tests.extension.accumulation:Accumulated', microbatches=2),
 }
-CLASSES = ('a', 'b', 'c')
-
 
 def test_a_run_of_ones_own_parts_learns_and_is_scored(tmp_path):
     """From the command line, as everything else: a file with a `get_config` that returns CONFIG."""
@@ -83,89 +66,16 @@ def test_a_run_of_ones_own_parts_learns_and_is_scored(tmp_path):
 def test_an_algorithm_of_ones_own_continues_bit_for_bit(name, tmp_path):
     """Its state, whatever it holds, is saved and restored."""
     config = {**CONFIG, 'algorithm': ALGORITHMS[name], 'steps': 4, 'evaluate_every': 2}
-    jaxseg.run(**config, workdir=tmp_path)
-    last = tmp_path / 'checkpoints' / '4'
-    at_once = saved(last)
-    shutil.rmtree(last)
-    jaxseg.run(**config, workdir=tmp_path)  # from step 2
-    resumed = saved(last)
-    assert jax.tree.structure(at_once) == jax.tree.structure(resumed)
-    for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(resumed), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def saved(checkpoint):
-    """Everything that a checkpoint holds."""
-    return [ocp.StandardCheckpointer().restore(checkpoint / item) for item in ('model', 'training')]
+    at_once, resumed = run_in_two(config, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, at_once, resumed)
 
 
 # The algorithms by themselves: pure functions, which need no run around them.
 
 
-def make(algorithm, rate=0.1, **options):
-    """An algorithm with a small model that has an auxiliary head, under plain gradient descent."""
-    task = Semantic(CLASSES, WeightedSum({
-        'cross_entropy': (1.0, functools.partial(cross_entropy, class_weights=(1, 2, 4))),
-        'dice': (0.5, dice)}), False)
-    model = SegmentationModel(Patches(2), SumOfStages(), 3, auxiliary=FCN((8,), norm='group'))
-    return algorithm(model, task, Normalize((0.5,) * 3, (0.25,) * 3), optax.sgd(rate), **options)
-
-
-def example():
-    """Four images with very unequal shares of void."""
-    rng = np.random.default_rng(0)
-    share = np.array([1, 0.6, 0.3, 0.02])[:, None, None]
-    return {'image': rng.integers(0, 256, (4, 8, 8, 3), np.uint8),
-            'label': rng.integers(0, 3, (4, 8, 8), np.int32),
-            'valid': rng.random((4, 8, 8)) < share}
-
-
-def steps(algorithm, count=1):
-    state = jax.jit(algorithm.init)(jax.random.key(0), example())
-    step, states = jax.jit(algorithm.step), [state]
-    for index in range(count):
-        state, metrics = step(states[-1], example(), jax.random.key(index))
-        states.append(state)
-    return states, metrics
-
-
-def largest_difference(a, b):
-    return max(jax.tree.leaves(jax.tree.map(lambda x, y: float(jnp.abs(x - y).max()), a, b)))
-
-
 @pytest.fixture(scope='module')
 def supervised():
     return steps(make(Supervised))
-
-
-@pytest.mark.parametrize('microbatches', default_cases([2, 4], [4]))
-def test_accumulated_gradients_are_those_of_the_whole_batch(microbatches, supervised):
-    (_, whole), metrics = supervised
-    (_, parts), accumulated = steps(make(Accumulated, microbatches=microbatches))
-    assert largest_difference(parts.params, whole.params) < 1e-6
-    for name in ('loss', 'cross_entropy', 'dice', 'gradient_norm'):
-        np.testing.assert_allclose(accumulated[name], metrics[name], rtol=1e-5)
-
-
-def test_accumulation_over_mapped_devices_is_that_of_one(supervised):
-    (start, whole), metrics = supervised
-    layout = make_layout(Parallel(strategy='pmap'))
-    algorithm = make(Accumulated, microbatches=2, axis_name=layout.axis_name)
-    batch = jax.tree.map(lambda x: np.concatenate([x, x]), example())
-    state, found = layout.compile_step(algorithm.step, 0, start, batch)(
-        layout.replicate(start), layout.put_batch(batch), np.int32(0))
-    assert largest_difference(layout.unreplicate(state).params, whole.params) < 1e-6
-    np.testing.assert_allclose(found['loss'], metrics['loss'], rtol=1e-5)
-
-
-def test_the_mean_of_gradients_is_not_the_gradient_of_the_whole_batch(supervised):
-    """The examples are unequal enough to show what `task.counts` is for."""
-    (state, whole), _ = supervised
-    step, batch = jax.jit(make(Supervised).step), example()
-    halves = [step(state, jax.tree.map(lambda x, i=i: x[i::2], batch), jax.random.key(0))[0].params
-              for i in (0, 1)]
-    mean = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
-    assert largest_difference(mean, whole.params) > 1e-3
 
 
 def test_a_teacher_is_the_running_mean_of_its_student():

@@ -151,7 +151,7 @@ def make_algorithm(config: RunConfig, parts: Parts, **fields: Any) -> Any:
     """
     schedule = build('schedule', config.schedule, steps=config.steps)
     optimizer = build('optimizer', config.optimizer, schedule=schedule)
-    given = {'model': parts.model, 'axis_name': None, **fields}
+    given = {'model': parts.model, 'axis_name': None, 'steps': config.steps, **fields}
     return build('algorithm', config.algorithm, task=parts.task, optimizer=optimizer,
                  preprocess=parts.preprocess, **given)
 

@@ -45,10 +45,12 @@ class Adversarial(Supervised):
     discriminator_rate: Positive = 1e-3
 
     def __post_init__(self):
-        # `Supervised` adds up counts and gradients over `axis_name`; this step does not.
+        # `Supervised` adds up over devices and microbatches; this step does not.
         if self.axis_name is not None:
             raise InputError("config.parallel.strategy: 'pmap' is not supported by "
                              "Adversarial; use 'jit'")
+        if self.accumulate > 1 or self.freeze:
+            raise InputError('algorithm: Adversarial has no accumulate and no freeze')
 
     def init(self, key: jax.Array, batch: Batch) -> AdversarialState:
         """Two networks, two streams of random numbers."""

@@ -38,10 +38,12 @@ class MeanTeacher(Supervised):
     noise: NonNegative = 0.1
 
     def __post_init__(self):
-        # `Supervised` adds up counts and gradients over `axis_name`; this step does not.
+        # `Supervised` adds up over devices and microbatches; this step does not.
         if self.axis_name is not None:
             raise InputError("config.parallel.strategy: 'pmap' is not supported by "
                              "MeanTeacher; use 'jit'")
+        if self.accumulate > 1 or self.freeze:
+            raise InputError('algorithm: MeanTeacher has no accumulate and no freeze')
 
     def init(self, key: jax.Array, batch: Batch) -> TeacherState:
         """The teacher starts as the student."""

@@ -1,0 +1,81 @@
+"""Averages of weights: their closed forms, in checkpoints, over devices, and what is scored."""
+
+import csv
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.training.averaging import EMA, SWA
+from tests.algorithms import RUN, run_in_two
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """An algorithm whose weights are 1, 4, 9, ... after each step, beside a counter."""
+
+    axis_name = None
+
+    def init(self, key, batch):
+        return jnp.zeros((), jnp.int32)
+
+    def step(self, state, batch, key):
+        return state + 1, {}
+
+    def variables(self, state):
+        return {'w': jnp.float32(state) ** 2, 'count': state}
+
+
+def averages(algorithm, count):
+    """After every step."""
+    state, found = algorithm.init(None, None), []
+    step = jax.jit(algorithm.step)
+    for _ in range(count):
+        state, _ = step(state, None, None)
+        found.append(float(algorithm.variables(state)['w']))
+        assert int(algorithm.variables(state)['count']) == len(found)
+        assert float(algorithm.compared(state)['raw']['w']) == len(found) ** 2
+    return found
+
+
+@pytest.mark.parametrize('decay', [0.5, 0.9999])
+def test_a_moving_average_is_the_weighted_mean_of_all_steps(decay):
+    expected = []
+    for last in range(1, 6):
+        weights = decay ** np.arange(last - 1, -1, -1.0)
+        expected.append((weights * np.arange(1, last + 1) ** 2).sum() / weights.sum())
+    np.testing.assert_allclose(averages(EMA(Walk(), decay), 5), expected, rtol=1e-5)
+    if decay == 0.5:  # by hand: (0.5 1 + 4) / 1.5
+        np.testing.assert_allclose(expected[1], 3)
+
+
+def test_stochastic_weight_averaging_is_the_mean_of_the_late_steps():
+    found = averages(SWA(Walk(), steps=6, start=0.5), 6)
+    np.testing.assert_allclose(found, [1, 4, 9, 16, (16 + 25) / 2, (16 + 25 + 36) / 3], rtol=1e-6)
+    np.testing.assert_allclose(averages(SWA(Walk(), steps=2, start=0.0), 2), [1, 2.5], rtol=1e-6)
+
+
+NESTED = {'type': 'averaging.EMA', 'decay': 0.5, 'algorithm': {
+    'type': 'supervised.Supervised', 'accumulate': 2, 'freeze': ['encoder/.*']}}
+
+
+@pytest.mark.parametrize('strategy', ['jit', 'pmap'])
+def test_an_average_around_accumulation_and_a_frozen_part_is_a_run(strategy, tmp_path):
+    """It continues bit for bit, and both the average and the last weights are scored."""
+    config = {**RUN, 'algorithm': NESTED, 'batch_size': 8, 'parallel': {'strategy': strategy}}
+    at_once, resumed = run_in_two(config, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, at_once, resumed)
+    model, training = at_once
+    raw = {tuple(name.split('.')[2:]): leaf for name, leaf in training.items()
+           if name.startswith('inner.params.')}
+    for path, leaf in raw.items():
+        mean = model['params']
+        for word in path:
+            mean = mean[word]
+        assert (np.abs(leaf - mean).max() > 0) == (path[0] != 'encoder'), path
+    with (tmp_path / 'metrics.csv').open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert 0 < float(last['val_miou']) < 1 and 0 < float(last['val_raw_miou']) < 1
+    assert last['val_miou'] != last['val_raw_miou']
