@@ -137,7 +137,7 @@ def rename_array(path: pathlib.Path):
 
 def change_score(path: pathlib.Path):
     record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, 'miou': 0.99}))
+    path.write_text(json.dumps({**record, 'score': 0.99}))
 
 
 @pytest.mark.parametrize('damage', default_cases(DAMAGE, (

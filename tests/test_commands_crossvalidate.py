@@ -85,7 +85,7 @@ def test_what_was_stopped_continues_and_what_is_done_is_not_trained_again(
     def trained_one_step(workdir, config, stopping):
         with stopping() as stop_requested:
             assert (workdir.name, config.data['fold'], stop_requested()) == ('fold1', 1, False)
-        return None, 1
+        return None, 1, False
 
     before = runs.state_of(folder)
     shutil.move(folder / 'fold1', tmp_path / 'kept')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxseg.commands.origin import Origin
-from jaxseg.commands.training import with_absolute_paths
+from jaxseg.commands.paths import with_absolute_paths
 from jaxseg.errors import InputError
 from jaxseg.pretrained import hub, torchvision
 from jaxseg.pretrained.tensors import checkpoint_files, read_tensors

@@ -27,10 +27,11 @@ class Recorder:
             100 * first, batches, layout=self, step=self.one_step, first=first, steps=steps,
             report=self, intervals=Intervals(**intervals), evaluate=self.evaluate,
             save=lambda *saved: self.events.append(('save', *saved)),
-            stop_requested=lambda: self.now >= self.stop_at)
+            stop_requested=lambda: self.now >= self.stop_at,
+            stalled=lambda: self.now >= self.stalls_at)
         return done
 
-    last_batch = 99
+    last_batch = stalls_at = 99
 
     def batch(self, index: int) -> dict:
         if index > self.last_batch:
@@ -94,6 +95,13 @@ def test_a_stop_ends_the_loop_after_the_running_step_and_saves_without_an_evalua
     loop = Recorder(stop_in_evaluation=4)
     assert loop.run(0, 7, report=9, evaluate=2, save=9) == 4
     assert loop.events == [('scores', 2, 0.2), ('save', 2, 2, {'miou': 0.2}), ('save', 4, 4, None)]
+
+
+def test_early_stopping_ends_the_loop_after_the_evaluation_is_saved_and_only_then():
+    loop = Recorder()
+    loop.stalls_at = 3
+    assert loop.run(0, 9, report=9, evaluate=4, save=3) == 4
+    assert loop.events == [('save', 3, 3, None), ('scores', 4, 0.4), ('save', 4, 4, {'miou': 0.4})]
 
 
 def test_a_loss_that_is_not_finite_names_step_parts_rate_and_files(tmp_path):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from jaxseg.build import build
 from jaxseg.commands import config as configs
 from jaxseg.commands.ensemble import RECORD, fold_folder
-from jaxseg.commands.paths import check_workdir, command, path_argument
+from jaxseg.commands.paths import check_workdir, command, path_argument, with_absolute_paths
 from jaxseg.commands.resume import check_same_run
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.scoring import ObservedMetrics
 from jaxseg.commands.signals import stop_deferred
-from jaxseg.commands.training import train_in, with_absolute_paths
+from jaxseg.commands.training import train_in
 from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import merged_config, open_workdir
 from jaxseg.data.splits import check_source
@@ -132,11 +132,12 @@ def _train_and_score(directory: pathlib.Path, runs: Sequence[RunConfig], checkpo
             folder = fold_folder(directory, fold)
             print(f'fold {fold} of {len(runs)}: {folder}', flush=True)
             checkpoints, _ = list_checkpoints(folder / 'checkpoints')
-            done = max(checkpoints, default=0)
-            if done < config.steps:
-                _, done = train_in(folder, config, lambda: contextlib.nullcontext(stop_requested))
+            finished = max(checkpoints, default=0) >= config.steps
+            if not finished:
+                _, _, finished = train_in(folder, config,
+                                          lambda: contextlib.nullcontext(stop_requested))
             found = None
-            if done == config.steps:
+            if finished:
                 found = _score(folder, config, checkpoint, stop_requested)
             if found is None:
                 return None

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jaxseg.errors import InputError
@@ -104,3 +104,16 @@ def command(subcommand: str, *, trust: Iterable[str] = (), **arguments: str | pa
     named = [*arguments.items(), *(('trust', package) for package in trust)]
     flags = [f'--{name}={shlex.quote(str(value))}' for name, value in named]
     return ' '.join(['jaxseg', subcommand, *flags])
+
+
+def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with absolute paths, so that a work directory can be used from anywhere."""
+    return {**config, **{part: _absolute(config[part], keys) for part, keys in PATH_KEYS.items()
+                         if isinstance(config.get(part), Mapping)}}
+
+
+def _absolute(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """An entry with absolute paths under these keys, those of nested entries, too."""
+    return {key: os.path.abspath(os.path.expanduser(value)) if key in keys and is_local(value)
+            else _absolute(value, keys) if isinstance(value, Mapping) and 'type' in value
+            else value for key, value in entry.items()}

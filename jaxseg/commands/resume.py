@@ -21,7 +21,7 @@ from jaxseg.training.restore import list_checkpoints
 # What may differ when a stopped run continues, beside the paths of its data and of the weights that
 # it began with: how its work is distributed, reported and evaluated. `steps` may grow, too.
 RESUMABLE_KEYS = ('parallel', 'workers', 'report_every', 'eval_batch_size', 'inference',
-                  'damaged_samples')
+                  'damaged_samples', 'early_stopping')
 # Fields of a data set's description that the parameters depend on.
 DATA_FIELDS = ('classes', 'ignore_index', 'mean', 'std', 'value_range', 'overlapping')
 

@@ -9,6 +9,7 @@ import jax
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, PositiveInt, Range, check_fields, nearest
 from jaxseg.training.parallel import Parallel
+from jaxseg.training.selection import Best
 
 Entry = Mapping[str, Any]
 
@@ -32,6 +33,9 @@ class RunConfig:
         and `jaxseg.load`.
       evaluate_every: steps between evaluations of the split 'val', each saved as a checkpoint.
       save_every: steps between checkpoints without an evaluation; None saves with evaluations only.
+      best: by which score of a validation the best checkpoint is chosen, the keys of `Best`.
+      early_stopping: number of validations without a better one, after which training ends; None
+        trains all steps.
       report_every: steps between lines of metrics.csv.
       parallel: how a step is divided among the devices, the keys of `Parallel`.
       workers: processes that read data; 0 reads in threads of this one.
@@ -58,6 +62,8 @@ class RunConfig:
     inference: Entry = dataclasses.field(default_factory=lambda: {'type': 'whole.Whole'})
     eval_batch_size: PositiveInt | None = None
     save_every: PositiveInt | None = None
+    best: Best = Best()
+    early_stopping: PositiveInt | None = None
     report_every: PositiveInt = 20
     parallel: Parallel = Parallel()
     workers: NonNegativeInt = 0
@@ -68,6 +74,8 @@ class RunConfig:
         check_fields(self, 'config')
         if not isinstance(self.parallel, Parallel):
             object.__setattr__(self, 'parallel', Parallel.from_mapping(self.parallel))
+        if not isinstance(self.best, Best):
+            object.__setattr__(self, 'best', Best.from_mapping(self.best))
 
     @property
     def batch_size_of_evaluations(self) -> int:
@@ -104,7 +112,7 @@ class RunConfig:
                 found[field.name] = field.default
             elif field.default_factory is not dataclasses.MISSING:
                 found[field.name] = field.default_factory()
-        return {**found, 'parallel': dataclasses.asdict(found['parallel'])}
+        return {**found, **{name: dataclasses.asdict(found[name]) for name in ('parallel', 'best')}}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with every default written out."""

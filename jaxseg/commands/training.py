@@ -2,9 +2,7 @@
 
 import contextlib
 import functools
-import os
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -19,11 +17,16 @@ from jaxseg.commands.assemble import (
     Parts,
     assemble,
     make_algorithm,
-    windowed_note,
 )
+from jaxseg.commands.initial_state import initial_state
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
-from jaxseg.commands.paths import PATH_KEYS, check_workdir, command, is_local, path_argument
+from jaxseg.commands.paths import (
+    check_workdir,
+    command,
+    path_argument,
+    with_absolute_paths,
+)
 from jaxseg.commands.provenance import record_start
 from jaxseg.commands.resume import (
     check_same_data,
@@ -35,6 +38,7 @@ from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
 from jaxseg.commands.stop import Stop
 from jaxseg.commands.trust import foreign_packages
+from jaxseg.commands.validation import check_selection, validate
 from jaxseg.commands.workdir import write_description
 from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
@@ -42,11 +46,11 @@ from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
 from jaxseg.memory import check_memory, tree_bytes
 from jaxseg.processes import gathered, is_first
-from jaxseg.training.checkpoint import Checkpoints, restore_state
-from jaxseg.training.initialized import Initialized
+from jaxseg.training.checkpoint import Checkpoints, progress_at, restore_state
 from jaxseg.training.layout import init_key, step_key
 from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
+from jaxseg.training.selection import Best, Progress
 
 # Columns of metrics.csv that no algorithm may use.
 RESERVED = ('step', 'images_per_second', 'data_wait')
@@ -62,7 +66,8 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
       config: the keys of `jaxseg.commands.run_config.RunConfig`.
 
     Returns:
-      True when all steps are done, False when Ctrl-C or SIGTERM stopped the run (which is saved).
+      True when all steps are done or early stopping ended them, False when Ctrl-C or SIGTERM
+      stopped the run (which is saved).
 
     Raises:
       InputError: something in the config or the data cannot be used.
@@ -70,29 +75,34 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
     """
     directory = path_argument(workdir, 'workdir')
     record = RunConfig.from_mapping(with_absolute_paths(configs.plain(config)))
-    spec, done = train_in(directory, record)
+    trained = train_in(directory, record)
     trust = foreign_packages(record.to_dict())
-    if done < record.steps:
+    if not trained.finished:
         continuing = command('train', workdir=workdir, trust=trust)
-        print(f'stopped and saved step {done}; continue with: {continuing}', flush=True)
+        print(f'stopped and saved step {trained.done}; continue with: {continuing}', flush=True)
         return False
-    split = next((split for split in ('test', 'val') if split in spec.splits), 'train')
+    split = next((split for split in ('test', 'val') if split in trained.spec.splits), 'train')
     score = command('evaluate', workdir=workdir, split=split, trust=trust)
     print(f'done: {workdir}; score it: {score}', flush=True)
     return True
 
 
+class Trained(NamedTuple):
+    """The description of the data, the number of steps done, and whether these are all."""
+
+    spec: DatasetSpec
+    done: int
+    finished: bool
+
+
 def train_in(directory: pathlib.Path, config: RunConfig,
              stopping: Callable[[], contextlib.AbstractContextManager] = stop_deferred
-             ) -> tuple[DatasetSpec, int]:
+             ) -> Trained:
     """Trains a run, or continues it.
 
     Args:
       config: with absolute paths.
       stopping: opened while training; it yields the `Stop` that may be requested.
-
-    Returns:
-      The description of the data, and the number of steps done.
 
     Raises:
       InputError, FloatingPointError: as `run`.
@@ -105,7 +115,7 @@ def train_in(directory: pathlib.Path, config: RunConfig,
         check_same_run(directory, config)  # again: another run may have ended there meanwhile
         check_same_data(directory, plan.spec, plan.splits)
         with stopping() as stop:
-            return plan.spec, _train(plan, directory, stop)
+            return _train(plan, directory, stop)
 
 
 class _Plan(NamedTuple):
@@ -161,6 +171,7 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
     splits = {split: split_identity(source) for split, source in sources.items()}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
+    check_selection(config, parts, algorithm, state, sources)
     check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
                  'make the model smaller')
     plan = _Plan(config, spec, sources, splits, read, parts, algorithm, record, batch, state,
@@ -198,47 +209,21 @@ def _trace(plan: _Plan):
                          f'another structure than init; return the same pytree')
 
 
-def _initial_state(plan: _Plan) -> Any:
-    """The initial state, with the weights of another library where the config names them.
-
-    Raises:
-      InputError: they cannot be read, or are not those of the part.
-    """
-    weights, parts, values = plan.weights, plan.parts, {}
-    if weights is not None:
-        shapes = parts.variables(plan.record.input_shape)
-        values = _weights_of(weights, shapes)
-        print(f'{weights.part or "model"}: weights of {plan.record.pretrained}', flush=True)
-
-    def init(key: jax.Array, given: tuple[Any, Any]) -> Any:
-        batch, values = given
-        return plan.make_algorithm(model=Initialized(parts.model, values)).init(key, batch)
-
-    return parts.layout.compile_init(init, plan.config.seed, plan.state)((plan.batch, values))
-
-
-def _weights_of(weights: Any, shapes: Any) -> dict[str, Any]:
-    """The variables that another library's weights fill, of the model with these shapes."""
-    part = weights.part
-    if part is None:
-        return weights.load(shapes)
-    loaded = weights.load({collection: tree[part] for collection, tree in shapes.items()
-                           if part in tree})
-    return {collection: {part: tree} for collection, tree in loaded.items()}
-
-
-def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> int:
-    """Trains from the last checkpoint on, until a stop is requested; returns the steps done."""
+def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
+    """Trains from the last checkpoint on, until a stop is requested."""
     config, layout, algorithm = plan.config, plan.parts.layout, plan.algorithm
     folder = directory / 'checkpoints'
     # Before anything of the run is written: checkpoints that are damaged, or do not fit.
     restored = restore_state(folder, layout.place(plan.state), algorithm.variables)
     first = restored[0] if restored else 0
+    progress = progress_at(folder, first)
+    if _stalled(config, progress):
+        return _trained(plan, first, progress)
     share, shares = layout.share_of_batch()
     batches = plan.read(batch_size=config.batch_size, start_step=first, workers=config.workers,
                         process_index=share, process_count=shares)
     # In a list, so that the loop holds the only reference.
-    state = [restored[1] if restored else _initial_state(plan)]
+    state = [restored[1] if restored else initial_state(plan)]
     del restored
     step = layout.compile_step(algorithm.step, config.seed, plan.state, plan.batch)
     if is_first():
@@ -255,42 +240,35 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> int:
     intervals = Intervals(config.report_every,
                           config.evaluate_every if 'val' in plan.sources else None,
                           config.save_every or config.evaluate_every)
-    with (contextlib.closing(Checkpoints(folder)) as checkpoints,
+    with (contextlib.closing(Checkpoints(folder, progress)) as checkpoints,
           contextlib.closing(Report(directory, first_step=first, steps=config.steps,
                                     batch_size=config.batch_size)) as report):
         _, done = train(
             state.pop(), batches, layout=layout,
             step=step, first=first, steps=config.steps, report=report,
-            save=functools.partial(_save, checkpoints, algorithm), intervals=intervals,
-            evaluate=functools.partial(_evaluate, plan, stop), stop_requested=stop.after_step)
+            save=functools.partial(_save, checkpoints, algorithm, config.best),
+            intervals=intervals, stop_requested=stop.after_step,
+            stalled=lambda: _stalled(config, checkpoints.progress),
+            evaluate=lambda state: validate(plan.parts, algorithm, state, plan.sources['val'],
+                                            plan.spec, stop))
+        progress = checkpoints.progress
     gathered(None)  # what the first process has written is there for all
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
-    return done
+    return _trained(plan, done, progress)
 
 
-def _save(checkpoints: Checkpoints, algorithm: Any, step: int, state: Any,
+def _trained(plan: _Plan, done: int, progress: Progress) -> Trained:
+    if _stalled(plan.config, progress):
+        print(f'early stopping at step {done}: {progress.stale} validations without a better '
+              f'{plan.config.best.metric}', flush=True)
+    finished = done == plan.config.steps or _stalled(plan.config, progress)
+    return Trained(plan.spec, done, finished)
+
+
+def _stalled(config: RunConfig, progress: Progress) -> bool:
+    return config.early_stopping is not None and progress.stale >= config.early_stopping
+
+
+def _save(checkpoints: Checkpoints, algorithm: Any, best: Best, step: int, state: Any,
           scores: Mapping[str, float] | None):
-    checkpoints.save(step, state, algorithm.variables, scores and scores.get('miou'))
-
-
-def _evaluate(plan: _Plan, stop: Stop, state: Any) -> dict[str, float] | None:
-    """Scores of the split 'val'; None when a stop was requested meanwhile."""
-    scores = plan.parts.score(plan.algorithm.variables(state), plan.sources['val'], plan.spec,
-                              should_stop=stop)
-    sizes = plan.parts.windowed()
-    if sizes:
-        print(windowed_note(sizes), file=sys.stderr)
-    return scores and scores.summary()
-
-
-def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with absolute paths, so that a work directory can be used from anywhere."""
-    return {**config, **{part: _absolute(config[part], keys) for part, keys in PATH_KEYS.items()
-                         if isinstance(config.get(part), Mapping)}}
-
-
-def _absolute(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """An entry with absolute paths under these keys, those of nested entries, too."""
-    return {key: os.path.abspath(os.path.expanduser(value)) if key in keys and is_local(value)
-            else _absolute(value, keys) if isinstance(value, Mapping) and 'type' in value
-            else value for key, value in entry.items()}
+    checkpoints.save(step, state, algorithm.variables, scores and best.score(scores))

@@ -17,5 +17,6 @@ classification, is one new file with this interface:
 
 A batch holds `label` and `valid` of the same shape. `jaxseg.build` gives every task `classes`,
 `terms` (the losses) and `overlapping` (whether the masks of the data set may overlap).
-The best checkpoint is that with the highest `miou` in `summary`; a task may do without one.
+The best checkpoint is chosen by one of the names in `summary`: `miou`, unless a config names
+another in `best`.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the two latest, and the best by mIoU, written by Orbax."""
+"""Checkpoints of a run: the two latest, and the best by its score, written by Orbax."""
 
 import contextlib
 import math
@@ -17,6 +17,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from jaxseg.errors import printable
 from jaxseg.processes import check_agreed, gathered, is_first
 from jaxseg.training.restore import list_checkpoints, make_record, restore
+from jaxseg.training.selection import NO_PROGRESS, Progress
 
 ITEMS = ('model', 'training')
 # Beside the checkpoints: what restoring found damaged, for whoever wants to repair it.
@@ -35,40 +36,47 @@ class Checkpoints:
     Writing and deleting are atomic: a killed run leaves no half checkpoint, and what is left of an
     unfinished writing or deleting is removed here. Of several processes all call the same methods
     in the same order, and write into one folder.
+
+    Attributes:
+      progress: of the run, its validations until now included.
     """
 
-    def __init__(self, directory: pathlib.Path):
+    def __init__(self, directory: pathlib.Path, progress: Progress = NO_PROGRESS):
         # With max_to_keep and best_fn alone Orbax deletes the latest step when it is not the best.
         keep = preservation_policy.AnyPreservationPolicy([
             preservation_policy.LatestN(2),
-            preservation_policy.BestN(get_metric_fn=lambda metrics: metrics['miou'],
+            preservation_policy.BestN(get_metric_fn=lambda metrics: metrics['score'],
                                       reverse=False, n=1)])
         self._deleted = pathlib.Path(directory).absolute() / DELETED
         self._delete()  # what a killed run left
+        self.progress = progress
         self._manager = ocp.CheckpointManager(
             self._deleted.parent,
             item_handlers={item: ocp.StandardCheckpointHandler() for item in ITEMS},
             options=ocp.CheckpointManagerOptions(
-                best_fn=lambda metrics: metrics['miou'], best_mode='max',
+                best_fn=lambda metrics: metrics['score'], best_mode='max',
                 preservation_policy=keep, create=True, cleanup_tmp_directories=True,
                 todelete_subdir=DELETED))
 
-    def save(self, step: int, state: Any, variables: Callable[[Any], Any], miou: float | None):
-        """Saves unless this step is saved already. `miou` None or NaN never counts as best.
+    def save(self, step: int, state: Any, variables: Callable[[Any], Any], score: float | None):
+        """Saves unless this step is saved already. `score` None or NaN never counts as best.
 
         Args:
           step: number of steps done.
           state: of an algorithm, any pytree.
           variables: the algorithm's function from the state to the variables of the model.
+          score: of a validation, the larger the better; None without one.
         """
         if step in self._manager.all_steps():
             return
-        score = -math.inf if miou is None or math.isnan(miou) else float(miou)
+        if score is not None:
+            self.progress = self.progress.after(score)
         training = _without_shared(state, shared_leaves(variables, state))
         items = {name: tree for name, tree in (('model', variables(state)), ('training', training))
                  if jax.tree.leaves(tree)}
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-        record = make_record(score, items)
+        score = -math.inf if score is None or math.isnan(score) else score
+        record = make_record(score, self.progress, items)
         self.wait()
         with self._disk_named():
             self._manager.save(step, force=True, metrics=record,
@@ -110,6 +118,11 @@ class Checkpoints:
                 raise
             place = getattr(error, 'filename', None) or self._manager.directory
             raise OSError(number, os.strerror(number), str(place)) from error
+
+
+def progress_at(directory: pathlib.Path, step: int) -> Progress:
+    """That of the checkpoint of a step; at step 0 that of a new run."""
+    return list_checkpoints(directory)[0][step].progress if step else NO_PROGRESS
 
 
 def restore_state(directory: pathlib.Path, like: Any, variables: Callable[[Any], Any]

@@ -24,7 +24,7 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
           first: int, steps: int, intervals: Intervals, report: Report,
           evaluate: Callable[[Any], dict[str, float] | None],
           save: Callable[[int, Any, dict[str, float] | None], None],
-          stop_requested: Callable[[], bool]) -> tuple[Any, int]:
+          stop_requested: Callable[[], bool], stalled: Callable[[], bool]) -> tuple[Any, int]:
     """Trains from step `first` to `steps`.
 
     Args:
@@ -33,6 +33,7 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
       evaluate: state -> scores; None when it was stopped.
       save: `(steps done, state, scores or None)`.
       stop_requested: called after every step; True ends the loop once the state is saved.
+      stalled: called after every evaluation, once it is saved; True ends the loop.
 
     Returns:
       The last state, placed as the first, and the number of steps done.
@@ -66,6 +67,7 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
             if scores is not None:
                 report.evaluation(done, scores)
             save(done, state, scores)
+            stop = stop or scores is not None and stalled()
     return layout.unreplicate(placed), done
 
 

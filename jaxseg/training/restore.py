@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 
 from jaxseg.errors import InputError, printable
 from jaxseg.records import read_record, sealed
+from jaxseg.training.selection import Progress
 
 # How often a checkpoint is searched again if a running training has just replaced it.
 ATTEMPTS = 20
@@ -29,24 +30,26 @@ class Damaged(InputError):
 class Checkpoint(NamedTuple):
     """An intact record of a checkpoint: its score, and two digests of every item.
 
-    `shapes` are digests of the names, types and shapes of all leaves, `values` of what they hold.
+    `progress` is that of the run until then. `shapes` are digests of the names, types and shapes of
+    all leaves, `values` of what they hold.
     """
 
     path: pathlib.Path
-    miou: float
+    score: float
+    progress: Progress
     shapes: Mapping[str, str]
     values: Mapping[str, str]
 
 
-def make_record(miou: float, items: Mapping[str, Any]) -> dict[str, Any]:
+def make_record(score: float, progress: Progress, items: Mapping[str, Any]) -> dict[str, Any]:
     """What is saved beside the items of a checkpoint, sealed.
 
     Args:
-      miou: the score, by which the best checkpoint is found.
+      score: by which the best checkpoint is found.
       items: those that have leaves: Orbax saves no empty ones, so that an item which is not in the
         record is empty.
     """
-    return sealed({'miou': miou,
+    return sealed({'score': score, 'progress': list(progress),
                    'shapes': {name: _shapes_digest(_shapes(tree)) for name, tree in items.items()},
                    'values': {name: _values_digest(tree) for name, tree in items.items()}})
 
@@ -79,7 +82,8 @@ def list_checkpoints(directory: pathlib.Path) -> tuple[dict[int, Checkpoint], di
     for path in sorted(path for path in folders if path.name.isdecimal()):
         try:
             record = read_record(path / 'metrics' / 'metrics')
-            found[int(path.name)] = Checkpoint(path, **record)
+            progress = Progress(*record.pop('progress'))
+            found[int(path.name)] = Checkpoint(path, progress=progress, **record)
         except InputError as error:
             damaged[int(path.name)] = Damaged(f'checkpoint {path} is damaged ({error})')
     return found, damaged
@@ -97,7 +101,7 @@ def find(directory: pathlib.Path, checkpoints: Mapping[int, Checkpoint], which: 
     if which == 'latest':
         return steps[-1]
     if which == 'best':
-        return max(steps, key=lambda step: (checkpoints[step].miou, step))
+        return max(steps, key=lambda step: (checkpoints[step].score, step))
     if which not in map(str, steps):
         raise InputError(f'checkpoint {which!r} is not in {directory}; '
                          f"give 'best', 'latest' or one of {', '.join(map(str, steps))}")
