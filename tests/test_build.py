@@ -4,6 +4,7 @@ import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 import pytest
 
 from jaxseg.build import PACKAGES, build, build_function, build_losses
@@ -201,6 +202,13 @@ RUN = dict(steps=3, batch_size=2, data={}, model={}, losses={}, optimizer={}, sc
 def test_a_run_names_the_key_that_is_wrong(change, key):
     with pytest.raises(InputError, match=f'^config.{key}: '):
         RunConfig.from_mapping({**RUN, **change})
+
+
+@pytest.mark.parametrize('given, size', [
+    ({'batch_size': 8}, 8), ({'batch_size': 6}, 8), ({'batch_size': 6, 'eval_batch_size': 3}, 3)])
+def test_evaluations_take_the_batch_size_of_training_so_that_it_fits_the_devices(given, size):
+    assert jax.device_count() == 4
+    assert RunConfig.from_mapping({**RUN, **given}).batch_size_of_evaluations == size
 
 
 def test_a_run_config_has_defaults_and_says_what_is_missing():
