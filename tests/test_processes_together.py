@@ -98,12 +98,3 @@ def test_two_processes_score_as_one(together):
     boundary = [scores.pop('boundary')['mean_boundary_f'] for scores in (two, copy)]
     assert boundary[0] == pytest.approx(boundary[1], rel=1e-12)
     assert two == copy
-
-
-def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
-    result = runs.finish('train', f'--config={runs.write_config(tmp_path)}',
-                         f'--workdir={tmp_path}/work', '--processes=2', '--process=1',
-                         f'--coordinator=127.0.0.1:{local.free_port()}',
-                         '--coordinator_timeout=1')
-    assert result.returncode == 2 and result.stderr.count('\n') == 1
-    assert 'process 1: the coordinator 127.0.0.1:' in result.stderr
