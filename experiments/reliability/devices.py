@@ -49,16 +49,22 @@ def trials(short: bool) -> Iterator[Trial]:
             undisturbed = arrays(root / 'whole', STEPS)
             train(root, 'stopped', 8, kind, environment, f'--config.steps={STOP}')
             for count in (2,) if short else (8, 4, 2, 1):
-                shutil.copytree(root / 'stopped', root / 'trial')
-                out = train(root, 'trial', count, kind, environment)
-                failures = [] if f'steps {STOP} to {STEPS}' in out else ['does not continue']
-                difference = largest(arrays(root / 'trial', STEPS), undisturbed)
-                if not difference <= TOLERANCE:
-                    failures.append(f'the arrays differ by {difference:.1e}')
-                yield Trial(f'{kind}, 8 to {count} devices', kind, f'{difference:.0e}', failures)
-                shutil.rmtree(root / 'trial')
+                yield continued(root, count, kind, environment, undisturbed)
             for workdir in ('whole', 'stopped'):
                 shutil.rmtree(root / workdir)
+
+
+def continued(root: pathlib.Path, count: int, kind: str, environment: dict[str, str],
+              undisturbed: dict[str, np.ndarray]) -> Trial:
+    """The run that was stopped, continued on so many devices."""
+    shutil.copytree(root / 'stopped', root / 'trial')
+    out = train(root, 'trial', count, kind, environment)
+    failures = [] if f'steps {STOP} to {STEPS}' in out else ['does not continue']
+    difference = largest(arrays(root / 'trial', STEPS), undisturbed)
+    if not difference <= TOLERANCE:
+        failures.append(f'the arrays differ by {difference:.1e}')
+    shutil.rmtree(root / 'trial')
+    return Trial(f'{kind}, 8 to {count} devices', kind, f'{difference:.0e}', failures)
 
 
 def train(root: pathlib.Path, workdir: str, devices: int, kind: str, environment: dict[str, str],
