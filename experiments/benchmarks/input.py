@@ -9,7 +9,7 @@ a random scale of 0.7 to 1.6, a crop of 256x384, a flip, brightness, contrast, s
 batches of 8 images of uint8. The pipelines take turns in one process, so that other load on the
 machine affects them alike: compare the ratios. What was read ahead while another one was measured
 is not counted. The table of 2026-11-29 was measured beside a load of 13 to 30 on two cores: its
-figures are a tenth of those of an idle machine, and only say that neither is far ahead.
+figures are far below those of an idle machine, and only say that neither is far ahead.
 
 With `--steps` the CamVid experiment is trained for so many steps, and `data_wait` is the share of
 its time, after the first report, that the loop waited for the next batch.
