@@ -114,7 +114,7 @@ def test_muon_makes_the_momentum_of_kernels_orthogonal_and_leaves_the_rest_to_ad
         assert np.diag(middle).min() > 0.5 and np.diag(middle).max() < 1.5
     for name, part in (('head', 'kernel'), ('depthwise', 'kernel'), ('conv', 'bias')):
         # The first step of Adam, here with Nesterov's momentum, goes by the sign.
-        steps = update[name][part] / np.sign(gradient[name][part])
+        steps = np.asarray(update[name][part]) / np.sign(gradient[name][part])
         np.testing.assert_allclose(steps, steps.flat[0], rtol=1e-3)
         assert steps.flat[0] < 0
 

@@ -15,6 +15,7 @@ space (the outcome 'done') must have this result at once. Exits 1 with failures.
 
 import contextlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -170,6 +171,14 @@ def tried(task: Task, disk: pathlib.Path, truth: Truth, pages: int, run: Callabl
     return Trial(task.name, name, 'refused', failures + wrong_result(task, disk, truth, error))
 
 
+def is_json(content: bytes | None) -> bool:
+    """Whether a file holds JSON."""
+    try:
+        return json.loads(content or b'') is not None
+    except ValueError:
+        return False
+
+
 def damaged(before: dict[str, bytes], after: dict[str, bytes], complete: dict[str, bytes]
             ) -> list[str]:
     """Files that are neither as they were nor as they should become; checkpoints not among them."""
@@ -181,6 +190,8 @@ def damaged(before: dict[str, bytes], after: dict[str, bytes], complete: dict[st
         if path.name == 'metrics.csv':  # holds times, so that it is never the same
             lost = set((old or b'').splitlines()) - set((now or b'').splitlines())
             found += [f'{name}: {len(lost)} rows are lost'] if lost else []
+        elif path.name == 'provenance.json':  # holds times, too
+            found += [] if is_json(now) else [f'{name}: damaged']
         elif path.name == 'curves.png':  # of fewer steps
             found += [] if is_image(now) else [f'{name}: damaged']
         elif path.name != 'train.lock' and (old is not None or 'events' not in path.parts):
