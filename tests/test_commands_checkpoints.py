@@ -176,7 +176,7 @@ def test_a_changed_byte_of_the_arrays_never_changes_what_is_restored(copied):
 @pytest.mark.parametrize('item', default_cases(('model', 'training'), ('training',)))
 def test_training_continues_from_the_newest_intact_checkpoint(copied, capfd, item):
     path, intact = copied / 'checkpoints' / '4', open_workdir(copied).variables('4')[1]
-    flip(largest(path / item))
+    truncate(largest(path / item))  # of a changed byte nothing may depend
     damaged = largest(path / item).read_bytes()
     assert main(['train', f'--workdir={copied}']) == 0
     out, error = capfd.readouterr()
