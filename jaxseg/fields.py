@@ -135,3 +135,23 @@ def _items_fit(values: Sequence, origin: Any, hints: tuple, ranges: bool) -> boo
 def _key_fits(key: Any, hint: Any) -> bool:
     digits = isinstance(key, str) and key.isascii() and key.removeprefix('-').isdigit()
     return _fits(key, hint, ranges=False) or (hint is int and digits)
+
+
+def from_keys(cls: type, key: str, values: Any, example: Mapping[str, Any]) -> Any:
+    """A dataclass from a group of keys of a config.
+
+    Args:
+      key: of the group, such as 'config.parallel'.
+      example: of a group, for the message.
+
+    Raises:
+      InputError: no mapping, an unknown key, or what the dataclass raises.
+    """
+    known = [field.name for field in dataclasses.fields(cls)]
+    if not isinstance(values, Mapping):
+        raise InputError(f'{key}: expected keys, such as {example}, got {values!r}; '
+                         f'known: {", ".join(known)}')
+    for name in values:
+        if name not in known:
+            raise InputError(f'{key}.{name}: no such key; {nearest(name, known)}')
+    return cls(**values)

@@ -19,8 +19,7 @@ def evaluate(predictions: Callable[[Iterable[tuple[Any, Any]]], Iterable[tuple[A
       scores: a metric state with `count(labels, predictions, valid)`, which returns the state with
         these pixels added, and `merge(other)`.
       observe: called with every sample and its prediction.
-      should_stop: called once for every image; True ends the evaluation in
-        all processes.
+      should_stop: called once for every image; True ends the evaluation in all processes.
 
     Returns:
       The metric state, or None when it was stopped.

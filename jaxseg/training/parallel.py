@@ -2,11 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from jaxseg.errors import InputError
-from jaxseg.fields import PositiveInt, check_fields, nearest
+from jaxseg.fields import PositiveInt, check_fields, from_keys
 
 # -1 means the devices that the other axes leave.
 Devices = Literal[-1] | PositiveInt
@@ -49,14 +48,7 @@ class Parallel:
         Raises:
           InputError: no mapping, an unknown key, or a value out of range.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(values, Mapping):
-            raise InputError(f"config.parallel: expected keys, such as {{'fsdp': 8}}, "
-                             f'got {values!r}; known: {", ".join(known)}')
-        for name in values:
-            if name not in known:
-                raise InputError(f'config.parallel.{name}: no such key; {nearest(name, known)}')
-        return cls(**values)
+        return from_keys(cls, 'config.parallel', values, {'fsdp': 8})
 
     def sizes(self, devices: int) -> tuple[int, int, int]:
         """Devices along data, fsdp and space.

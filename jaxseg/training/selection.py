@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from jaxseg.errors import InputError
-from jaxseg.fields import check_fields, nearest
+from jaxseg.fields import check_fields, from_keys, nearest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,7 @@ class Best:
         Raises:
           InputError: no mapping, an unknown key or a wrong value.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(values, Mapping):
-            raise InputError(f"config.best: expected keys, such as {{'metric': 'miou'}}, "
-                             f'got {values!r}; known: {", ".join(known)}')
-        for name in values:
-            if name not in known:
-                raise InputError(f'config.best.{name}: no such key; {nearest(name, known)}')
-        return cls(**values)
+        return from_keys(cls, 'config.best', values, {'metric': 'miou'})
 
     def check(self, metrics: Iterable[str]):
         """Raises InputError unless a validation reports the metric."""
