@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from jaxseg.commands.stop import FOREVER
+from jaxseg.commands.stop import FOREVER, set_once
 from jaxseg.errors import InputError, printable
 
 # Subcommands that share their work; all others run in one process.
@@ -134,12 +134,7 @@ class Group:
         os._exit(status)
 
     def _set(self, key: str, value: str) -> bool:
-        """False where the key has a value already, or the service is lost."""
-        try:
-            self._client.key_value_set(f'jaxseg/{key}', value)
-        except RuntimeError:
-            return False
-        return True
+        return set_once(self._client, f'jaxseg/{key}', value)
 
     def _give_up(self, place: Mapping[str, Any], seconds: int):
         """What a timer calls: the process is inside of JAX, where no exception reaches it."""

@@ -96,15 +96,19 @@ class SharedStop(Stop):
             self._agreed.set()
 
     def _set(self, key: str, value: str) -> bool:
-        """False where the key has a value already."""
-        try:
-            self._client.key_value_set(f'{self._prefix}/{key}', value)
-        except RuntimeError:
-            return False
-        return True
+        return set_once(self._client, f'{self._prefix}/{key}', value)
 
     def _get(self, key: str) -> str:
         return self._client.blocking_key_value_get(f'{self._prefix}/{key}', FOREVER)
+
+
+def set_once(client: Any, key: str, value: str) -> bool:
+    """False where the key has a value already, or the service that connects processes is lost."""
+    try:
+        client.key_value_set(key, value)
+    except RuntimeError:
+        return False
+    return True
 
 
 def open_stop() -> Stop:
