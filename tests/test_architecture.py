@@ -123,7 +123,8 @@ def parents(tree: ast.AST) -> set[str]:
 def is_experiment(path: pathlib.PurePath) -> bool:
     """Whether a file defines one run; studies, benchmarks and checks execute many."""
     return (path.parts[0] == 'experiments' and not path.stem.endswith('_study')
-            and path.parts[1] not in ('benchmarks', 'cluster', 'reliability', 'mutation_check.py'))
+            and path.parts[1] not in ('benchmarks', 'cluster', 'reliability', 'mutations.py',
+                                      'mutation_check.py'))
 
 
 @pytest.mark.parametrize('path', FILES, ids=str)
