@@ -2,8 +2,11 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxseg.errors import InputError
@@ -85,6 +88,42 @@ def test_what_cannot_be_accumulated_is_refused():
     algorithm = dataclasses.replace(algorithm, task=WithoutCounts(given()['task']))
     with pytest.raises(InputError, match='accumulate: WithoutCounts has no method `counts`'):
         jax.eval_shape(algorithm.step, state, example(), key)
+
+
+class Draw(nn.Module):
+    """Outputs a random number an image."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        weight = self.param('weight', nn.initializers.ones, ())
+        return weight * jax.random.uniform(self.make_rng('dropout'), (len(x),))
+
+
+class Moments:
+    """A task whose losses are the mean of the outputs and that of their squares."""
+
+    def losses(self, outputs, batch):
+        counts = self.counts(batch)
+        return {'mean': (outputs.sum(), counts['mean']),
+                'square': ((outputs ** 2).sum(), counts['square'])}
+
+    def counts(self, batch):
+        return dict.fromkeys(('mean', 'square'), jnp.float32(len(batch['image'])))
+
+    def total(self, parts):
+        return parts['mean'][0] / parts['mean'][1]
+
+    def metrics(self, parts):
+        return {name: value / count for name, (value, count) in parts.items()}
+
+
+def test_every_microbatch_has_random_numbers_of_its_own():
+    algorithm = Supervised(Draw(), Moments(), lambda batch, key: batch, optax.sgd(0.0),
+                           accumulate=4)
+    batch = {'image': jnp.zeros((4, 2, 2, 1))}
+    state = algorithm.init(jax.random.key(0), batch)
+    _, found = algorithm.step(state, batch, jax.random.key(1))
+    assert found['square'] - found['mean'] ** 2 > 1e-3  # equal numbers have no variance
 
 
 class WithoutCounts:
