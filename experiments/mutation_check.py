@@ -9,8 +9,10 @@ experiments/results/mutation_check.md.
 """
 
 import argparse
+import compileall
 import os
 import pathlib
+import py_compile
 import re
 import shutil
 import subprocess
@@ -30,7 +32,8 @@ def run_tests(tree: pathlib.Path, tests: Sequence[str], *options: str) -> list[s
     Raises:
       SystemExit: pytest itself failed, or selected no test.
     """
-    # Python tells a stale .pyc by time and size alone, which a mutation may leave as they are.
+    # Python would tell a .pyc that it writes by time and size, which a mutation may leave as they
+    # are.
     environment = {**os.environ, 'PYTHONPATH': str(tree), 'PYTHONDONTWRITEBYTECODE': '1'}
     command = [sys.executable, '-m', 'pytest', '-n', '0', '-q', '-rfE', '-p', 'no:cacheprovider',
                *options, *tests]
@@ -101,6 +104,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         tree = pathlib.Path(folder) / 'tree'
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns('.*', 'runs', '__pycache__'))
+        # Known by their contents, so that those of a mutated file do not count.
+        compileall.compile_dir(tree / 'jaxseg', quiet=1,
+                               invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
         outcomes, broken = check(tree, chosen, arguments.full)
     print('\n'.join(f'fails without a mutation: {name}' for name in sorted(broken)))
     if arguments.table:
