@@ -24,7 +24,7 @@ from jaxseg.records import read_fields
 from jaxseg.training.evaluation import evaluate
 from jaxseg.training.layout import JitLayout, check_divides, make_layout
 from jaxseg.training.parallel import Parallel
-from jaxseg.training.supervised import init_variables
+from jaxseg.training.variables import init_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +102,11 @@ class Parts:
 
     def variables(self, input_shape: tuple[int, int, int]) -> Any:
         """Shapes of the variables of the model, for images of this shape."""
-        streams = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
-        return jax.eval_shape(
-            lambda: init_variables(self.model, streams, jnp.zeros((1, *input_shape))))
+        def init() -> Any:
+            streams = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
+            return init_variables(self.model, streams, jnp.zeros((1, *input_shape)))
+
+        return jax.eval_shape(init)
 
     def score(self, variables: Any, source: Source, spec: DatasetSpec, *,
               with_probabilities: bool = False, **options: Any) -> Any:

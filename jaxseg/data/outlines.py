@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from jaxseg.data.spec import DatasetSpec
 
@@ -38,6 +37,8 @@ def objects(mask: np.ndarray, spec: DatasetSpec) -> Iterator[Object]:
     Args:
       mask: (H, W) class indices, or (H, W, classes) 0/1 masks.
     """
+    from scipy import ndimage  # only polygons need it, and it takes a while to start
+
     for index in range(len(spec.classes)):
         present = mask == index if mask.ndim == 2 else mask[..., index] == 1
         if not present.any():

@@ -7,9 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import grain
 import numpy as np
-from absl import flags
 
 from jaxseg.data.faults import Faults, Policy
 from jaxseg.data.spec import DatasetSpec, Source
@@ -58,6 +56,9 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
         raise InputError('the training split is empty; give it at least one image')
     if batch_size % process_count:
         raise InputError(f'batch_size: {batch_size} does not divide by {process_count} processes')
+    import grain  # predictions and evaluations start without it
+    from absl import flags
+
     dataset = grain.MapDataset.source(_Indices(source)).seed(seed).shuffle().repeat(None)
     # Shared out after the augmentation, whose random numbers depend on a sample's global index, and
     # after batching, which keeps neighbours in a batch together.
@@ -173,7 +174,7 @@ class _Indices:
         return index
 
 
-class _Sample(grain.transforms.RandomMap):
+class _Sample:
     """Index -> augmented sample; another one where this one is damaged and may be skipped."""
 
     def __init__(self, source: Source, spec: DatasetSpec, transforms: tuple[Callable, ...],
@@ -181,7 +182,7 @@ class _Sample(grain.transforms.RandomMap):
         self._source, self._spec, self._transforms = source, spec, transforms
         self._draw, self._size, self._faults = draw, size, faults
 
-    def random_map(self, index: int, rng: np.random.Generator) -> Batch:
+    def __call__(self, index: int, rng: np.random.Generator) -> Batch:
         if self._draw is not None:
             index = self._draw(rng)
         while True:

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from jaxseg.errors import InputError
 from jaxseg.fields import NonNegativeInt, check_fields, nearest
@@ -118,6 +117,8 @@ def clean(mask: np.ndarray, areas: Sequence[tuple[int, int]]) -> np.ndarray:
         else:
             removed |= small
     if removed.any() and not removed.all():
+        from scipy import ndimage  # few predictions need it, and it takes a while to start
+
         mask[removed] = mask[tuple(ndimage.distance_transform_edt(
             removed, return_distances=False, return_indices=True))][removed]
     for layer, value, (_, largest) in zip(layers, values, areas, strict=True):
@@ -129,6 +130,8 @@ def small_components(present: np.ndarray, smallest: int) -> np.ndarray:
     """The pixels (H, W) of components of fewer than `smallest` pixels."""
     if smallest < 2 or not present.any():
         return np.zeros(present.shape, bool)
+    from scipy import ndimage
+
     index, _ = ndimage.label(present, TOUCHING)
     small = np.bincount(index.ravel()) < smallest
     small[0] = False
@@ -139,6 +142,8 @@ def small_holes(present: np.ndarray, largest: int) -> np.ndarray:
     """The pixels (H, W) of holes of at most `largest` pixels."""
     if not largest or not present.any():
         return np.zeros(present.shape, bool)
+    from scipy import ndimage
+
     index, _ = ndimage.label(~present)
     small = np.bincount(index.ravel()) <= largest
     for border in (index[0], index[-1], index[:, 0], index[:, -1]):

@@ -17,17 +17,9 @@ from jaxseg.training.accumulation import split_batch, sum_over
 from jaxseg.training.freezing import merge_frozen, outside_of_training, split_frozen
 from jaxseg.training.optimizer import applied_rate, evaluated_params
 from jaxseg.training.random import random_streams
+from jaxseg.training.variables import init_variables
 
 Batch = dict[str, jax.Array]
-# Collections of a Linen module that hold what one call has sown, not the state of the model.
-SOWN = ('auxiliary', 'intermediates')
-
-
-def init_variables(model: nn.Module, streams: dict[str, jax.Array], images: jax.Array
-                   ) -> dict[str, Any]:
-    """Initial parameters and other collections of a model, without sown values."""
-    variables = model.init(streams, images, train=True)
-    return {name: tree for name, tree in variables.items() if name not in SOWN}
 
 
 class TrainState(struct.PyTreeNode):
