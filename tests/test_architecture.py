@@ -32,6 +32,14 @@ OPEN_TO_ALL = {'axis', 'errors', 'fields', 'files', 'memory', 'processes', 'reco
 SHARED_FILE = {'losses': 'pixels', 'metrics': 'report', 'tasks': 'pixelwise'}
 # The keys of a config are fields of one class, the only one with more than 12.
 SCHEMA = ('jaxseg/commands/run_config.py', 'RunConfig')
+# What predictions and evaluations import, with the parts of a usual config, and what takes long to
+# import and is not used there.
+PREDICTION = ('jaxseg.commands.predict', 'jaxseg.commands.load', 'jaxseg.commands.evaluate',
+              'jaxseg.models.segmentation_model', 'jaxseg.encoders.resnet',
+              'jaxseg.decoders.unet', 'jaxseg.context.self_attention', 'jaxseg.tasks.semantic',
+              'jaxseg.losses.weighted', 'jaxseg.losses.cross_entropy', 'jaxseg.losses.dice',
+              'jaxseg.data.device_transforms')
+UNUSED_IN_PREDICTIONS = ('optax', 'grain', 'scipy', 'tensorflow_datasets', 'matplotlib')
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 FORBIDDEN_NAMES = {'utils', 'util', 'common', 'misc', 'base', 'helpers', 'helper'}
 
@@ -199,10 +207,17 @@ def test_config_get_and_parents_are_found():
         assert parents(ast.parse(line)) == {'experiments.shapes.recurrent'}
 
 
-def test_importing_every_module_starts_no_backend_and_imports_neither_tensorflow_nor_torch():
+def test_imports_start_no_backend_and_bring_nothing_that_is_slow_and_unused():
     modules = [str(path.with_suffix('')).replace('/', '.').removesuffix('.__init__')
                for path in FILES if path.parts[0] == 'jaxseg' and path.name != '__main__.py']
+    # Imported in this order: each must come without the names, which take long to import.
+    without = {'jaxseg': ('argparse', 'numpy'), 'jaxseg.commands': ('numpy', 'jax'),
+               **dict.fromkeys(PREDICTION, UNUSED_IN_PREDICTIONS)}
     code = (f'import importlib, sys\n'
+            f'for name, unused in {without!r}.items():\n'
+            f'    importlib.import_module(name)\n'
+            f'    found = set(unused) & set(sys.modules)\n'
+            f'    assert not found, f"{{name}} imports {{found}}"\n'
             f'for name in {modules!r}: importlib.import_module(name)\n'
             f'from jax._src import xla_bridge\n'
             f'assert not xla_bridge.backends_are_initialized(), "a JAX backend was started"\n'

@@ -5,7 +5,6 @@ import math
 
 import cv2
 import numpy as np
-from scipy.spatial import KDTree
 
 from jaxseg.fields import NonNegative, Positive, check_fields
 from jaxseg.metrics.report import class_masks, json_values, mean_of_known, text_table
@@ -99,6 +98,8 @@ class Boundary:
             neither = 0.0 if len(truth) or len(guess) else math.nan
             return [neither, 0.0 if len(guess) else math.nan, 0.0 if len(truth) else math.nan,
                     neither, math.nan]
+        from scipy.spatial import KDTree  # only this metric needs it, and it takes a while to start
+
         to_truth, to_guess = KDTree(truth).query(guess)[0], KDTree(guess).query(truth)[0]
         precision, recall = (np.mean(distances <= tolerance) for distances in (to_truth, to_guess))
         near = np.concatenate([to_truth, to_guess]) <= self.surface_tolerance

@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import ndimage
 
 from jaxseg.metrics.report import class_masks, json_values, mean_of_known, text_table
 
@@ -146,6 +145,8 @@ class _Components:
     """
 
     def __init__(self, truth: np.ndarray, guess: np.ndarray):
+        from scipy import ndimage  # only these metrics need it, and it takes a while to start
+
         index, count = ndimage.label(truth, EIGHT)
         self.guess, guesses = ndimage.label(guess, EIGHT)
         self.areas = np.bincount(index[truth], minlength=count + 1)[1:]
@@ -180,6 +181,8 @@ class _Void:
     """The connected areas of void of one image, and the pixels that touch them."""
 
     def __init__(self, known: np.ndarray):
+        from scipy import ndimage
+
         index, count = ndimage.label(~known, EIGHT)
         self._areas = np.bincount(index[~known], minlength=count + 1)
         self._beside = ndimage.binary_dilation(~known, EIGHT) & known if count else ~known
