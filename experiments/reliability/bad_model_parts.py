@@ -40,16 +40,17 @@ DECODERS: list[tuple[str, dict, dict[str, tuple]]] = [
         'drop_path': BELOW_ONE}),
     ('fpn.FPN', {}, {
         'levels': POSITIVE, 'features': POSITIVE, 'merge': choices('cat'), 'dropout': BELOW_ONE}),
-    ('linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM}),
+    ('linknet.LinkNet', {}, {'features': POSITIVE, 'norm': NORM, 'supervised_steps': COUNT}),
     ('manet.MAnet', {'widths': [4]}, {
-        'widths': items(POSITIVE, 4), 'attention_features': POSITIVE, 'norm': NORM}),
+        'widths': items(POSITIVE, 4), 'attention_features': POSITIVE, 'norm': NORM,
+        'supervised_steps': COUNT}),
     ('pan.PAN', {}, {'features': POSITIVE, 'norm': NORM}),
     ('pspnet.PSPNet', {}, {
         'features': POSITIVE, 'bins': items(POSITIVE, 2), 'stride': POSITIVE, 'dropout': BELOW_ONE,
         'norm': NORM}),
     ('segformer.SegFormer', {}, {'features': POSITIVE, 'norm': NORM}),
-    ('unet.UNet', {'widths': [4]}, UNET),
-    ('unet_plus_plus.UNetPlusPlus', {'widths': [4]}, UNET),
+    ('unet.UNet', {'widths': [4]}, {**UNET, 'supervised_steps': COUNT}),
+    ('unet_plus_plus.UNetPlusPlus', {'widths': [4]}, {**UNET, 'supervised_nodes': COUNT}),
     ('upernet.UPerNet', {}, {
         'features': POSITIVE, 'bins': items(POSITIVE, 2), 'norm_stages': FLAG, 'norm': NORM}),
 ]

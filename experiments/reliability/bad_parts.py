@@ -250,6 +250,9 @@ def _models() -> Iterator[Case]:
     yield row('no bins', {'model.context': [empty]}, 'context.bins')
     yield row('widths beyond stride 1', {'model.decoder': {'type': 'unet.UNet', 'widths': [4, 4]}},
               'decoder.widths', '(4, 4)')
+    yield row('supervised steps beyond the first', {
+        'model.decoder': {'type': 'unet.UNet', 'widths': [4], 'supervised_steps': 1}},
+              'decoder.supervised_steps', '1')
     for cell in ('mingru', 'lru'):
         entry = {'type': 'renet.ReNet', 'features': 4, 'cell': cell, 'remat': 4}
         yield row(f'remat with {cell}', {'model.context': [entry]}, 'remat', cell)

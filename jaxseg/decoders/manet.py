@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.fields import PositiveInt
+from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.deep_supervision import supervise
 from jaxseg.layers.double_conv import double_conv
 from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.resize import upsample_nearest
@@ -29,14 +30,17 @@ class MAnet(nn.Module):
       widths: channels of every step.
       attention_features: channels of the queries and keys of the attention at the last stage.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
+      supervised_steps: how many steps before the last have a head and a loss of their own in
+        training, from the last but one on.
 
     Raises:
-      InputError: more widths than steps to stride 1.
+      InputError: more widths than steps to stride 1; fewer steps before the last than supervised.
     """
 
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16)
     attention_features: PositiveInt = 64
     norm: NormSpec = 'batch'
+    supervised_steps: NonNegativeInt = 0
 
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
@@ -44,7 +48,7 @@ class MAnet(nn.Module):
             x = Conv(width, kernel, name=f'{name}_conv{index}')(x)
             return nn.relu(make_norm(self.norm, f'{name}_norm{index}')(x, train=train))
 
-        stride = first_stride(stages, self.widths, 'decoder.widths')
+        stride, steps = first_stride(stages, self.widths, 'decoder.widths'), []
         x = _PositionAttention(self.attention_features, name='center')(deepest(stages).features)
         for width in self.widths:
             stride //= 2
@@ -59,6 +63,8 @@ class MAnet(nn.Module):
                         + ChannelGate(squeezed, name=f'{name}_skip_gate')(skip.features))
                 x = jnp.concatenate([x * gate, skip.features], -1)
             x = double_conv(x, width, self.norm, name, train=train)
+            steps.append(x)
+        supervise(self, 'supervised_steps', steps[-2::-1], train=train)
         return x
 
 

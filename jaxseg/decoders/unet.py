@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.fields import PositiveInt
+from jaxseg.fields import NonNegativeInt, PositiveInt
+from jaxseg.layers.deep_supervision import supervise
 from jaxseg.layers.double_conv import double_conv
 from jaxseg.layers.norm import NormSpec
 from jaxseg.layers.resize import upsample_nearest
@@ -26,19 +27,22 @@ class UNet(nn.Module):
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
       attention: 'scse' weights channels and positions before and after the convolutions of a step
         (`jaxseg.layers.scse`).
+      supervised_steps: how many steps before the last have a head and a loss of their own in
+        training (deep supervision, as in nnU-Net, Isensee et al. 2021), from the last but one on.
 
     Raises:
-      InputError: more widths than steps to stride 1.
+      InputError: more widths than steps to stride 1; fewer steps before the last than supervised.
     """
 
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16)
     norm: NormSpec = 'batch'
     attention: Literal['none', 'scse'] = 'none'
+    supervised_steps: NonNegativeInt = 0
 
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
         stride = first_stride(stages, self.widths, 'decoder.widths')
-        x, scse = deepest(stages).features, self.attention == 'scse'
+        x, scse, steps = deepest(stages).features, self.attention == 'scse', []
         for width in self.widths:
             stride //= 2
             x = upsample_nearest(x, 2)
@@ -49,4 +53,6 @@ class UNet(nn.Module):
             # no such stage, down to stride 2, and attention after every one of them.
             x = double_conv(x, width, self.norm, f'up{stride}', train=train,
                             scse=(scse and (skip is not None or stride > 1), scse))
+            steps.append(x)
+        supervise(self, 'supervised_steps', steps[-2::-1], train=train)
         return x

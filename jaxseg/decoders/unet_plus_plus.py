@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.fields import PositiveInt
+from jaxseg.fields import NonNegativeInt, PositiveInt
+from jaxseg.layers.deep_supervision import supervise
 from jaxseg.layers.double_conv import double_conv
 from jaxseg.layers.norm import NormSpec
 from jaxseg.layers.resize import upsample_nearest
@@ -28,20 +29,24 @@ class UNetPlusPlus(nn.Module):
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
       attention: 'scse' weights channels and positions before and after the convolutions of a node
         (`jaxseg.layers.scse`).
+      supervised_nodes: how many nodes of the finest step with a stage have a head and a loss of
+        their own in training (deep supervision, as in the paper), beside node 0 and from node 1 on,
+        the results of shorter and shorter paths.
 
     Raises:
-      InputError: more widths than steps to stride 1.
+      InputError: more widths than steps to stride 1; fewer such nodes than supervised.
     """
 
     widths: tuple[PositiveInt, ...] = (256, 128, 64, 32, 16)
     norm: NormSpec = 'batch'
     attention: Literal['none', 'scse'] = 'none'
+    supervised_nodes: NonNegativeInt = 0
 
     @nn.compact
     def __call__(self, stages: Stages, *, train: bool) -> jax.Array:
         stride, scse = first_stride(stages, self.widths, 'decoder.widths'), self.attention == 'scse'
         # Nodes of one step in order of their number, and the stage there.
-        before = [deepest(stages).features]
+        before, shorter = [deepest(stages).features], []
         for width in self.widths:
             stride //= 2
             skip = at_stride(stages, stride)
@@ -52,5 +57,8 @@ class UNetPlusPlus(nn.Module):
                 x = double_conv(x, features, self.norm, f'up{stride}_node{number}', train=train,
                                 scse=(scse and (bool(step) or stride > 1), scse))
                 step = [x, *step]
+            if skip is not None:
+                shorter = step[1:-1]  # without the stage itself
             before = step
+        supervise(self, 'supervised_nodes', shorter, train=train)
         return before[0]

@@ -1,11 +1,13 @@
 """Encoder, context, decoder and head: from images to logits of image size."""
 
+import itertools
 from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxseg.errors import InputError
 from jaxseg.fields import Range
 from jaxseg.layers.head import Head
 from jaxseg.layers.resize import downsample, pad_to_multiple, resize_bilinear
@@ -35,8 +37,9 @@ class SegmentationModel(nn.Module):
       context_stage: index of the stage that the context replaces, in order of depth.
       head: features -> logits; by default a 3x3 convolution.
       auxiliary: a decoder, or several, on the encoder's own stages (Zhao et al. 2017, PSPNet). They
-        run in training only; their logits, and those that a context layer sows as
-        `auxiliary/regions`, are the tuple `outputs['auxiliary']`.
+        run in training only; their logits, those of maps that the decoder sows as
+        `auxiliary/steps` (`jaxseg.layers.deep_supervision`), and those that a context layer sows as
+        `auxiliary/regions` are the tuple `outputs['auxiliary']`, in this order.
       input_scale: factor by which images are downsampled before the encoder; logits still have the
         size of the images.
       align_corners: how logits are resized to the size of the images; True for weights of models
@@ -97,15 +100,12 @@ class SegmentationModel(nn.Module):
                                    align_corners=self.align_corners)
 
         stages = self.encoder(padded, train=train)
-        auxiliary = self.auxiliary(stages, train=train) if train or self.is_initializing() else ()
-        stages = self._with_context(stages, train, context)
-        logits = self.head(self.decoder(stages, train=train), train=train)
-        outputs = {'logits': at_image_size(logits)}
+        features = self.decoder(self._with_context(stages, train, context), train=train)
+        outputs = {'logits': at_image_size(self.head(features, train=train))}
+        if train or self.is_initializing():
+            steps = itertools.chain.from_iterable(_sown(self.decoder))
+            auxiliary = (*self.auxiliary(stages, tuple(steps), train=train), *_sown(self.context))
         if train:
-            # `sow` appends: the last entry of each layer is that of this call.
-            regions = jax.tree.leaves(self.context.variables.get('auxiliary', {}),
-                                      is_leaf=lambda x: isinstance(x, tuple))
-            auxiliary = (*auxiliary, *(sown[-1] for sown in regions))
             outputs['auxiliary'] = tuple(map(at_image_size, auxiliary))
         return outputs
 
@@ -134,16 +134,37 @@ class Chain(nn.Module):
 
 
 class AuxiliaryDecoders(nn.Module):
-    """Decoders with a 1x1 head each: stages -> a tuple of logits (B, H', W', classes)."""
+    """Decoders with a 1x1 head each: stages -> a tuple of logits (B, H', W', classes).
+
+    More maps of features, such as those that the main decoder sows, have such heads, too.
+
+    Raises:
+      InputError: one of these decoders sows maps itself.
+    """
 
     decoders: tuple[nn.Module, ...]
     classes: int
 
     @nn.compact
-    def __call__(self, stages: Stages, *, train: bool) -> tuple[jax.Array, ...]:
-        features = [decoder(stages, train=train) for decoder in self.decoders]
+    def __call__(self, stages: Stages, maps: tuple[jax.Array, ...], *, train: bool
+                 ) -> tuple[jax.Array, ...]:
+        features = [*(decoder(stages, train=train) for decoder in self.decoders), *maps]
+        if _sown(self):
+            raise InputError('model.auxiliary: auxiliary decoders have no deep supervision of '
+                             'their own; leave supervised_steps or supervised_nodes out, or give '
+                             'them to model.decoder')
         return tuple(Head(self.classes, 1, name=f'heads_{index}')(x, train=train)
                      for index, x in enumerate(features))
+
+
+def _sown(module: nn.Module) -> list[Any]:
+    """What a module, and those inside it, have sown as `auxiliary` in this call.
+
+    `sow` appends: the last entry of each is that of this call.
+    """
+    found = jax.tree.leaves(module.variables.get('auxiliary', {}),
+                            is_leaf=lambda x: isinstance(x, tuple))
+    return [sown[-1] for sown in found]
 
 
 def _scale(image: Any, scaled: Any, padded: Any, logits: Any) -> tuple[Any, Any]:
