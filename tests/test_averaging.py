@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.training.averaging import EMA, SWA
-from tests.algorithms import RUN, run_in_two
+from jaxseg.errors import InputError
+from jaxseg.training.accumulation import split_batch
+from jaxseg.training.averaging import EMA, SWA, AveragedState
+from jaxseg.training.supervised import Supervised
+from tests.algorithms import RUN, example, initial, largest_difference, make, run_in_two, steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +58,45 @@ def test_stochastic_weight_averaging_is_the_mean_of_the_late_steps():
     found = averages(SWA(Walk(), steps=6, start=0.5), 6)
     np.testing.assert_allclose(found, [1, 4, 9, 16, (16 + 25) / 2, (16 + 25 + 36) / 3], rtol=1e-6)
     np.testing.assert_allclose(averages(SWA(Walk(), steps=2, start=0.0), 2), [1, 2.5], rtol=1e-6)
+
+
+def test_stochastic_weight_averaging_takes_the_statistics_of_the_averaged_weights():
+    algorithm = make(Supervised, norm='batch', accumulate=2)
+    _, *states = steps(algorithm, 4, state=initial(algorithm))[0]
+    swa = SWA(algorithm, steps=5, start=0.2)  # from step 2 on
+    found = steps(swa, 4, state=AveragedState(
+        initial(algorithm), algorithm.variables(initial(algorithm)), jnp.int32(0)))[0][-1].average
+    # By hand: a model with the mean weights of steps 2 and 3 sees a batch, with those of 2 to 4 the
+    # next one, beginning with the statistics of step 2.
+    images = split_batch(algorithm.preprocess(example(), None)['image'], 2)
+    apply = jax.jit(lambda variables, x: algorithm.model.apply(
+        variables, x, train=True, mutable=['batch_stats'])[1])
+    statistics = states[1].collections
+    for last in (3, 4):
+        params = jax.tree.map(lambda *x: sum(x) / len(x),
+                              *(state.params for state in states[1:last]))
+        for x in images:
+            statistics = apply({'params': params, **statistics}, x)
+    assert largest_difference(found, {'params': params, **statistics}) < 1e-5
+    assert largest_difference(statistics, states[3].collections) > 1e-3
+
+
+def test_stochastic_weight_averaging_of_batch_norm_needs_a_method_for_its_statistics():
+    class Other:
+        axis_name = None
+
+        def __init__(self, algorithm):
+            self.init, self.step = algorithm.init, algorithm.step
+            self.variables = algorithm.variables
+
+    def step(norm):
+        swa = SWA(Other(make(Supervised, norm=norm)), steps=5)
+        jax.eval_shape(lambda batch: swa.step(
+            swa.init(jax.random.key(0), batch), batch, jax.random.key(0)), example())
+
+    step('group')
+    with pytest.raises(InputError, match='algorithm.algorithm: Other has no method with_stat'):
+        step('batch')
 
 
 NESTED = {'type': 'averaging.EMA', 'decay': 0.5, 'algorithm': {

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, Range
 from jaxseg.training.supervised import Batch
 
@@ -49,7 +50,13 @@ class _Average:
             return mean + weight.astype(mean.dtype) * (value - mean)
 
         averages = jax.tree.map(average, state.average, self.algorithm.variables(inner))
+        averages = self._completed(averages, state.average, count, batch, key)
         return AveragedState(inner, averages, count), metrics
+
+    def _completed(self, average: Any, before: Any, count: jax.Array, batch: Batch,
+                   key: jax.Array) -> Any:
+        """The average, with what is no mean; `before` is that of the step before."""
+        return average
 
     def variables(self, state: AveragedState) -> dict[str, Any]:
         """The average."""
@@ -88,14 +95,22 @@ class SWA(_Average):
     """Stochastic weight averaging (Izmailov et al. 2018): the mean of the weights of late steps.
 
     Every step counts from `start` on, not one an epoch; before, the average is the weights
-    themselves. It wants a learning rate that stays high, such as `schedule.constant`. Izmailov et
-    al. take the statistics of batch norm anew from the training data; here they are averaged as the
-    parameters are, which is exact for group norm alone. Scores are those of `EMA`.
+    themselves. It wants a learning rate that stays high, such as `schedule.constant`. Scores are
+    those of `EMA`.
+
+    The statistics of batch norm are those of the averaged weights, not averages: in every step that
+    counts the batch goes through the model once more, with these weights, and updates the running
+    statistics with their momentum, as in training. (Izmailov et al. do this after the last step.)
+    That takes about a third more time for these steps; models without batch norm take none.
 
     Args:
-      algorithm: whose weights are averaged.
+      algorithm: whose weights are averaged; with batch norm it has a method `with_statistics`, as
+        `supervised.Supervised` has.
       steps: of the run.
       start: the share of the steps before the first whose weights count.
+
+    Raises:
+      InputError: a model with batch norm, and an algorithm without that method.
     """
 
     steps: PositiveInt
@@ -103,4 +118,23 @@ class SWA(_Average):
 
     def _weight(self, count: jax.Array) -> jax.Array:
         """1 over the number of steps that count."""
-        return 1 / jnp.maximum(count - int(self.start * self.steps), 1)
+        return 1 / jnp.maximum(self._counting(count), 1)
+
+    def _counting(self, count: jax.Array) -> jax.Array:
+        return count - int(self.start * self.steps)
+
+    def _completed(self, average: Any, before: Any, count: jax.Array, batch: Batch,
+                   key: jax.Array) -> Any:
+        if 'batch_stats' not in average:
+            return average
+        if not hasattr(self.algorithm, 'with_statistics'):
+            raise InputError(f'algorithm.algorithm: {type(self.algorithm).__name__} has no method '
+                             f'with_statistics, which SWA needs for the statistics of batch norm; '
+                             f"write it as jaxseg/training/supervised.py does, or give "
+                             f"norm='group', or averaging.EMA")
+        # The first average is a copy of the weights, with their statistics.
+        return jax.lax.cond(
+            self._counting(count) > 1,
+            lambda: self.algorithm.with_statistics({**before, 'params': average['params']},
+                                                   batch, key),
+            lambda: average)

@@ -41,7 +41,8 @@ class Supervised:
     - `step(state, batch, key) -> (state, metrics)`, metrics being float32 scalars; `loss`, where
       there is one, must be finite, and `learning_rate` is shown;
     - `variables(state)`: what the model is evaluated with;
-    - where it is defined, `compared(state) -> {name: variables}`: what validation scores beside.
+    - where it is defined, `compared(state) -> {name: variables}`: what validation scores beside;
+    - for `averaging.SWA` of models with batch norm, `with_statistics(variables, batch, key)`.
 
     A batch holds `image` (B, H, W, C) as read, `label` and `valid`. Losses are (sum, count) pairs.
     Under `jit` the arrays are global; under `pmap`, where `axis_name` is set, counts are summed
@@ -108,6 +109,27 @@ class Supervised:
         params = merge_frozen(evaluated_params(state.opt_state, trainable), frozen)
         return {'params': params, **state.collections}
 
+    def with_statistics(self, variables: dict[str, Any], batch: Batch, key: jax.Array
+                        ) -> dict[str, Any]:
+        """Variables whose running statistics have taken the update of a batch.
+
+        It goes through the model as in `step`, with the parameters that are given.
+        """
+        streams = random_streams(key, ('preprocess', *self.streams))
+        batch = self.preprocess(batch, streams.pop('preprocess'))
+        collections = dict(variables)
+        params = collections.pop('params')
+        trainable, frozen = split_frozen(params, self.freeze)
+
+        def update(collections: dict, values: tuple[jax.Array, Batch]) -> tuple[dict, tuple]:
+            index, microbatch = values
+            keys = _of_microbatch(streams, index)
+            return self._apply(trainable, frozen, collections, microbatch, keys)[1], ()
+
+        collections, _ = sum_over(update, collections, (
+            jnp.arange(self.accumulate), split_batch(batch, self.accumulate)))
+        return {'params': params, **collections}
+
     def _gradients(self, state: TrainState, batch: Batch, streams: dict[str, jax.Array]):
         """Gradients of this device's share, `(sum, count)` of every loss, other collections."""
         trainable, frozen = split_frozen(state.params, self.freeze)
@@ -119,7 +141,7 @@ class Supervised:
 
         def add(collections: Any, values: tuple[jax.Array, Batch]) -> tuple[Any, tuple]:
             index, microbatch = values
-            keys = {name: jax.random.fold_in(key, index) for name, key in streams.items()}
+            keys = _of_microbatch(streams, index)
             gradients, (parts, collections) = gradient(collections, microbatch, keys, counts)
             return collections, (gradients, {name: value for name, (value, _) in parts.items()})
 
@@ -130,17 +152,22 @@ class Supervised:
     def _loss(self, trainable: Any, frozen: Any, collections: dict, batch: Batch,
               streams: dict[str, jax.Array], counts: dict[str, jax.Array] | None = None):
         """The total of the losses, with these counts or, by default, those of the batch."""
-        with outside_of_training(trainable, frozen):
-            outputs, updates = self.model.apply(
-                {'params': merge_frozen(trainable, frozen), **collections}, batch['image'],
-                train=True, mutable=[*collections, 'auxiliary'], rngs=streams)
+        outputs, collections = self._apply(trainable, frozen, collections, batch, streams)
         parts = self.task.losses(outputs, batch)
         sums = {name: value for name, (value, _) in parts.items()}
         if counts is None:
             counts = self._sum_over_devices({name: count for name, (_, count) in parts.items()})
         parts = _with_counts(sums, counts)
-        collections = {name: updates.get(name, tree) for name, tree in collections.items()}
         return self.task.total(parts), (parts, collections)
+
+    def _apply(self, trainable: Any, frozen: Any, collections: dict, batch: Batch,
+               streams: dict[str, jax.Array]) -> tuple[dict, dict]:
+        """Outputs in training and the collections after it."""
+        with outside_of_training(trainable, frozen):
+            outputs, updates = self.model.apply(
+                {'params': merge_frozen(trainable, frozen), **collections}, batch['image'],
+                train=True, mutable=[*collections, 'auxiliary'], rngs=streams)
+        return outputs, {name: updates.get(name, tree) for name, tree in collections.items()}
 
     def _counts(self, batch: Batch) -> dict[str, jax.Array]:
         if not hasattr(self.task, 'counts'):
@@ -152,6 +179,10 @@ class Supervised:
     def _sum_over_devices(self, tree: Any) -> Any:
         """Under `pmap` every device has its share; under `jit` arrays are those of all devices."""
         return tree if self.axis_name is None else jax.lax.psum(tree, self.axis_name)
+
+
+def _of_microbatch(streams: dict[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
+    return {name: jax.random.fold_in(key, index) for name, key in streams.items()}
 
 
 def _with_counts(sums: dict[str, jax.Array], counts: dict[str, jax.Array]) -> dict[str, tuple]:
