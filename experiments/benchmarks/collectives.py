@@ -14,7 +14,8 @@ Beside it is the ideal, with P bytes of parameters in float32:
 - the rows that devices exchange along the height depend on the convolutions, and are left out.
 
 XLA makes reduce-scatters for GPUs and TPUs alone; for CPUs it keeps the all-reduce, of which each
-device then takes its share. So the figure for fsdp=8 is (n-1)/n P above that of a GPU.
+device then takes its share; a sharding constraint on the gradients changes nothing of the program.
+So the figure for fsdp=8 is (n-1)/n P above that of a GPU.
 
 Simulated devices say nothing of time, so that is an estimate on paper, of the ideal. A GPU computes
 `flops` TFLOP/s in a step of `images` images; a host has 8 of them, each with `link` GB/s to the
@@ -87,19 +88,34 @@ def collectives(text: str, devices: int) -> list[Collective]:
     Args:
       text: of `compiled.as_text()`.
       devices: of the whole program, the group of an instruction that states none.
+
+    Raises:
+      ValueError: a group is written in another way than those that are known.
     """
     found = []
     pattern = rf' = (.*?) ({"|".join(COLLECTIVES)})\((.*)'
     for result, kind, rest in re.findall(pattern, text):
-        if 'replica_groups={{' in rest:
-            group = len(re.search(r'replica_groups=\{\{([\d,]*)\}', rest)[1].split(','))
-        else:
-            iota = re.search(r'replica_groups=\[\d+,(\d+)\]', rest)
-            group = int(iota[1]) if iota else devices
+        stated = re.search(r'replica_groups=(?!\{\})(.*)', rest)
+        group = _group(stated[1]) if stated else devices
         size = sum(ITEMSIZE[kind] * math.prod(int(side) for side in sides.split(',') if side)
                    for kind, sides in re.findall(r'(\w+)\[([\d,]*)\]', result))
         found.append(Collective(kind, size, group))
     return found
+
+
+def _group(text: str) -> int:
+    """How many devices are in a group: listed, as [groups,devices], or by axes of a mesh."""
+    listed, iota = re.match(r'\{\{([\d,]*)\}', text), re.match(r'\[\d+,(\d+)\]', text)
+    if listed:
+        return len(listed[1].split(','))
+    if iota:
+        return int(iota[1])
+    mesh = re.match(r"mesh\[([^\]]*)\].*?\{([^}]*)\}", text)
+    sides = dict(re.findall(r"('\w+')=(\d+)", mesh[1])) if mesh else {}
+    axes = mesh[2].split(', ') if mesh else ['']
+    if not all(axis in sides for axis in axes):
+        raise ValueError(f'replica_groups={text[:80]}: a new way to write groups')
+    return math.prod(int(sides[axis]) for axis in axes)
 
 
 def ideal_bytes(parameters: float, data: int, fsdp: int) -> float:
@@ -136,15 +152,13 @@ def algorithm(axis_name: str | None) -> Supervised:
 
 def measure(name: str, keys: dict) -> tuple[dict, float, JitLayout]:
     """The figures of one layout, the operations of a device for an image, and the layout."""
-    layout, programs = make_layout(Parallel(**keys)), []
-    compile_step = layout._compile  # under pmap the program is inside of a function
-    layout._compile = lambda *given: programs.append(compile_step(*given)) or programs[-1]
+    layout = make_layout(Parallel(**keys))
     method, shape = algorithm(layout.axis_name), (DEVICES, SIDE, SIDE)
     batch = {'image': np.zeros((*shape, 3), np.float32), 'label': np.zeros(shape, np.int32),
              'valid': np.ones(shape, bool)}
     state = jax.eval_shape(lambda batch: method.init(init_key(0), batch), batch)
-    layout.compile_step(method.step, 0, state, batch)
-    found = collectives(programs[0].as_text(), DEVICES)
+    program = layout.step_program(method.step, 0, state, batch)
+    found = collectives(program.as_text(), DEVICES)
     ideal = ideal_bytes(tree_bytes(state.params), layout.data * layout.space, layout.fsdp)
     on_device = sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
                     for leaf in jax.tree.leaves(layout.place(state)))
@@ -153,8 +167,8 @@ def measure(name: str, keys: dict) -> tuple[dict, float, JitLayout]:
            'sent_mib': round(sum(each.sent for each in found) / 2 ** 20, 1),
            'ideal_mib': round(ideal / 2 ** 20, 1),
            'state_mib': round(on_device / 2 ** 20, 1),
-           'temporary_mib': round(programs[0].memory_analysis().temp_size_in_bytes / 2 ** 20)}
-    return row, programs[0].cost_analysis()['flops'], layout
+           'temporary_mib': round(program.memory_analysis().temp_size_in_bytes / 2 ** 20)}
+    return row, program.cost_analysis()['flops'], layout
 
 
 def main():

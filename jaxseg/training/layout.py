@@ -142,6 +142,11 @@ class JitLayout:
         Raises:
           InputError: the device does not support the step, or has too little memory for it.
         """
+        return self.step_program(step, seed, state, batch)
+
+    def step_program(self, step: Callable, seed: int, state: Any, batch: Any
+                     ) -> jax.stages.Compiled:
+        """The program that `compile_step`, which has the same arguments, runs."""
         shardings = jax.tree.map(self._state_sharding, state)
         run = jax.jit(lambda state, batch, index: step(state, batch, step_key(seed, index)),
                       donate_argnums=0, out_shardings=(shardings, self._replicated),
@@ -149,7 +154,7 @@ class JitLayout:
         with jax.set_mesh(self.mesh):
             return self._compile(run, state, state, batch)
 
-    def _compile(self, run: Any, given: Any, state: Any, batch: Any) -> Callable:
+    def _compile(self, run: Any, given: Any, state: Any, batch: Any) -> jax.stages.Compiled:
         """Compiles in advance, so that what the device cannot do shows before the first step.
 
         Args:
@@ -204,21 +209,25 @@ class PmapLayout(JitLayout):
         return jax.tree.map(lambda x: x.reshape(len(self._devices), -1, *x.shape[1:]), batch)
 
     def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
-        def mapped(state: Any, batch: Any, index: jax.Array) -> tuple[Any, Any]:
-            with mapped_over(self.axis_name):
-                return step(state, batch, step_key(seed, index))
-
-        count = len(self._devices)
-        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), state)
-        compiled = self._compile(
-            jax.pmap(mapped, axis_name=self.axis_name, devices=self._devices,
-                     in_axes=(0, 0, None), donate_argnums=0), stacked, state, batch)
+        compiled = self.step_program(step, seed, state, batch)
 
         def run(state: Any, batch: Any, index: Any) -> tuple[Any, Any]:
             state, metrics = compiled(state, batch, index)
             return state, jax.tree.map(lambda x: x[0], metrics)
 
         return run
+
+    def step_program(self, step: Callable, seed: int, state: Any, batch: Any
+                     ) -> jax.stages.Compiled:
+        def mapped(state: Any, batch: Any, index: jax.Array) -> tuple[Any, Any]:
+            with mapped_over(self.axis_name):
+                return step(state, batch, step_key(seed, index))
+
+        count = len(self._devices)
+        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), state)
+        return self._compile(
+            jax.pmap(mapped, axis_name=self.axis_name, devices=self._devices,
+                     in_axes=(0, 0, None), donate_argnums=0), stacked, state, batch)
 
 
 def make_layout(parallel: Parallel) -> JitLayout:
