@@ -27,6 +27,7 @@ PACKAGES = {
     'task': 'tasks', 'losses': 'losses',
     'algorithm': 'training', 'optimizer': 'training', 'schedule': 'training',
     'inference': 'inference', 'method': 'inference', 'pretrained': 'pretrained',
+    'classifier': 'classical', 'pixel_features': 'classical',
 }
 
 
@@ -291,4 +292,6 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'pretrained': (_has('part', 'mean', 'std', 'license', 'files', 'size', 'check', 'load'),
                    'a class with part, mean, std, license, files, size(model), check(model) and '
                    'load(wanted)'),
+    'classifier': (_has('fit'), 'a class with fit(features, labels, *, classes, seed)'),
+    'pixel_features': (_called_with('image', 'rows'), 'a class called with (image, rows)'),
 }

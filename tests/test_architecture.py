@@ -14,14 +14,14 @@ FILES = sorted(path.relative_to(ROOT) for folder in ('jaxseg', 'experiments', 't
                for path in (ROOT / folder).rglob('*.py'))
 PACKAGES = {'layers', 'encoders', 'context', 'decoders', 'models', 'losses', 'metrics', 'tasks',
             'data', 'training', 'inference', 'explain', 'export', 'pretrained', 'commands',
-            'report'}
+            'report', 'classical'}
 # What each package or file of jaxseg may import; those of `OPEN_TO_ALL` are open to all.
 MAY_IMPORT = {
     'layers': {'layers'}, 'encoders': {'layers'}, 'context': {'layers'}, 'decoders': {'layers'},
     'models': {'layers'}, 'losses': {'losses'}, 'metrics': {'metrics'},
     'tasks': {'tasks', 'losses', 'metrics'}, 'data': {'data'}, 'training': {'training'},
     'inference': {'inference'}, 'explain': {'explain'}, 'export': {'export'},
-    'pretrained': {'pretrained'}, 'report': {'report'},
+    'pretrained': {'pretrained'}, 'report': {'report'}, 'classical': {'classical'},
     'commands': PACKAGES | {'build'},
     'axis.py': set(), 'build.py': set(), 'errors.py': set(), 'fields.py': set(), 'files.py': set(),
     'memory.py': set(), 'processes.py': set(), 'records.py': set(), '__init__.py': set(),

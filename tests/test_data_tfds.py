@@ -11,6 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from jaxseg.build import build
+from jaxseg.commands.config import from_file
 from jaxseg.data import tfds as tfds_module
 from jaxseg.data.camvid import Camvid
 from jaxseg.data.mappings import KNOWN
@@ -26,11 +28,13 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
 def prepare(folder: pathlib.Path, dataset: str, splits: dict[str, int], keys: tuple[str, str],
-            *masks: np.ndarray | bytes, image: bytes | None = None) -> str:
+            *masks: np.ndarray | bytes, image: bytes | None = None, more: dict | None = None
+            ) -> str:
     """A data set of a few pictures in the format of a registered one; masks repeat in turn.
 
-    Image i is grey i, or the file `image`.
+    Image i is grey i, or the file `image`; `more` are features besides, each with its value.
     """
+    more = more or {}
     raw = folder / 'raw'
     raw.mkdir(parents=True)
     for i in range(max(splits.values())):
@@ -47,7 +51,8 @@ def prepare(folder: pathlib.Path, dataset: str, splits: dict[str, int], keys: tu
         def _info(self):
             features = tfds.features.FeaturesDict({
                 keys[0]: tfds.features.Image(), keys[1]: tfds.features.Image(shape=(None, None, 1)),
-                'file_name': tfds.features.Text()})
+                'file_name': tfds.features.Text(),
+                **{name: feature for name, (feature, _) in more.items()}})
             return tfds.core.DatasetInfo(builder=self, disable_shuffling=True, features=features)
 
         def _split_generators(self, dl_manager):
@@ -56,7 +61,8 @@ def prepare(folder: pathlib.Path, dataset: str, splits: dict[str, int], keys: tu
         def _generate_examples(self, count):
             for i in range(count):
                 yield i, {keys[0]: str(raw / f'{i}.png'), keys[1]: str(raw / f'mask_{i}.png'),
-                          'file_name': f'{i}.png'}
+                          'file_name': f'{i}.png',
+                          **{name: value for name, (_, value) in more.items()}}
 
     Builder(data_dir=folder, file_format='array_record').download_and_prepare()
     return str(folder / dataset / '1.0.0')
@@ -79,6 +85,26 @@ def test_pet_is_read_with_its_mapping(tmp_path):
     assert sample['name'] == '9' and (sample['image'] == 9).all()
     expected = np.select([PET == 1, PET == 2], [1, 0], 255)
     np.testing.assert_array_equal(sample['mask'], expected)
+
+
+def test_the_experiment_on_pets_reads_all_features_and_three_classes(tmp_path):
+    more = {'label': (tfds.features.ClassLabel(num_classes=37), 5),
+            'species': (tfds.features.ClassLabel(names=['Cat', 'Dog']), 1),
+            'head_bbox': (tfds.features.BBoxFeature(), tfds.features.BBox(0.0, 0.0, 1.0, 1.0)),
+            # As in version 4.0.0 of the data set: a mask with a palette for TFDS to show it.
+            'segmentation_mask': (tfds.features.Image(shape=(None, None, 1), use_colormap=True),
+                                  str(tmp_path / 'trimap.png'))}
+    (tmp_path / 'trimap.png').write_bytes(pillow(PET, 'PNG'))
+    photo = pillow(np.full((*PET.shape, 3), 90, np.uint8), 'JPEG')
+    directory = prepare(tmp_path, 'oxford_iiit_pet', {'train': 10, 'test': 2},
+                        ('image', 'trimap'), PET, image=photo, more=more)
+    config = from_file('experiments/pets/convolutional.py')
+    data = build('data', {**config['data'], 'directory': directory})
+    assert [len(data.source(split)) for split in ('train', 'val', 'test')] == [9, 1, 2]
+    assert data.spec.classes == ('background', 'pet', 'border')
+    sample = data.source('test')[1]
+    np.testing.assert_array_equal(sample['mask'], np.select([PET == 1, PET == 2], [1, 0], 2))
+    assert sample['image'].shape == (*PET.shape, 3) and data.source('val')[0]['name'] == '9'
 
 
 def test_cityscapes_keeps_its_19_classes_and_voids_the_rest(tmp_path):

@@ -21,6 +21,7 @@ PARAMETERS = {
     'shapes/convolutional': 774_789, 'shapes/recurrent': 923_269, 'shapes/attention': 923_910,
     'camvid/convolutional': 3_634_891, 'camvid/recurrent': 3_451_595, 'camvid/attention': 3_762_060,
     'camvid/reseg': 1_377_931, 'camvid/finetune_lite0': 3_828_267,
+    'nuclei/convolutional': 229_426, 'pets/convolutional': 14_053_987,
     # `lite0_from_scratch` has the same parts.
 }
 
@@ -28,10 +29,12 @@ PARAMETERS = {
 @pytest.mark.parametrize('name', PARAMETERS)
 def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
     config = RunConfig.from_mapping(configs.from_file(str(ROOT / 'experiments' / f'{name}.py')))
-    classes, (height, width) = 5, (64, 96)
-    if 'camvid' in name:
-        classes, (height, width) = 11, config.transforms[1]['size']
-    spec = DatasetSpec('data', tuple(map(str, range(classes))))
+    crops = [entry['size'] for entry in config.transforms if entry['type'].endswith('RandomCrop')]
+    height, width = crops[0] if crops else (64, 96)
+    classes = len(config.data.get('classes', ())) or (11 if 'camvid' in name else 5)
+    channels = config.data.get('channels', 3)
+    spec = DatasetSpec('data', tuple(map(str, range(classes))), mean=(0.5,) * channels,
+                       std=(0.25,) * channels)
     parts = assemble(config, spec,
                      {'mean': spec.mean, 'std': spec.std, 'value_range': spec.value_range})
     schedule = build('schedule', config.schedule, steps=config.steps)
@@ -40,7 +43,7 @@ def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
     algorithm = build('algorithm', config.algorithm, model=parts.model, task=parts.task,
                       optimizer=optimizer, preprocess=parts.preprocess, axis_name=None)
     shape = (config.batch_size, height, width)
-    batch = {'image': jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
+    batch = {'image': jax.ShapeDtypeStruct((*shape, channels), jnp.uint8),
              'label': jax.ShapeDtypeStruct(shape, jnp.int32),
              'valid': jax.ShapeDtypeStruct(shape, bool)}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
@@ -49,7 +52,7 @@ def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
         lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, batch)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
     assert set(metrics) == {'loss', 'gradient_norm', 'learning_rate', *config.losses}
-    variables = parts.variables((height, width, 3))
+    variables = parts.variables((height, width, channels))
     assert jax.tree.structure(variables) == jax.tree.structure(algorithm.variables(state))
 
 

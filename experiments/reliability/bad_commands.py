@@ -12,6 +12,7 @@ INSPECT = ('inspect', '--config=tiny.py', '--output=new')
 REPORT = ('report', '--workdir=work', '--output=new.html')
 EXPLAIN = ('explain', '--workdir=work', '--input=images/a.png', '--output=new', '--class=star')
 CROSSVALIDATE = ('crossvalidate', '--config=tiny.py', '--workdir=new')
+BASELINE = ('baseline', '--config=tiny.py', '--output=new', '--classifier=kmeans.KMeans')
 EXPORT = ('export', '--workdir=work', '--format=onnx', '--output=new.onnx')
 LONG = 'a' * 300
 DIGITS = ('²', '٣', '１', '1²', '-1²', '½')
@@ -24,6 +25,7 @@ def cases() -> Iterator[Case]:
     yield from _paths()
     yield from _numbers()
     yield from _exports()
+    yield from _baselines()
 
 
 def _arguments() -> Iterator[Case]:
@@ -238,3 +240,33 @@ def _exports() -> Iterator[Case]:
         yield row(f'--checkpoint={which}', 'checkpoint', which)
     for key in ('inference.type=sliding.SlidingWindow', 'data.type=x', 'steps=3', 'seed=1'):
         yield row(f'--config.{key}', f'--config.{key.partition("=")[0]}', 'export')
+
+
+def _baselines() -> Iterator[Case]:
+    """Classifiers, splits, folders and keys of `jaxseg baseline`."""
+    def row(argument, *words):
+        return bad_line('baseline', (*BASELINE, argument), *words)
+
+    for name in ('', 'kmeans', 'kmeans.Kmeans', 'forest.Forest', 'features.PixelFeatures',
+                 'kmeans.NamedClusters', 'none:Forest', 'os:path'):
+        yield row(f'--classifier={name}', 'classifier')
+    for split in ('', 'vla', 'val,', ',val', 'val, test', 'val;test'):
+        yield row(f'--split={split}', 'split', split.strip(',')[-3:])
+    for option in ('pixels', 'seed', 'num_images'):
+        for number in ('-1', 'x', '', '1.5', '9' * 5000):
+            yield row(f'--{option}={number}', option, number[:20])
+    yield row('--pixels=0', '--pixels=0')
+    for output in ('', '/proc/x', 'tiny.py', 'tiny.py/x'):
+        yield row(f'--output={output}', '--output')
+    for key in ('steps=3', 'model.dtype=bfloat16', 'seed=1', 'classifer.trees=3'):
+        yield row(f'--config.{key}', f'--config.{key.partition("=")[0]}', 'baseline')
+    for key, word in (('classifier.trees=3', 'trees'), ('classifier=3', 'classifier'),
+                      ('classifier={}', 'classifier'), ('pixel_features.scale=[1]', 'scales'),
+                      ('data.overlapping=true', 'overlap'), ('data.type=x', 'data'),
+                      ('task.type=multilabel.Multilabel', 'task'),
+                      ('pixel_features.type=kmeans.KMeans', 'pixel_features')):
+        yield row(f'--config.{key}', word)
+    yield row('--subset=zebra', '--subset', 'zebra')
+    yield row('--workdir=work', '--workdir')
+    yield bad_line('baseline', BASELINE[:1] + BASELINE[2:], '--config')
+    yield bad_line('baseline', BASELINE[:3], '--classifier')

@@ -32,7 +32,14 @@ from experiments.reliability.bad_values import (
     optional,
     pairs,
 )
-from experiments.reliability.cases import OVERLAPPING, Case, bad_config, shorten, shown
+from experiments.reliability.cases import (
+    OVERLAPPING,
+    Case,
+    bad_config,
+    bad_line,
+    shorten,
+    shown,
+)
 
 SHAPES = {'type': 'synthetic.Shapes', 'size': [32, 32], 'samples': {'train': 4, 'val': 4}}
 # Of all data sets in files, and of those with masks in files.
@@ -45,6 +52,7 @@ FILES = {
 MASKS = {'ignore_index': optional(LABEL), 'overlapping': FLAG, 'missing_masks': choices('refused'),
          'labels': (3, 'x', None, [])}
 
+BASELINE = ('baseline', '--config=tiny.py', '--output=new', '--classifier=kmeans.KMeans')
 FACTOR = floats(0.0099, 100.1, -1)
 AUGMENTATION = 'preprocess.augmentations.0'
 SUPERVISED = {'algorithm': {'type': 'supervised.Supervised'}}
@@ -155,6 +163,15 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'line_width': optional(ABOVE_ZERO), 'void_labels': NAMES}),
     ('data', 'object_masks.ObjectMasks', {'root': 'data'}, {
         **FILES, 'missing_masks': choices('refused'), 'touching': choices('borders')}),
+    ('data', 'single_image.SingleImage', {
+        'root': 'data', 'image': 'a.png', 'mask': 'b.png', 'areas': {'train': [[0, 0, 8, 8]]},
+        'classes': ['a', 'b']}, {
+        'root': FILES['root'], 'image': (3, None, [], {}), 'mask': (3, None, [], {}),
+        'areas': (3, 'x', None, [3], {'train': 3}, {'train': [[0, 0, 8]]},
+                  *({'train': [[0, value, 8, 8]]} for value in COUNT),
+                  *({'train': [[0, 0, value, 8]]} for value in POSITIVE)),
+        'classes': NAMES, 'colors': FILES['colors'], 'objects': FLAG, 'ignore_index': LABEL,
+        'channels': POSITIVE, 'value_range': optional(RANGE)}),
     ('data', 'tfds.Tfds', {'directory': 'data'}, {
         'directory': (3, None, True, [], {}), 'mapping': (3, True, [], {}),
         'classes': optional(NAMES), 'colors': ('red', 3, ['red'], [3]),
@@ -162,6 +179,12 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'label_map': (3, 'x', [1], {'a': 1}, {'1': 'x'}, {'1': None}, {'²': 1}),
         'encoding': ('index', '', 3, []), 'splits': (3, 'x', [], {'train': 3}),
         'channels': POSITIVE, 'value_range': RANGE}),
+    ('classifier', 'kmeans.KMeans', {}, {'clusters': POSITIVE}),
+    ('classifier', 'random_forest.RandomForest', {}, {
+        'trees': POSITIVE, 'min_samples_leaf': POSITIVE, 'balanced': FLAG}),
+    ('pixel_features', 'features.PixelFeatures', {}, {
+        'scales': (*items(floats(0.29, 100.1, -1), 2.0), 3, 'x', None, [2.0, 2.0]),
+        'position': FLAG}),
 ]
 RUN: dict[str, tuple] = {
     'steps': POSITIVE, 'batch_size': POSITIVE, 'evaluate_every': POSITIVE, 'seed': COUNT,
@@ -188,8 +211,19 @@ def cases() -> Iterator[Case]:
         yield from _rows('model', {f'model.{key}': None}, f'model.{key}', values)
     for key, part, needed, fields in PARTS:
         for field, values in fields.items():
+            if key in ('classifier', 'pixel_features'):
+                yield from _of_baseline(key, part, field, values)
+                continue
             yield from _rows(key.split('.')[1 if key.startswith('model.') else 0],
                              _changes(key, part, needed), f'{key}.{field}', values, part)
+
+
+def _of_baseline(key: str, part: str, field: str, values: tuple) -> Iterator[Case]:
+    """Fields that `baseline` takes from its command line."""
+    for value in values:
+        yield bad_line(f'numbers and kinds: {key}', (
+            *BASELINE, f'--config.{key}.type={part}', f'--config.{key}.{field}={value!r}'),
+            f'{key}.{field}', shown(value))
 
 
 def _changes(key: str, part: str, needed: dict) -> dict[str, Any]:

@@ -28,6 +28,7 @@ SUBCOMMANDS = {
     'plan': 'write an experiment file for a folder, with a reason for every choice',
     'train': 'train the model of a config, or continue a run that was stopped',
     'evaluate': 'score a trained model on a split',
+    'baseline': 'score k-means or a random forest on the data of an experiment',
     'report': 'write one HTML page on a trained model: curves, scores, images, warnings',
     'compare': 'compare the scores of runs on the same images, with bootstrap intervals',
     'crossvalidate': 'train and score one model for each fold of a data set',

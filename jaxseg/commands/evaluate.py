@@ -1,30 +1,27 @@
 """Score a trained model on a split: a table in the terminal, JSON, CSV and images in its folder."""
 
 import argparse
-import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from jaxseg.commands.assemble import windowed_note
 from jaxseg.commands.overrides import check_overrides, file_name, override_names
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.postprocessing import check_split, choose, postprocessed
+from jaxseg.commands.score_files import Chosen, Scored, write_scores
 from jaxseg.commands.scoring import (
     EVALUATION_KEYS,
     METRICS,
     ObservedMetrics,
+    checkpoint_selection,
     metric_names,
     scored_data,
 )
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.splits import FilteredSource, split_identity
-from jaxseg.data.visualize import contact_sheet, overlay, save_image
-from jaxseg.errors import InputError, printable
-from jaxseg.processes import check_agreed, gathered, is_first
-from jaxseg.records import write_json
+from jaxseg.errors import InputError
+from jaxseg.processes import check_agreed, is_first
 
 # Number of compiled programs, one for each image size, above which a hint is printed.
 MANY_SIZES = 8
@@ -80,7 +77,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
         return
     if arguments.postprocess:
         run, _ = postprocessed(run, step)
-    chosen = _Chosen(len(source), arguments.num_images)
+    chosen = Chosen(len(source), arguments.num_images)
     metrics = ObservedMetrics(run.spec.classes, names)
 
     def observe(sample: dict, prediction: np.ndarray):
@@ -93,33 +90,22 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     chosen.merge_processes()
     windowed = run.parts.windowed()
     if is_first():
+        selection = checkpoint_selection(run, arguments.checkpoint, step)
         result = {'split': arguments.split, 'match': arguments.match, 'checkpoint': step,
-                  'images': len(source), 'windowed': len(windowed), 'overrides': list(overrides),
+                  'checkpoint_selection': selection, 'images': len(source),
+                  'windowed': len(windowed), 'overrides': list(overrides),
                   **scores.json(), **metrics.json()}
-        _write(run, arguments, result, scores.table(), metrics, chosen)
+        _write(run, arguments, Scored(arguments.split, result, scores.table(), metrics, chosen,
+                                      f'checkpoint {step} ({selection})'))
         _print_notes(run, windowed)
 
 
-def _write(run: Workdir, arguments: argparse.Namespace, result: Mapping[str, Any], table: str,
-           metrics: ObservedMetrics, chosen: '_Chosen'):
-    """Writes the results, then prints them: a terminal that fails loses no score."""
-    changes = override_names(result['overrides'], without=('eval_batch_size',))
+def _write(run: Workdir, arguments: argparse.Namespace, scored: Scored):
+    changes = override_names(scored.result['overrides'], without=('eval_batch_size',))
     match = arguments.match and file_name(arguments.match)
-    scored = '_'.join(filter(None, (
+    name = '_'.join(filter(None, (
         file_name(arguments.split), match, changes, 'postprocess' * arguments.postprocess)))
-    path = run.path / f'evaluation_{scored}.json'
-    every_image = path.with_name(f'{path.stem}_images.csv')
-    metrics.images.write(every_image)
-    write_json(path, result)
-    folder = write_images(run, chosen.kept, scored)
-    per_image = metrics.images.summary()
-    print('\n\n'.join([table, *metrics.tables()]))
-    print(f'mean IoU of single images: mean {per_image["image_miou"]:.4f}, '
-          f'lowest {per_image["lowest_image_miou"]:.4f} ({printable(metrics.images.lowest())}); '
-          f'all: {every_image}')
-    print(f'checkpoint {result["checkpoint"]}, {result["images"]} images of '
-          f'{arguments.split!r}: {path}' +
-          (f', images (input, truth, prediction): {folder}' if arguments.num_images else ''))
+    write_scores(run.path, name, run.spec, scored)
 
 
 def _print_notes(run: Workdir, windowed: Sequence[tuple[int, int]]):
@@ -128,38 +114,3 @@ def _print_notes(run: Workdir, windowed: Sequence[tuple[int, int]]):
     if run.parts.inference.compilations > MANY_SIZES:
         print('the images have many sizes, each compiled by itself; '
               '--config.inference.type=sliding.SlidingWindow compiles one program for all')
-
-
-class _Chosen:
-    """Keeps evenly spaced samples of an evaluation with their predictions, decoded once."""
-
-    def __init__(self, total: int, count: int):
-        self._indices = set(np.linspace(0, total - 1, count).astype(int).tolist())
-        self.kept: dict[int, tuple[dict, np.ndarray]] = {}
-
-    def __call__(self, sample: dict, prediction: np.ndarray):
-        if sample['index'] in self._indices:
-            kept = {key: sample[key] for key in ('image', 'label', 'valid', 'name')}
-            self.kept[sample['index']] = kept, prediction
-
-    def merge_processes(self):
-        """Keeps the samples that each process has kept of its share."""
-        self.kept = {index: pair for share in gathered(self.kept) for index, pair in share.items()}
-
-
-def write_images(run: Workdir, kept: Mapping[int, tuple[dict, np.ndarray]], scored: str
-                 ) -> pathlib.Path:
-    """Writes input, truth and prediction side by side, and all of them on one sheet."""
-    folder = run.path / 'predictions'
-    folder.mkdir(exist_ok=True)
-    rows, names = [], []
-    for _, (sample, prediction) in sorted(kept.items()):
-        truth = np.where(sample['valid'], sample['label'], run.spec.ignore_index)
-        masks = (np.full_like(truth, run.spec.ignore_index), truth, prediction)
-        overlays = [overlay(sample['image'], mask, run.spec) for mask in masks]
-        rows.append(np.concatenate(overlays, axis=1))
-        names.append(pathlib.PurePath(sample['name']).name)
-        save_image(folder / f'{scored}_{file_name(names[-1])}.png', Image.fromarray(rows[-1]))
-    if rows:
-        save_image(folder / f'{scored}.png', contact_sheet(rows, names, run.spec, columns=2))
-    return folder

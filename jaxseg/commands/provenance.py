@@ -13,6 +13,7 @@ from typing import Any
 from jaxseg.commands.environment import environment
 from jaxseg.commands.paths import command
 from jaxseg.commands.run_config import RunConfig
+from jaxseg.commands.scoring import checkpoint_selection
 from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import Workdir
 from jaxseg.data.spec import Source
@@ -74,7 +75,8 @@ def provenance(run: Workdir, arguments: argparse.Namespace, overrides: Sequence[
         ('command', ' '.join([given, *overrides])),
         ('date', _now('minutes')),
         ('work directory', str(run.path.resolve())),
-        ('checkpoint', f'step {shown} of {run.config.steps}'),
+        ('checkpoint', f'step {shown} of {run.config.steps}, '
+                       f'{checkpoint_selection(run, arguments.checkpoint, step)}'),
         ('first weights', 'random' if origin is None else str(origin)),
         ('data', json.dumps(run.config.data)),
         ('scored images', _identity(split_identity(source))),

@@ -1,6 +1,7 @@
 """What evaluations share: the data that are scored, and metrics beside those of the task."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxseg.metrics.images import ImageCounts
 from jaxseg.metrics.objects import Objects
 from jaxseg.metrics.thresholds import Thresholds
 from jaxseg.processes import gathered
+from jaxseg.training.restore import list_checkpoints
 
 # Keys of the config that change an evaluation.
 EVALUATION_KEYS = ('data', 'inference', 'eval_batch_size', 'model', 'task', 'preprocess')
@@ -35,6 +37,27 @@ def scored_data(run: Workdir, split: str) -> tuple[Any, Source]:
     dataset = build('data', run.config.data)
     check_same_meaning(run.path, run.spec, dataset.spec, ('classes', 'ignore_index', 'overlapping'))
     return dataset, check_source(dataset, split)
+
+
+def checkpoint_selection(run: Workdir, which: str, step: int | tuple[int, ...]) -> str:
+    """How the checkpoint that is scored was chosen, in words.
+
+    Args:
+      which: what was asked for: best, latest, or a number.
+      step: what was found; of an ensemble that of each member.
+    """
+    if which != 'best':
+        return 'the latest' if which == 'latest' else 'by its number'
+    best, found = run.config.best, []
+    steps = step if run.members else (step,)
+    for folder, number in zip(run.members or (run.path,), steps, strict=True):
+        checkpoint = list_checkpoints(folder / 'checkpoints')[0].get(number)
+        score = checkpoint.score if checkpoint else -math.inf
+        found.append(score if best.mode == 'max' else -score)
+    if not all(map(math.isfinite, found)):
+        return 'the latest, as no validation scored it'
+    values = ', '.join(f'{value:.4f}' for value in found)
+    return f'{"highest" if best.mode == "max" else "lowest"} val_{best.metric}: {values}'
 
 
 def metric_names(text: str, spec: DatasetSpec) -> tuple[str, ...]:
