@@ -15,8 +15,23 @@ from jaxseg.errors import InputError
 from jaxseg.fields import NonNegative, Probability, Range, check_fields
 
 
+class _Colors:
+    """Changes the values of each image with probability `p`: `_change(x, key)`, x of 0-1."""
+
+    def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
+                 ) -> Sample:
+        low, high = self.value_range
+
+        def each(image: jax.Array, key: jax.Array) -> jax.Array:
+            chosen, inner = jax.random.split(key)
+            x = jnp.clip(self._change((image - low) / (high - low), inner), 0, 1)
+            return jnp.where(jax.random.bernoulli(chosen, self.p), x * (high - low) + low, image)
+
+        return jax.vmap(each)(images, keys), labels, valid
+
+
 @dataclasses.dataclass(frozen=True)
-class ColorJitter:
+class ColorJitter(_Colors):
     """Random brightness, contrast, saturation, hue and gamma, as `transforms.ColorJitter`.
 
     The first three are factors within 1 -+ their value. Contrast is changed about the mean of the
@@ -48,10 +63,6 @@ class ColorJitter:
                 f'hue {self.hue:g}, which need 3 channels, these images have {len(self.mean)}; '
                 f'set both to 0')
 
-    def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
-                 ) -> Sample:
-        return _change(images, keys, self._change, self.p, self.value_range), labels, valid
-
     def _change(self, x: jax.Array, key: jax.Array) -> jax.Array:
         factors, power = jax.random.split(key)
         limits = jnp.array([self.brightness, self.contrast, self.saturation, self.hue])
@@ -69,7 +80,7 @@ class ColorJitter:
 
 
 @dataclasses.dataclass(frozen=True)
-class Noise:
+class Noise(_Colors):
     """Gaussian noise, its standard deviation uniform between 0 and `sigma`, with probability `p`.
 
     Attributes:
@@ -84,17 +95,13 @@ class Noise:
     def __post_init__(self):
         check_fields(self, 'device_color.Noise')
 
-    def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
-                 ) -> Sample:
-        return _change(images, keys, self._change, self.p, self.value_range), labels, valid
-
     def _change(self, x: jax.Array, key: jax.Array) -> jax.Array:
         level, noise = jax.random.split(key)
         return x + self.sigma * jax.random.uniform(level) * jax.random.normal(noise, x.shape)
 
 
 @dataclasses.dataclass(frozen=True)
-class Blur:
+class Blur(_Colors):
     """Gaussian blur, standard deviation of up to `sigma` pixels, with probability `p`.
 
     The border of the image is repeated outwards.
@@ -109,10 +116,6 @@ class Blur:
 
     def __post_init__(self):
         check_fields(self, 'device_color.Blur')
-
-    def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
-                 ) -> Sample:
-        return _change(images, keys, self._change, self.p, self.value_range), labels, valid
 
     def _change(self, x: jax.Array, key: jax.Array) -> jax.Array:
         sigma = jax.random.uniform(key, minval=min(0.1, self.sigma), maxval=self.sigma)
@@ -147,16 +150,3 @@ def adjust_hsv(x: jax.Array, saturation: jax.Array, hue: jax.Array) -> jax.Array
     chroma = jnp.minimum(chroma * saturation, value)
     place = (angle + 6 * hue + jnp.array([5.0, 3.0, 1.0]).reshape((1,) * (x.ndim - 1) + (3,))) % 6
     return value - chroma * jnp.clip(jnp.minimum(place, 4 - place), 0, 1)
-
-
-def _change(images: jax.Array, keys: jax.Array, change, p: float,
-            value_range: tuple[float, float]) -> jax.Array:
-    """Applies `change(x, key)`, x of 0-1, to each image with probability `p`."""
-    low, high = value_range
-
-    def each(image: jax.Array, key: jax.Array) -> jax.Array:
-        chosen, inner = jax.random.split(key)
-        x = jnp.clip(change((image - low) / (high - low), inner), 0, 1)
-        return jnp.where(jax.random.bernoulli(chosen, p), x * (high - low) + low, image)
-
-    return jax.vmap(each)(images, keys)

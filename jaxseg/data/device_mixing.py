@@ -16,8 +16,17 @@ from jaxseg.errors import InputError
 from jaxseg.fields import Probability, check_fields, nearest
 
 
+class _InPlace:
+    """Pastes where `_region(label, valid, key)` of the other sample is, at its place."""
+
+    def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
+                 ) -> Sample:
+        samples = images, labels, valid
+        return _paste(samples, samples, keys, self._region, self.p)
+
+
 @dataclasses.dataclass(frozen=True)
-class CutMix:
+class CutMix(_InPlace):
     """Pastes a rectangle of another sample, at its place (Yun et al. 2019, French et al. 2020).
 
     The rectangle has the proportions of the image and a share of its area that is uniform between
@@ -32,10 +41,6 @@ class CutMix:
     def __post_init__(self):
         check_fields(self, 'device_mixing.CutMix')
 
-    def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
-                 ) -> Sample:
-        return _paste((images, labels, valid), (images, labels, valid), keys, self._region, self.p)
-
     def _region(self, label: jax.Array, valid: jax.Array, key: jax.Array) -> jax.Array:
         size, place = jax.random.split(key)
         share = jnp.sqrt(jax.random.uniform(size))
@@ -46,7 +51,7 @@ class CutMix:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassMix:
+class ClassMix(_InPlace):
     """Pastes half of the classes that another sample shows, at their place (Olsson et al. 2021).
 
     Of an odd number one more is pasted than stays. A class of overlapping masks brings the other
@@ -62,10 +67,6 @@ class ClassMix:
 
     def __post_init__(self):
         check_fields(self, 'device_mixing.ClassMix')
-
-    def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
-                 ) -> Sample:
-        return _paste((images, labels, valid), (images, labels, valid), keys, self._region, self.p)
 
     def _region(self, label: jax.Array, valid: jax.Array, key: jax.Array) -> jax.Array:
         shown = _shown(label, valid, len(self.classes))
