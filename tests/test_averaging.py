@@ -11,6 +11,8 @@ import pytest
 from jaxseg.errors import InputError
 from jaxseg.training.accumulation import split_batch
 from jaxseg.training.averaging import EMA, SWA, AveragedState
+from jaxseg.training.layout import make_layout
+from jaxseg.training.parallel import Parallel
 from jaxseg.training.supervised import Supervised
 from tests.algorithms import RUN, example, initial, largest_difference, make, run_in_two, steps
 
@@ -61,11 +63,17 @@ def test_stochastic_weight_averaging_is_the_mean_of_the_late_steps():
 
 
 def test_stochastic_weight_averaging_takes_the_statistics_of_the_averaged_weights():
-    algorithm = make(Supervised, norm='batch', accumulate=2)
-    _, *states = steps(algorithm, 4, state=initial(algorithm))[0]
-    swa = SWA(algorithm, steps=5, start=0.2)  # from step 2 on
-    found = steps(swa, 4, state=AveragedState(
-        initial(algorithm), algorithm.variables(initial(algorithm)), jnp.int32(0)))[0][-1].average
+    """Four devices, each with two microbatches, against one."""
+    layout, algorithm = make_layout(Parallel(strategy='pmap')), make(Supervised, norm='batch')
+    swa = SWA(dataclasses.replace(algorithm, accumulate=2, axis_name=layout.axis_name), steps=5,
+              start=0.2)  # from step 2 on
+    start, batch = initial(algorithm), jax.tree.map(lambda x: np.concatenate([x, x]), example())
+    state = AveragedState(start, algorithm.variables(start), np.int32(0))
+    step, state = layout.compile_step(swa.step, 0, state, batch), layout.replicate(state)
+    for index in range(4):
+        state, _ = step(state, layout.put_batch(batch), np.int32(index))
+    found = layout.unreplicate(state).average
+    _, *states = steps(dataclasses.replace(algorithm, accumulate=2), 4, state=start)[0]
     # By hand: a model with the mean weights of steps 2 and 3 sees a batch, with those of 2 to 4 the
     # next one, beginning with the statistics of step 2.
     images = split_batch(algorithm.preprocess(example(), None)['image'], 2)
