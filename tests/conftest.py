@@ -28,7 +28,7 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 @pytest.fixture(scope='session', autouse=True)
 def curves_not_drawn():
     """Drawing takes a fifth of a tiny run; `test_commands` draws those of one."""
-    with mock.patch('jaxseg.training.report.draw_curves', lambda rows, path: path.touch()):
+    with mock.patch('jaxseg.training.report.draw_curves', lambda rows, path, metric: path.touch()):
         yield
 
 

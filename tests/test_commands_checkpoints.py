@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg.commands import main
+from jaxseg.commands import main, resume
 from jaxseg.commands.workdir import open_workdir
+from jaxseg.data import faults
 from jaxseg.data.synthetic import Shapes
 from jaxseg.errors import InputError
 from jaxseg.records import read_record, sealed, write_record
@@ -221,7 +222,8 @@ def test_data_that_mean_something_else_are_neither_scored_nor_trained_on(copied,
     refused(['train', f'--workdir={copied}'], ["'nothing'", 'another --workdir'], capfd)
 
 
-def test_a_run_resumes_only_with_the_samples_that_it_began_with(tmp_path, capfd):
+def test_a_run_resumes_only_with_the_samples_that_it_began_with_but_for_a_few_to_be_skipped(
+        tmp_path, capfd, monkeypatch):
     runs.write_folder(tmp_path / 'data')
     data = "--config.data={'type': 'folder.Folder', 'root': '%s'}" % (tmp_path / 'data')
     arguments = ['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
@@ -240,8 +242,19 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with(tmp_path, capfd)
     refused(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}'],
             ['splits.json', "'val'", '1 samples', "'1'"], capfd)
     (moved / 'val/masks/1.png').write_bytes(mask)
-    assert main(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}',
-                 '--config.steps=6']) == 0
+    image = moved / 'train/images/2.jpg'
+    image.write_bytes(image.read_bytes()[:200])
+    arguments = ['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}',
+                 '--config.steps=6']
+    refused(arguments, ['train/images/2.jpg'], capfd)
+    arguments.append('--config.damaged_samples=skip')
+    refused(arguments, ['1 of 4', 'more than 1%', 'train/images/2.jpg'], capfd)
+    monkeypatch.setattr(faults, 'SHARE', 0.25)
+    assert main(arguments) == 2
+    assert "split 'train' has 1 samples whose files were replaced" in capfd.readouterr().err
+    monkeypatch.setattr(resume, 'SHARE', 0.25)
+    assert main(arguments) == 0
+    assert 'skipped (1 of 4 samples so far)' in capfd.readouterr().err
 
 
 def test_a_checkpoint_that_training_has_replaced_is_found_again(copied, capfd, monkeypatch):

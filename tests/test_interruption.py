@@ -12,6 +12,8 @@ import pytest
 
 from jaxseg.commands import main, training
 from jaxseg.commands.workdir import open_workdir
+from jaxseg.training.report import read_metrics
+from jaxseg.training.restore import list_checkpoints
 from tests import runs
 
 
@@ -25,28 +27,40 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_batch(tmp_path, c
     assert 'Traceback' not in error
 
 
-def test_a_training_that_sigterm_stops_saves_its_step_and_continues_bit_for_bit(
+def test_a_training_that_sigterm_stops_while_it_validates_continues_as_if_it_had_not_been(
         trained, tmp_path, capfd, monkeypatch):
-    save, saved = training._save, []
+    validate = training.validate
 
     def interrupted(*arguments):
-        save(*arguments)
-        saved.append(arguments)
-        if len(saved) == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return validate(*arguments)
 
     command = ['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
                *runs.STEPS]
     with monkeypatch.context() as patch:
-        patch.setattr(training, '_save', interrupted)
+        patch.setattr(training, 'validate', interrupted)
         assert main(command) == 130
     first, _ = open_workdir(tmp_path / 'work').variables('latest')
-    assert first in (2, 3) and f'--workdir={tmp_path}/work' in capfd.readouterr().out
+    assert first == 2 and f'--workdir={tmp_path}/work' in capfd.readouterr().out
     assert main(command) == 0
     assert f'steps {first} to 4' in capfd.readouterr().out
     (_, whole), (_, continued) = (open_workdir(workdir).variables('4')
                                   for workdir in (trained, tmp_path / 'work'))
     jax.tree.map(np.testing.assert_array_equal, continued, whole)
+    for read in (rows, scores):
+        assert read(tmp_path / 'work') == read(trained)
+
+
+def rows(workdir):
+    """Those of metrics.csv, without times."""
+    return [{name: value for name, value in row.items() if name not in (
+        'images_per_second', 'data_wait')} for row in read_metrics(workdir / 'metrics.csv')]
+
+
+def scores(workdir):
+    """Of every checkpoint, with the progress of the run."""
+    return {step: (found.score, found.progress)
+            for step, found in list_checkpoints(workdir / 'checkpoints')[0].items()}
 
 
 # `test_architecture` imports every module in a process without them.

@@ -6,7 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from jaxseg.commands.report_sections import matrix_section, score_table
+from jaxseg.commands.report_sections import (
+    curves,
+    curves_of_runs,
+    matrix_section,
+    score_table,
+)
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.metrics.confusion import Confusion
 from jaxseg.report import pictures
@@ -37,6 +42,15 @@ def test_text_is_never_markup():
     assert {'alert'} & set(re.findall(r'\w+', ''.join(elements.texts)))  # they are shown as text
     data = re.search(r'id="data">(.*?)</script>', text)[1]
     assert '<' not in data and json.loads(data)['names'][0] == HOSTILE
+
+
+def test_the_score_that_chooses_the_best_checkpoint_is_drawn_first_and_for_several_runs():
+    rows = [{'step': step, 'val_miou': 0.5, 'val_distance': 30.0} for step in (1, 2)]
+    text = str(curves(rows, 2, 'distance'))
+    assert 0 < text.index('distance: 30 at first') < text.index('mean IoU: 0.5 at first')
+    assert text.index('mean IoU') < str(curves(rows, 2, 'miou')).index('distance')
+    text = str(curves_of_runs({'a': rows, 'b': rows}, ['distance', 'distance']))
+    assert 'Validation: distance' in text and 'a: 30 at first' in text and 'IoU' not in text
 
 
 def test_the_policy_allows_the_script_of_the_page_and_no_other():

@@ -34,8 +34,9 @@ def test_the_best_score_is_the_largest_or_the_smallest():
 
 def test_only_more_than_the_best_is_progress():
     progress, seen = Progress(), []
-    for score in (math.nan, 0.5, 0.5, 0.4, 0.6, math.nan):
-        progress = progress.after(score)
+    for step, score in enumerate((math.nan, 0.5, 0.5, 0.4, 0.6, math.nan)):
+        progress = progress.after(score, step)
+        assert progress.validated == step
         seen.append(progress)
     assert [each.stale for each in seen] == [1, 0, 1, 2, 0, 1]
     assert [each.best for each in seen] == [-math.inf, 0.5, 0.5, 0.5, 0.6, 0.6]

@@ -21,6 +21,7 @@ from jaxseg.training.layout import JitLayout, init_key, make_layout, step_key
 from jaxseg.training.parallel import Parallel
 from jaxseg.training.random import random_streams
 from jaxseg.training.restore import find, list_checkpoints, restore_variables
+from jaxseg.training.selection import Progress
 from jaxseg.training.supervised import Supervised
 
 LOSSES = dict(cross_entropy=dict(type='cross_entropy.cross_entropy'),
@@ -165,6 +166,7 @@ def test_checkpoints_keep_the_two_latest_and_the_best_and_never_a_nan(tmp_path):
     found, damaged = list_checkpoints(tmp_path)
     assert sorted(found) == [2, 4, 5] and not damaged
     assert [find(tmp_path, found, which) for which in ('best', 'latest', '4')] == [2, 5, 4]
+    assert found[5].progress == (0.9, 2, 5)
     for which in ('3', '²', '-1', ''):
         with pytest.raises(InputError, match="is not in .* one of 2, 4, 5"):
             find(tmp_path, found, which)
@@ -172,6 +174,18 @@ def test_checkpoints_keep_the_two_latest_and_the_best_and_never_a_nan(tmp_path):
         restore_variables(tmp_path, '1' * 5000, jax.eval_shape(lambda: state.params))
     step, restored = restore_state(tmp_path, jax.eval_shape(lambda: state), algorithm.variables)
     assert step == 5 and largest_difference(restored, state) == 0
+
+
+def test_a_checkpoint_that_was_saved_without_a_score_may_get_it_later(tmp_path):
+    state, progress = {'params': jnp.ones(2)}, Progress(0.5, 0, 1)
+    for saves in (((1, 0.5), (2, None)), ((2, 0.75), (3, 0.25), (4, math.nan))):
+        checkpoints = Checkpoints(tmp_path, progress)
+        for step, score in saves:
+            checkpoints.save(step, state, lambda state: state, score)
+        checkpoints.close()
+    found, damaged = list_checkpoints(tmp_path)
+    assert sorted(found) == [2, 3, 4] and not damaged and find(tmp_path, found, 'best') == 2
+    assert found[2].score == 0.75 and found[4].progress == (0.75, 2, 4)
 
 
 def averaged(state):

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import math
 import os
+from unittest import mock
 
 import jax.numpy as jnp
 import pytest
@@ -21,11 +22,12 @@ class Recorder:
         self.stop_at, self.stop_in_evaluation = stop_at, stop_in_evaluation
         self.events, self.now = [], 0
 
-    def run(self, first: int, steps: int, **intervals) -> int:
+    def run(self, first: int, steps: int, validated: int = 0, **intervals) -> int:
         batches = map(self.batch, range(first, 99))
         _, done = train(
             100 * first, batches, layout=self, step=self.one_step, first=first, steps=steps,
             report=self, intervals=Intervals(**intervals), evaluate=self.evaluate,
+            validated=validated,
             save=lambda *saved: self.events.append(('save', *saved)),
             stop_requested=lambda: self.now >= self.stop_at,
             stalled=lambda: self.now >= self.stalls_at)
@@ -75,9 +77,9 @@ def test_the_loop_reports_evaluates_and_saves_when_they_are_due_and_after_the_la
         ('report', 6), ('save', 6, 6, None),
         ('report', 7), ('scores', 7, 0.7), ('save', 7, 7, {'miou': 0.7})]
     loop = Recorder()
-    assert loop.run(5, 7, report=9, evaluate=None, save=9) == 7
+    assert loop.run(5, 7, report=9, evaluate=None, save=9) == 7  # the last save was of no interval
     assert loop.events == [('report', 7), ('save', 7, 502, None)]
-    assert Recorder().run(7, 7, report=1, evaluate=1, save=1) == 7
+    assert Recorder().run(7, 7, 7, report=1, evaluate=1, save=1) == 7
 
 
 def test_a_fault_in_the_data_saves_the_steps_done_before_it_ends_the_run():
@@ -91,10 +93,23 @@ def test_a_fault_in_the_data_saves_the_steps_done_before_it_ends_the_run():
 def test_a_stop_ends_the_loop_after_the_running_step_and_saves_without_an_evaluation():
     loop = Recorder(stop_at=4)
     assert loop.run(0, 7, report=9, evaluate=4, save=9) == 4
-    assert loop.events == [('report', 4), ('save', 4, 4, None)]
+    assert loop.events == [('save', 4, 4, None)]  # and no report, which an undisturbed run has not
     loop = Recorder(stop_in_evaluation=4)
     assert loop.run(0, 7, report=9, evaluate=2, save=9) == 4
     assert loop.events == [('scores', 2, 0.2), ('save', 2, 2, {'miou': 0.2}), ('save', 4, 4, None)]
+
+
+@pytest.mark.parametrize('first, validated, expected', [
+    (4, 2, [('scores', 4, 40), ('save', 4, 400, {'miou': 40})]), (4, 4, []), (3, 2, []),
+    (6, 4, [('scores', 6, 60), ('save', 6, 600, {'miou': 60})])])  # the last step
+def test_an_evaluation_that_a_stop_has_left_out_is_the_first_thing_of_a_run_that_continues(
+        first, validated, expected):
+    loop = Recorder(stop_at=first + 1)
+    assert loop.run(first, 6, validated, report=9, evaluate=4, save=9) == min(first + 1, 6)
+    assert [event for event in loop.events if event[1] == first] == expected
+    loop = Recorder(stop_in_evaluation=0)
+    assert loop.run(4, 6, 2, report=9, evaluate=4, save=9) == 4
+    assert loop.events == [('save', 4, 400, None)]
 
 
 def test_early_stopping_ends_the_loop_after_the_evaluation_is_saved_and_only_then():
@@ -102,6 +117,14 @@ def test_early_stopping_ends_the_loop_after_the_evaluation_is_saved_and_only_the
     loop.stalls_at = 3
     assert loop.run(0, 9, report=9, evaluate=4, save=3) == 4
     assert loop.events == [('save', 3, 3, None), ('scores', 4, 0.4), ('save', 4, 4, {'miou': 0.4})]
+
+
+def test_scores_of_a_step_replace_those_that_a_killed_run_has_not_saved(tmp_path):
+    for score in (0.25, 0.5):
+        report = Report(tmp_path, first_step=2, steps=4, batch_size=2)
+        report.evaluation(2, {'miou': score})
+        report.evaluation(3, {'miou': 0.75})
+    assert (tmp_path / 'metrics.csv').read_text().split() == ['step,val_miou', '2,0.5', '3,0.75']
 
 
 def test_a_loss_that_is_not_finite_names_step_parts_rate_and_files(tmp_path):
@@ -154,8 +177,26 @@ def test_scores_of_no_pixel_are_not_written_to_tensorboard(tmp_path, monkeypatch
 
 
 def test_curves_of_a_run_without_validation_are_drawn_without_a_warning(tmp_path):
-    draw_curves([{'step': 1, 'loss': 0.5}], tmp_path / 'curves.png')
+    draw_curves([{'step': 1, 'loss': 0.5}], tmp_path / 'curves.png', 'miou')
     assert (tmp_path / 'curves.png').is_file()
+
+
+def test_curves_show_the_score_that_chooses_the_best_checkpoint_on_its_own_scale(tmp_path):
+    from matplotlib import figure
+
+    def shown(metric, score):
+        rows = [{'step': step, f'val_{metric}': score, 'val_miou': 0.5} for step in (1, 2)]
+        with mock.patch.object(figure.Figure, 'savefig', autospec=True,
+                               side_effect=lambda _, path, **options: path.touch()) as savefig:
+            draw_curves(rows, tmp_path / 'curves.png', metric)
+        axes = savefig.call_args.args[0].axes[1]
+        assert [line.get_label() for line in axes.lines] == [f'val_{metric}']
+        assert list(axes.lines[0].get_ydata()) == [score, score]
+        return axes.get_ylim()
+
+    assert shown('mean_accuracy', 0.25) == (0, 1)
+    low, high = shown('distance', 30.0)
+    assert 1 < low < 30 < high
 
 
 @pytest.mark.parametrize('damage', [

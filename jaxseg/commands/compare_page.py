@@ -115,7 +115,8 @@ def write_page(text: str, runs: Sequence[ComparedRun], names: Sequence[str], cou
         ('summary', '', summary([run.name for run in runs], comparison, len(names))),
         ('classes', 'Differences of the classes', class_differences(runs, comparison)),
         ('curves', 'Training', curves_of_runs({
-            run.name: read_metrics(run.run.path / 'metrics.csv') for run in runs})),
+            run.name: read_metrics(run.run.path / 'metrics.csv') for run in runs},
+            [run.run.config.best.metric for run in runs])),
         ('images', 'Differences of the images', joined(
             image_differences(runs, names, scores),
             gallery(pictures, 'Prediction', HINTS, legend, wide=True))),

@@ -132,7 +132,8 @@ def _train_and_score(directory: pathlib.Path, runs: Sequence[RunConfig], checkpo
             folder = fold_folder(directory, fold)
             print(f'fold {fold} of {len(runs)}: {folder}', flush=True)
             checkpoints, _ = list_checkpoints(folder / 'checkpoints')
-            finished = max(checkpoints, default=0) >= config.steps
+            finished = any(step >= config.steps and found.progress.validated == step
+                           for step, found in checkpoints.items())
             if not finished:
                 _, _, finished = train_in(folder, config,
                                           lambda: contextlib.nullcontext(stop_requested))

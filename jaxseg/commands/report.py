@@ -126,7 +126,7 @@ def compose(run: Workdir, split: str, examination: Examination,
     sections = [
         ('summary', '', summary(run.spec.name, split, examination)),
         ('warnings', 'Warnings', _warnings(run, examination, split, rows, found)),
-        ('curves', 'Training', curves(rows, examination.step)),
+        ('curves', 'Training', curves(rows, examination.step, run.config.best.metric)),
         ('scores', 'Scores of the classes', score_table(scores, spec)),
         ('confusions', 'Confusions', matrix_section(scores)),
         *((key, heading, section(states[key]))

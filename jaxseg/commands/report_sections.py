@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,13 @@ def summary(name: str, split: str, examination: Examination) -> Markup:
     return joined(element('p', text), element('div', boxes, class_='facts'))
 
 
-def curves(rows: Sequence[Mapping[str, float]], step: int | tuple[int, ...]) -> Markup:
-    """Losses, scores of validations, and what else metrics.csv holds, over the steps."""
+def curves(rows: Sequence[Mapping[str, float]], step: int | tuple[int, ...], metric: str
+           ) -> Markup:
+    """Losses, scores of validations, and what else metrics.csv holds, over the steps.
+
+    Args:
+      metric: the score that chooses the best checkpoint, drawn first.
+    """
     if isinstance(step, tuple):
         return element('p', 'Each model of an ensemble has curves of its own: give its folder to '
                        'jaxseg report.', class_='muted')
@@ -63,14 +68,16 @@ def curves(rows: Sequence[Mapping[str, float]], step: int | tuple[int, ...]) -> 
                 series.setdefault(key, []).append((row['step'], value))
     if not series:
         return element('p', 'metrics.csv is missing or empty: no curves.', class_='muted')
-    validation = {key: points for key, points in series.items() if key.startswith('val_')}
+    best = f'val_{metric}'
+    validation = {key: series[key] for key in sorted(series, key=lambda key: key != best)
+                  if key.startswith('val_')}
     losses = {key: points for key, points in series.items()
               if key not in validation and key not in NO_LOSS}
     if 'loss' in losses and any(name != 'loss' and points == losses['loss']
                                 for name, points in losses.items()):
         del losses['loss']  # a single loss of weight 1 is the total
     charts = [('Losses in training', losses, None),
-              ('Scores in validation', validation, (0, 1)),
+              ('Scores in validation', validation, _unit_range(validation)),
               *((key.replace('_', ' ').capitalize(), {key: series[key]}, None)
                 for key in NO_LOSS[:2] if key in series)]
     drawn = [line_chart(title, _named(lines), x_label='step', y_range=y_range, mark=step,
@@ -78,24 +85,40 @@ def curves(rows: Sequence[Mapping[str, float]], step: int | tuple[int, ...]) -> 
     return element('div', drawn, class_='charts')
 
 
-def curves_of_runs(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Markup:
-    """Loss in training and mean IoU in validation of several runs."""
+def curves_of_runs(rows: Mapping[str, Sequence[Mapping[str, float]]], metrics: Iterable[str]
+                   ) -> Markup:
+    """Loss in training and scores in validation of several runs.
+
+    Args:
+      metrics: the scores that choose the best checkpoints.
+    """
     charts = []
-    for title, key, y_range in (('Loss in training', 'loss', None),
-                                ('Mean IoU in validation', 'val_miou', (0, 1))):
+    for key in dict.fromkeys(('loss', *(f'val_{metric}' for metric in metrics))):
+        title = 'Loss in training' if key == 'loss' else f'Validation: {_words(key)}'
         lines = {name: [(row['step'], row[key]) for row in each
                         if math.isfinite(row.get(key, math.nan))] for name, each in rows.items()}
         lines = {name: points for name, points in lines.items() if points}
         if lines:
+            y_range = None if key == 'loss' else _unit_range(lines)
             charts.append(line_chart(title, lines, x_label='step', y_range=y_range))
     return element('div', charts, class_='charts') if charts else element(
         'p', 'No run has a metrics.csv: no curves.', class_='muted')
 
 
+def _unit_range(lines: Mapping[str, Sequence[tuple[float, float]]]) -> tuple[int, int] | None:
+    """0 to 1 where all values are within, as those of most scores; else that of the values."""
+    inside = all(0 <= y <= 1 for points in lines.values() for _, y in points)
+    return (0, 1) if inside else None
+
+
 def _named(lines: Mapping[str, Sequence]) -> dict[str, Sequence]:
+    return {_words(key): points for key, points in lines.items()}
+
+
+def _words(column: str) -> str:
+    """A column of metrics.csv in words."""
     words = (('val_', ''), ('miou', 'mean IoU'), ('_iou', ' IoU'), ('_', ' '))
-    return {functools.reduce(lambda text, pair: text.replace(*pair), words, key): points
-            for key, points in lines.items()}
+    return functools.reduce(lambda text, pair: text.replace(*pair), words, column)
 
 
 def score_table(scores: Any, spec: DatasetSpec) -> Markup:

@@ -12,6 +12,7 @@ from jaxseg.commands.paths import PATH_KEYS, command
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import read_config
+from jaxseg.data.faults import SHARE, Policy
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 from jaxseg.processes import gathered
@@ -92,10 +93,12 @@ def model_of_run(workdir: pathlib.Path) -> ModelRecord | None:
         return None
 
 
-def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[str, Any]):
+def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[str, Any],
+                    damaged: Policy):
     """Raises InputError if the data differ, in meaning or samples, from those of the run so far.
 
-    Files that cannot be read are not compared; training writes them again.
+    Records that cannot be read are not compared; training writes them again. Where damaged samples
+    are skipped, as many files of training images as may be skipped may have another size.
     """
     try:
         trained = DatasetSpec.load(workdir / 'dataset.json')
@@ -106,9 +109,24 @@ def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[st
     for split, identity in splits.items():
         before = known.get(split)
         if isinstance(before, Mapping) and before != identity:
+            if damaged == 'skip' and split == 'train' and _few_are_replaced(before, identity):
+                continue
             raise InputError(f'{workdir / "splits.json"}: split {split!r} '
                              f'{_difference(before, identity)}; '
                              f'give the data of the run, or train on these in another --workdir')
+
+
+def _few_are_replaced(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether all that differs between two identities of a split is the size of a few files."""
+    if (before.get('names'), before.get('sha256')) != (now['names'], now['sha256']):
+        return False
+    return len(_replaced(before, now)) <= SHARE * now['count']
+
+
+def _replaced(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    """Name, bytes before and bytes now of every sample whose files have another size."""
+    sizes = zip(now['names'], before.get('bytes', ()), now.get('bytes', ()), strict=False)
+    return [(name, old, new) for name, old, new in sizes if old != new]
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -118,8 +136,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         return (f'had {before.get("count")} samples when the run began, and has {now["count"]} now '
                 f'({len(names - earlier)} new, {len(earlier - names)} missing, such as '
                 f'{min(names ^ earlier)!r})')
-    sizes = zip(now['names'], before.get('bytes', ()), now.get('bytes', ()), strict=False)
-    changed = [(name, old, new) for name, old, new in sizes if old != new]
+    changed = _replaced(before, now)
     if not changed:
         return 'was read from another kind of source when the run began'
     name, old, new = changed[0]

@@ -113,7 +113,7 @@ def train_in(directory: pathlib.Path, config: RunConfig,
     check_same_processes(config, plan.splits)
     with locked(directory):
         check_same_run(directory, config)  # again: another run may have ended there meanwhile
-        check_same_data(directory, plan.spec, plan.splits)
+        check_same_data(directory, plan.spec, plan.splits, config.damaged_samples)
         with stopping() as stop:
             return _train(plan, directory, stop)
 
@@ -158,12 +158,17 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     sampling = build('sampling', config.sampling) if config.sampling is not None else None
     parts.layout.check_batch_size(config.batch_size)
     # Every split that the run will read; 'val' may be missing.
-    sources = {split: check_source(dataset, split) for split in ('train', 'val')
-               if split in ('train', *spec.splits)}
-    check_batches(sources['train'], spec=spec, transforms=transforms)
+    # A run that continues has checked them, and may go on although some were damaged since.
+    skipping = model is not None and config.damaged_samples == 'skip'
+    sources = {split: check_source(dataset, split, files=split == 'val' or not skipping)
+               for split in ('train', 'val') if split in ('train', *spec.splits)}
     _, shares = parts.layout.share_of_batch()
     read = functools.partial(train_batches, sources['train'], spec=spec, transforms=transforms,
                              seed=config.seed)
+    if skipping:
+        read = functools.partial(read, damaged='skip', size=tuple(model.input_shape[:2]))
+    else:
+        check_batches(sources['train'], spec=spec, transforms=transforms)
     batch = _first_batch(config, read, shares)
     parts.layout.check_height(batch['image'].shape[1])
     read = functools.partial(read, draw=sampling and sampling(sources['train'], spec),
@@ -242,13 +247,14 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
                           config.save_every or config.evaluate_every)
     with (contextlib.closing(Checkpoints(folder, progress)) as checkpoints,
           contextlib.closing(Report(directory, first_step=first, steps=config.steps,
-                                    batch_size=config.batch_size)) as report):
+                                    batch_size=config.batch_size,
+                                    metric=config.best.metric)) as report):
         _, done = train(
             state.pop(), batches, layout=layout,
             step=step, first=first, steps=config.steps, report=report,
             save=functools.partial(_save, checkpoints, algorithm, config.best),
             intervals=intervals, stop_requested=stop.after_step,
-            stalled=lambda: _stalled(config, checkpoints.progress),
+            stalled=lambda: _stalled(config, checkpoints.progress), validated=progress.validated,
             evaluate=lambda state: validate(plan.parts, algorithm, state, plan.sources['val'],
                                             plan.spec, stop))
         progress = checkpoints.progress
@@ -261,7 +267,8 @@ def _trained(plan: _Plan, done: int, progress: Progress) -> Trained:
     if _stalled(plan.config, progress):
         print(f'early stopping at step {done}: {progress.stale} validations without a better '
               f'{plan.config.best.metric}', flush=True)
-    finished = done == plan.config.steps or _stalled(plan.config, progress)
+    scored = 'val' not in plan.sources or progress.validated == done
+    finished = done == plan.config.steps and scored or _stalled(plan.config, progress)
     return Trained(plan.spec, done, finished)
 
 

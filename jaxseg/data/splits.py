@@ -118,8 +118,11 @@ def split_identity(source: Source) -> dict[str, Any]:
     return identity if sizes is None else {**identity, 'bytes': [sizes[i] for i in order]}
 
 
-def check_source(dataset: Any, split: str) -> Source:
+def check_source(dataset: Any, split: str, *, files: bool = True) -> Source:
     """A split of a data set, after the source has checked its files in advance if it can.
+
+    Args:
+      files: whether it does.
 
     Raises:
       InputError: the split is unknown or empty, or one of its files cannot be used.
@@ -128,7 +131,7 @@ def check_source(dataset: Any, split: str) -> Source:
     if not len(source):
         raise InputError(f'data set {dataset.spec.name!r}: split {split!r} is empty; give it at '
                          f'least one sample')
-    if hasattr(source, 'check_files'):
+    if files and hasattr(source, 'check_files'):
         source.check_files()
     return source
 

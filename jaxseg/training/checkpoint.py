@@ -16,6 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxseg.errors import printable
 from jaxseg.processes import check_agreed, gathered, is_first
+from jaxseg.records import read_record, write_record
 from jaxseg.training.restore import list_checkpoints, make_record, restore
 from jaxseg.training.selection import NO_PROGRESS, Progress
 
@@ -59,7 +60,7 @@ class Checkpoints:
                 todelete_subdir=DELETED))
 
     def save(self, step: int, state: Any, variables: Callable[[Any], Any], score: float | None):
-        """Saves unless this step is saved already. `score` None or NaN never counts as best.
+        """Saves; of a step that is saved already, only the score. None or NaN is never the best.
 
         Args:
           step: number of steps done.
@@ -67,20 +68,31 @@ class Checkpoints:
           variables: the algorithm's function from the state to the variables of the model.
           score: of a validation, the larger the better; None without one.
         """
-        if step in self._manager.all_steps():
-            return
         if score is not None:
-            self.progress = self.progress.after(score)
+            self.progress = self.progress.after(score, step)
+        if step in self._manager.all_steps():
+            if score is not None:
+                self._add_score(step, score)
+            return
         training = _without_shared(state, shared_leaves(variables, state))
         items = {name: tree for name, tree in (('model', variables(state)), ('training', training))
                  if jax.tree.leaves(tree)}
         args = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-        score = -math.inf if score is None or math.isnan(score) else score
-        record = make_record(score, self.progress, items)
+        record = make_record(_comparable(score), self.progress, items)
         self.wait()
         with self._disk_named():
             self._manager.save(step, force=True, metrics=record,
                                args=ocp.args.Composite(**args))
+
+    def _add_score(self, step: int, score: float):
+        """The score of a checkpoint that was saved without, when a stop left a validation out."""
+        if is_first():
+            path = self._deleted.parent / str(step) / 'metrics' / 'metrics'
+            record = {**read_record(path), 'score': _comparable(score),
+                      'progress': list(self.progress)}
+            write_record(path, record)
+        gathered(None)  # the new record is there for all
+        self._manager.reload()
 
     def wait(self):
         """Returns when everything is written."""
@@ -118,6 +130,10 @@ class Checkpoints:
                 raise
             place = getattr(error, 'filename', None) or self._manager.directory
             raise OSError(number, os.strerror(number), str(place)) from error
+
+
+def _comparable(score: float | None) -> float:
+    return -math.inf if score is None or math.isnan(score) else score
 
 
 def progress_at(directory: pathlib.Path, step: int) -> Progress:

@@ -24,7 +24,8 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
           first: int, steps: int, intervals: Intervals, report: Report,
           evaluate: Callable[[Any], dict[str, float] | None],
           save: Callable[[int, Any, dict[str, float] | None], None],
-          stop_requested: Callable[[], bool], stalled: Callable[[], bool]) -> tuple[Any, int]:
+          stop_requested: Callable[[], bool], stalled: Callable[[], bool], validated: int = 0
+          ) -> tuple[Any, int]:
     """Trains from step `first` to `steps`.
 
     Args:
@@ -34,6 +35,8 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
       save: `(steps done, state, scores or None)`.
       stop_requested: called after every step; True ends the loop once the state is saved.
       stalled: called after every evaluation, once it is saved; True ends the loop.
+      validated: number of steps at the last evaluation. One that was due after step `first`, and
+        that a stop has left out, is the first thing to be done.
 
     Returns:
       The last state, placed as the first, and the number of steps done.
@@ -41,8 +44,22 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
     Raises:
       FloatingPointError: a loss is not finite; nothing of that step is saved.
     """
-    placed, done, stop = layout.replicate(state), first, False
+    placed, done = layout.replicate(state), first
     del state  # one copy less: the state is the largest array but for the temporaries of a step
+
+    def checkpoint(evaluating: bool) -> bool:
+        """Saves, after an evaluation if one is due; whether that ends the loop."""
+        report.flush()
+        state, scores = layout.unreplicate(placed), None
+        if evaluating:
+            scores = evaluate(state)
+        if scores is not None:
+            report.evaluation(done, scores)
+        save(done, state, scores)
+        return evaluating and (scores is None or stalled())
+
+    left_out = first not in (0, validated) and _due(intervals.evaluate, first, first == steps)
+    stop = left_out and checkpoint(evaluating=True)
     while done < steps and not stop:
         try:
             with report.waiting():
@@ -56,18 +73,10 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
         done += 1
         # Called once a step: a later request is served after the next step, never lost.
         last, stop = done == steps, stop_requested()
-        report.step(done, metrics, names, write=_due(intervals.report, done, last or stop))
+        report.step(done, metrics, names, write=_due(intervals.report, done, last))
         evaluating = _due(intervals.evaluate, done, last) and not stop
         if evaluating or _due(intervals.save, done, last or stop):
-            report.flush()
-            state, scores = layout.unreplicate(placed), None
-            if evaluating:
-                scores = evaluate(state)
-                stop = scores is None
-            if scores is not None:
-                report.evaluation(done, scores)
-            save(done, state, scores)
-            stop = stop or scores is not None and stalled()
+            stop = checkpoint(evaluating) or stop
     return layout.unreplicate(placed), done
 
 

@@ -30,7 +30,9 @@ class Report:
     last. Their names are free; `loss` and `learning_rate` are shown where they are given.
     """
 
-    def __init__(self, directory: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
+    def __init__(self, directory: pathlib.Path, *, first_step: int, steps: int, batch_size: int,
+                 metric: str = 'miou'):
+        self._metric = metric  # by which the best checkpoint is chosen
         self._directory, self._steps, self._batch_size = directory, steps, batch_size
         self._pending: tuple | None = None
         self._clock, self._clock_step, self._waited = time.perf_counter(), first_step, 0.0
@@ -84,9 +86,16 @@ class Report:
                     f'{_clock(seconds * (self._steps - step))} left')
 
     def evaluation(self, step: int, scores: Mapping[str, float]):
-        """Writes the scores of a validation; the time that it took does not count as training."""
+        """Writes the scores of a validation; the time that it took does not count as training.
+
+        They replace scores of the same step, those of a run that was killed before it saved them.
+        """
         if not self._writes:
             return
+        rows = [row for row in self._rows if row['step'] != step or not all(
+            name == 'step' or name.startswith('val_') for name in row)]
+        if len(rows) < len(self._rows):
+            self._rows, self._columns = rows, []
         self._write(step, {f'val_{name}': value for name, value in scores.items()})
         self._print(f'step {step}/{self._steps}  validation: ' +
                   '  '.join(f'{name} {value:.4f}' for name, value in scores.items()), stay=True)
@@ -101,7 +110,7 @@ class Report:
         if self._events is not None:
             self._events.close()
         if importlib.util.find_spec('matplotlib') is not None and self._rows:
-            draw_curves(self._rows, self._directory / 'curves.png')
+            draw_curves(self._rows, self._directory / 'curves.png', self._metric)
 
     def _write(self, step: int, values: Mapping[str, float]):
         row = {'step': step, **values}
@@ -123,19 +132,22 @@ class Report:
             print(line, flush=True)
 
 
-def draw_curves(rows: Sequence[Mapping], path: pathlib.Path):
-    """Loss and validation mIoU over the steps, as an image."""
+def draw_curves(rows: Sequence[Mapping], path: pathlib.Path, metric: str):
+    """Loss and the scores of validations over the steps, `metric` and pixel accuracy, as an image.
+    """
     from matplotlib.figure import Figure  # an extra; and Figure alone needs no display
 
     figure = Figure(figsize=(8, 3.2), layout='constrained')
-    panels = (('training loss', ('loss',)), ('validation', ('val_miou', 'val_pixel_accuracy')))
+    scores = dict.fromkeys((f'val_{metric}', 'val_pixel_accuracy'))
+    panels = (('training loss', ('loss',)), ('validation', scores))
     for axes, (title, keys) in zip(figure.subplots(1, 2), panels, strict=True):
         for key in keys:
             points = [(row['step'], row[key]) for row in rows if isinstance(row.get(key), float)]
             axes.plot(*zip(*points, strict=True), marker='.', label=key) if points else None
         axes.set(xlabel='step', title=title)
         axes.grid(alpha=0.3)
-    axes.set_ylim(0, 1)
+    if all(0 <= y <= 1 for line in axes.lines for y in line.get_ydata() if math.isfinite(y)):
+        axes.set_ylim(0, 1)
     if axes.lines:
         axes.legend(loc='lower right')
     with replacing(path) as partial:

@@ -47,14 +47,17 @@ class Best:
 
 
 class Progress(NamedTuple):
-    """The best score so far, and how many validations came after it."""
+    """The best score so far, how many validations came after it, and the step of the last one."""
 
     best: float = -math.inf
     stale: int = 0
+    validated: int = 0
 
-    def after(self, score: float) -> 'Progress':
+    def after(self, score: float, step: int) -> 'Progress':
         """The progress with another validation; only more than the best is better, and no NaN."""
-        return Progress(score) if score > self.best else self._replace(stale=self.stale + 1)
+        if score > self.best:
+            return Progress(score, validated=step)
+        return self._replace(stale=self.stale + 1, validated=step)
 
 
 NO_PROGRESS = Progress()  # of a new run
