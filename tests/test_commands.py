@@ -57,7 +57,7 @@ def test_evaluation_prints_a_table_and_writes_json_and_pictures(trained, capsys)
     assert main(['evaluate', f'--workdir={trained}', '--split=test', '--checkpoint=latest',
                  '--num_images=2']) == 0
     out = capsys.readouterr().out
-    assert 'background' in out and 'miou: 0.' in out
+    assert 'background' in out and 'miou: 0.' in out and 'checkpoint 12 (the latest), 3' in out
     result = json.loads((trained / 'evaluation_test.json').read_text())
     assert (result['split'], result['checkpoint'], result['images']) == ('test', 12, 3)
     assert np.sum(result['confusion_matrix']) == 3 * 32 * 32

@@ -3,10 +3,12 @@
 import dataclasses
 import math
 import shutil
+import types
 
 import pytest
 
 import jaxseg
+from jaxseg.commands import scoring
 from jaxseg.errors import InputError
 from jaxseg.training.restore import find, list_checkpoints
 from jaxseg.training.selection import Best, Progress
@@ -30,6 +32,22 @@ def test_the_best_score_is_the_largest_or_the_smallest():
     scores = {'miou': 0.25, 'error': 3.0}
     assert Best().score(scores) == 0.25
     assert Best(metric='error', mode='min').score(scores) == -3.0
+
+
+@pytest.mark.parametrize('best, score, which, expected', [
+    (Best(), 0.5, 'best', 'highest val_miou: 0.5000'),
+    (Best(metric='error', mode='min'), -3.0, 'best', 'lowest val_error: 3.0000'),
+    (Best(), -math.inf, 'best', 'the latest, as no validation scored it'),
+    (Best(), 0.5, 'latest', 'the latest'), (Best(), 0.5, '7', 'by its number')])
+def test_how_a_checkpoint_was_chosen_is_said_with_its_score(monkeypatch, tmp_path, best, score,
+                                                            which, expected):
+    checkpoint = types.SimpleNamespace(score=score)
+    monkeypatch.setattr(scoring, 'list_checkpoints', lambda folder: ({7: checkpoint}, {}))
+    run = types.SimpleNamespace(path=tmp_path, members=(), config=types.SimpleNamespace(best=best))
+    assert scoring.checkpoint_selection(run, which, 7) == expected
+    ensemble = types.SimpleNamespace(**{**vars(run), 'members': (tmp_path, tmp_path)})
+    several = scoring.checkpoint_selection(ensemble, which, (7, 7))
+    assert several == expected + (f', {expected.rpartition(" ")[2]}' if 'val_' in expected else '')
 
 
 def test_only_more_than_the_best_is_progress():

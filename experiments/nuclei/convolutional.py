@@ -23,8 +23,8 @@ def get_config() -> ConfigDict:
         batch_size=8,
         data=dict(type='single_image.SingleImage', root='stardist/data/images', image='img2d.tif',
                   mask='mask2d.tif', objects=True, classes=['background', 'nucleus'],
-                  # The image holds 8-bit values in 16 bits.
-                  channels=1, value_range=[0, 255],
+                  # 16-bit pixels with values from 0 to 235.
+                  channels=1, value_range=[0, 235],
                   areas=dict(train=[[0, 0, 512, 304]], val=[[0, 320, 248, 192]],
                              test=[[264, 320, 248, 192]])),
         transforms=[
