@@ -10,6 +10,9 @@ Data: the example of stardist (BSD 3-Clause), 512x512 pixels of 16-bit grey from
 Bowl 2018 (Caicedo et al. 2019), with a mask of numbered nuclei. The wheel of 3 MB is unpacked, not
 installed. Training sees the left 304 columns; validation and test are 248x192 pixels each, 16
 pixels away. One image says nothing of other images: the score only shows that training works.
+Test mIoU 0.937 (nucleus 0.895), val 0.929, of the checkpoint with the best val score, after 220 s
+on two cores of an AMD EPYC without AVX-512, beside other work (2026-11-29, seed 0). It takes no
+network: a random forest scores 0.939, k-means 0.903 (`jaxseg baseline`).
 """
 
 from ml_collections import ConfigDict

@@ -139,8 +139,9 @@ def _task(run: RunConfig, spec: DatasetSpec) -> Any:
 def _sources(dataset: Any, arguments: argparse.Namespace) -> dict[str, Source]:
     """Every split that is scored."""
     sources = {split: check_source(dataset, split) for split in arguments.split.split(',')}
-    if not any(name.startswith(arguments.subset) for source in sources.values()
-               for name in sample_names(source)):
+    if arguments.subset and not any(name.startswith(arguments.subset)
+                                    for source in sources.values()
+                                    for name in sample_names(source)):
         raise InputError(f'--subset={arguments.subset}: no image of {arguments.split!r} begins '
                          f'with {arguments.subset!r}')
     return sources
