@@ -9,6 +9,8 @@ import pytest
 from jax import lax
 
 from jaxseg.layers.conv import Conv, ConvTranspose, convolve
+from jaxseg.layers.resize import upsample_nearest
+from jaxseg.layers.upsample_conv import UpsampleConv, convolve_upsampled
 from tests.variables import random, random_variables
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
@@ -78,12 +80,50 @@ def test_a_convolution_keeps_the_dtype_of_its_input_and_float32_parameters():
     ((3, 3), (2, 2), (2, 2), 2, ((4, 1), (0, 3))), ((3, 3), (1, 1), (1, 1), 2, ((1, 1), (1, 1))),
     ((5, 1), (3, 2), (1, 1), 4, ((2, 2), (0, 0))), ((2, 2), (1, 1), (1, 1), 1, ((3, 4), (5, 2))),
     ((3, 3), (1, 1), (1, 1), 1, ((-1, 1), (1, -2))), ((3, 3), (2, 2), (1, 1), 1, 'SAME'),
-    ((2, 3), (1, 1), (1, 2), 1, 'VALID')])
+    ((2, 3), (1, 1), (1, 2), 1, 'VALID'), ((2, 2), (1, 1), (3, 2), 1, ((1, 1), (1, 1))),
+    ((8, 8), (8, 8), (1, 1), 1, ((0, 0), (0, 0)))])
 def test_gradients_equal_those_of_xla(size, strides, dilation, groups, padding):
     options = dict(strides=strides, dilation=dilation, groups=groups, padding=padding)
     kernel = random(*size, 4 // groups, 8, seed=1)
     assert_equal_vjps(functools.partial(convolve, **options),
                       functools.partial(reference, **options), random(2, 8, 9, 4), kernel)
+
+
+@pytest.mark.parametrize('channels, features, strides, dilation', [
+    (129, 128, (1, 1), (1, 1)), (128, 130, (1, 1), (2, 3)), (70, 3, (2, 1), (1, 1))])
+def test_gradients_of_many_channels_equal_those_of_xla(channels, features, strides, dilation):
+    options = dict(strides=strides, dilation=dilation, padding=((1, 1), (2, 0)))
+    kernel = random(3, 3, channels, features, seed=1)
+    assert_equal_vjps(functools.partial(convolve, **options),
+                      functools.partial(reference, **options), random(2, 6, 7, channels), kernel)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 4), (5, 3)])
+def test_a_convolution_of_an_upsampled_map_never_makes_that_map(size):
+    def upsampled(x, kernel):
+        return reference(upsample_nearest(x, 2), kernel, padding=((1, 1), (1, 1)))
+
+    kernel = random(3, 3, 4, 5, seed=1)
+    assert_equal_vjps(convolve_upsampled, upsampled, random(2, *size, 4), kernel)
+
+
+@pytest.mark.parametrize('features', [4, 5])
+def test_a_convolution_beside_skips_is_that_of_the_concatenation(features):
+    x, skips = random(2, 3, 4, 6), [random(2, 6, 8, 3, seed=3), random(2, 6, 8, 2, seed=4)]
+    layer = UpsampleConv(features)
+    kernel = random(3, 3, 11, features, seed=1)
+
+    def layer_of(x, first, second, kernel):
+        return layer.apply({'params': {'kernel': kernel}}, x, (first, second))
+
+    def concatenated(x, first, second, kernel):
+        return reference(jnp.concatenate([upsample_nearest(x, 2), first, second], -1), kernel,
+                         padding=((1, 1), (1, 1)))
+
+    assert_equal_vjps(layer_of, concatenated, x, *skips, kernel)
+    made = jax.make_jaxpr(layer_of)(x, *skips, kernel)
+    shapes = {value.aval.shape for equation in made.jaxpr.eqns for value in equation.outvars}
+    assert ((2, 6, 8, 11) in shapes) == (features == 4)  # four times 4 are too few channels
 
 
 def test_gradients_in_a_loop_are_convolutions_in_the_layout_of_the_forward_pass():

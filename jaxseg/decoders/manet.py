@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.deep_supervision import supervise
-from jaxseg.layers.double_conv import double_conv
+from jaxseg.layers.double_conv import upsample_double_conv
 from jaxseg.layers.norm import NormSpec, make_norm
-from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.squeeze_excite import ChannelGate
 from jaxseg.layers.stages import Stages, at_stride, deepest, first_stride
 
@@ -56,13 +55,14 @@ class MAnet(nn.Module):
             if skip is not None:
                 features = skip.features.shape[-1]
                 x = block(block(x, x.shape[-1], 3, f'{name}_in', 0), features, 1, f'{name}_in', 1)
-            x = upsample_nearest(x, 2)
             if skip is not None:
+                # Of `x` before the upsampling, which does not change the mean of a channel.
                 squeezed = max(1, features // REDUCTION)
                 gate = (ChannelGate(squeezed, name=f'{name}_gate')(x)
                         + ChannelGate(squeezed, name=f'{name}_skip_gate')(skip.features))
-                x = jnp.concatenate([x * gate, skip.features], -1)
-            x = double_conv(x, width, self.norm, name, train=train)
+                x = x * gate
+            skips = () if skip is None else (skip.features,)
+            x = upsample_double_conv(x, skips, width, self.norm, name, train=train)
             steps.append(x)
         supervise(self, 'supervised_steps', steps[-2::-1], train=train)
         return x

@@ -4,13 +4,11 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.deep_supervision import supervise
-from jaxseg.layers.double_conv import double_conv
+from jaxseg.layers.double_conv import upsample_double_conv
 from jaxseg.layers.norm import NormSpec
-from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.stages import Stages, at_stride, deepest, first_stride
 
 
@@ -45,14 +43,12 @@ class UNet(nn.Module):
         x, scse, steps = deepest(stages).features, self.attention == 'scse', []
         for width in self.widths:
             stride //= 2
-            x = upsample_nearest(x, 2)
             skip = at_stride(stages, stride)
-            if skip is not None:
-                x = jnp.concatenate([x, skip.features], -1)
+            skips = () if skip is None else (skip.features,)
             # segmentation_models.pytorch has skip connections, of 0 channels where the encoder has
             # no such stage, down to stride 2, and attention after every one of them.
-            x = double_conv(x, width, self.norm, f'up{stride}', train=train,
-                            scse=(scse and (skip is not None or stride > 1), scse))
+            x = upsample_double_conv(x, skips, width, self.norm, f'up{stride}', train=train,
+                                     scse=(scse and (bool(skips) or stride > 1), scse))
             steps.append(x)
         supervise(self, 'supervised_steps', steps[-2::-1], train=train)
         return x

@@ -4,13 +4,11 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.deep_supervision import supervise
-from jaxseg.layers.double_conv import double_conv
+from jaxseg.layers.double_conv import upsample_double_conv
 from jaxseg.layers.norm import NormSpec
-from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.stages import Stages, at_stride, deepest, first_stride
 
 
@@ -52,10 +50,10 @@ class UNetPlusPlus(nn.Module):
             skip = at_stride(stages, stride)
             step = [] if skip is None else [skip.features]
             for number in reversed(range(len(before) if skip else 1)):
-                x = jnp.concatenate([upsample_nearest(before[number], 2), *step], -1)
                 features = width if number == 0 else skip.features.shape[-1]
-                x = double_conv(x, features, self.norm, f'up{stride}_node{number}', train=train,
-                                scse=(scse and (bool(step) or stride > 1), scse))
+                x = upsample_double_conv(
+                    before[number], step, features, self.norm, f'up{stride}_node{number}',
+                    train=train, scse=(scse and (bool(step) or stride > 1), scse))
                 step = [x, *step]
             if skip is not None:
                 shorter = step[1:-1]  # without the stage itself

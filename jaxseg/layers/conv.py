@@ -6,16 +6,19 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.dense import weight_gradient
 from jaxseg.layers.depthwise import depthwise, strided_depthwise
+from jaxseg.layers.partition import on_many_devices
 from jaxseg.layers.platform import platform
 
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+WIDE = 128  # channels of a matrix product that runs at the speed of a large one
 Pair = tuple[int, int]
 
 
@@ -97,11 +100,8 @@ def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) ->
 def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
     """The input convolved with the cotangent; images are its channels, channels its images."""
     batch, height, width, channels = x.shape
-    if kernel.shape[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
-        # One matrix product: a convolution with a window as large as the map takes 3 to 10 times
-        # as long.
-        seen = x[:, ::strides[0], ::strides[1]]
-        return weight_gradient(seen, cotangent).astype(kernel.dtype)[None, None]
+    if groups == 1 and _products_are_faster(strides, kernel):
+        return _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangent)
     margins = []
     for axis in (0, 1):
         before, reach = padding[axis][0], (kernel.shape[axis] - 1) * dilation[axis]
@@ -113,6 +113,40 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
         channels // groups, height, width, groups * batch)
     gradient = _conv(images, cotangent.transpose(1, 2, 0, 3), dilation, margins, strides, groups)
     return gradient.transpose(1, 2, 0, 3)
+
+
+def _products_are_faster(strides: Pair, kernel: jax.Array) -> bool:
+    """Whether the gradient of a kernel is left to matrix products.
+
+    A convolution with a window as large as the map is slow where the result has few positions or
+    many channels, and where strides spread its window (experiments/benchmarks/levers.csv).
+    """
+    rows, columns, *channels = kernel.shape
+    if on_many_devices():  # the strided slices of a split map would be moved between devices
+        return rows == columns == 1
+    few = max(rows, columns) <= 2
+    wide = max(rows, columns) <= 3 and min(channels) >= WIDE
+    return few or wide or strides != (1, 1)
+
+
+def _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangent) -> jax.Array:
+    """A product for every position of the kernel, or every row of it where channels are few."""
+    rows, columns, channels, features = kernel.shape
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pair, 0) for pair in padding),
+                                            (0, 0, 0)))
+
+    def inputs(i: int, j: int) -> jax.Array:
+        starts = [tap * step for tap, step in zip((i, j), dilation, strict=True)]
+        ends = [start + (side - 1) * stride + 1 for start, side, stride in zip(
+            starts, cotangent.shape[1:3], strides, strict=True)]
+        return x[:, starts[0]:ends[0]:strides[0], starts[1]:ends[1]:strides[1]]
+
+    together = 1 if channels >= WIDE // 2 and columns <= 3 else columns
+    gradient = jnp.stack([
+        weight_gradient(jnp.concatenate([inputs(i, j + more) for more in range(together)], -1),
+                        cotangent)
+        for i in range(rows) for j in range(0, columns, together)])
+    return gradient.reshape(rows, columns, channels, features).astype(kernel.dtype)
 
 
 class Conv(nn.Module):
