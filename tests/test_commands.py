@@ -19,6 +19,7 @@ from jaxseg.errors import InputError
 from jaxseg.metrics.images import ImageCounts
 from jaxseg.records import read_record
 from jaxseg.training.report import draw_curves
+from jaxseg.training.supervised import Supervised
 from tests import runs
 
 
@@ -26,8 +27,14 @@ from tests import runs
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     config = runs.write_config(folder)
-    with mock.patch('jaxseg.training.report.draw_curves', draw_curves):
+    patches = (mock.patch.object(Supervised, name, autospec=True,
+                                 side_effect=getattr(Supervised, name))
+               for name in ('init', 'step'))
+    with (mock.patch('jaxseg.training.report.draw_curves', draw_curves),
+          next(patches) as init, next(patches) as step):
         assert main(['train', f'--config={config}', f'--workdir={folder}/work']) == 0
+    # What is checked before anything is compiled is not traced again for its compilation.
+    assert (init.call_count, step.call_count) == (1, 1)
     return folder / 'work'
 
 

@@ -18,7 +18,7 @@ from jaxseg.commands.assemble import (
     assemble,
     make_algorithm,
 )
-from jaxseg.commands.initial_state import initial_state
+from jaxseg.commands.initial_state import InitialState
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
 from jaxseg.commands.paths import (
@@ -47,7 +47,7 @@ from jaxseg.errors import InputError
 from jaxseg.memory import check_memory, tree_bytes
 from jaxseg.processes import gathered, is_first
 from jaxseg.training.checkpoint import Checkpoints, progress_at, restore_state
-from jaxseg.training.layout import init_key, step_key
+from jaxseg.training.layout import step_key
 from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
 from jaxseg.training.selection import Best, Progress
@@ -131,8 +131,8 @@ class _Plan(NamedTuple):
     record: ModelRecord
     batch: dict[str, np.ndarray]  # the first one; of several processes the first share of it
     state: Any  # its shapes
-    weights: Any  # of another library, or None
-    make_algorithm: Callable  # outside of `pmap`, possibly of another model
+    initial: InitialState
+    step: Callable  # of the algorithm outside of `pmap`; traced once, for the check and the run
 
 
 def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
@@ -149,8 +149,7 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
         weights.check(parts.model)
     origin = (model.pretrained if model else
               weights and Origin.of(weights, config.pretrained['type'], parts.model))
-    make = functools.partial(make_algorithm, config, parts)
-    algorithm = make(axis_name=parts.layout.axis_name)
+    algorithm = make_algorithm(config, parts, axis_name=parts.layout.axis_name)
     if parts.layout.axis_name and not hasattr(algorithm, 'axis_name'):
         raise InputError(f"config.parallel.strategy: 'pmap' needs an algorithm with a field "
                          f"axis_name, which {config.algorithm['type']} is not; use 'jit'")
@@ -175,12 +174,14 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
                              damaged=config.damaged_samples, size=batch['image'].shape[1:3])
     record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
     splits = {split: split_identity(source) for split, source in sources.items()}
-    state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
+    initial = InitialState(config, parts, weights)
+    state = initial.shapes(batch)
     check_selection(config, parts, algorithm, state, sources)
     check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
                  'make the model smaller')
+    step = jax.jit(make_algorithm(config, parts).step, inline=True)
     plan = _Plan(config, spec, sources, splits, read, parts, algorithm, record, batch, state,
-                 weights, make)
+                 initial, step)
     _trace(plan)
     return plan
 
@@ -198,12 +199,11 @@ def _first_batch(config: RunConfig, read: Callable, shares: int) -> dict[str, np
 
 def _trace(plan: _Plan):
     """Traces the whole step without compiling it, which finds parts that do not fit together."""
-    algorithm = plan.make_algorithm()
-    whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct((plan.config.batch_size, *x.shape[1:]),
-                                                        x.dtype), plan.batch)
-    with jax.set_mesh(plan.parts.layout.mesh):
-        after, metrics = jax.eval_shape(lambda state, batch: algorithm.step(
-            state, batch, step_key(0, 0)), plan.state, whole)
+    layout = plan.parts.layout
+    with jax.set_mesh(layout.mesh):  # and with all that `compile_step` has, as it is traced once
+        after, metrics = jax.eval_shape(
+            lambda state, batch, index: plan.step(state, batch, step_key(0, index)),
+            plan.state, layout.batch_shapes(plan.batch), np.int32(0))
     reserved = [name for name in metrics if name in RESERVED or name.startswith('val_')]
     if reserved:
         raise InputError(f'algorithm {plan.config.algorithm["type"]}: the name of metric '
@@ -228,9 +228,10 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
     batches = plan.read(batch_size=config.batch_size, start_step=first, workers=config.workers,
                         process_index=share, process_count=shares)
     # In a list, so that the loop holds the only reference.
-    state = [restored[1] if restored else initial_state(plan)]
+    state = [restored[1] if restored else plan.initial(plan.batch, plan.state, plan.record)]
     del restored
-    step = layout.compile_step(algorithm.step, config.seed, plan.state, plan.batch)
+    step = algorithm.step if layout.axis_name else plan.step
+    step = layout.compile_step(step, config.seed, plan.state, plan.batch)
     if is_first():
         write_description(directory, config, plan.spec, plan.record, plan.splits)
         if first < config.steps:

@@ -117,6 +117,12 @@ class JitLayout:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(
             self._batch_sharding(x), x, (len(x) * shares, *x.shape[1:])), batch)
 
+    def batch_shapes(self, batch: Any) -> Any:
+        """The shapes of the batch of all processes, of this process's share of it."""
+        _, shares = self.share_of_batch()
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(x) * shares, *x.shape[1:]),
+                                                           x.dtype), batch)
+
     def put_images(self, images: np.ndarray) -> jax.Array:
         """Splits a batch of images that are evaluated over the devices, of this process."""
         return jax.device_put(images, NamedSharding(self._own, P(AXES)))
@@ -127,10 +133,15 @@ class JitLayout:
         Args:
           state: its shapes.
         """
-        compiled = jax.jit(lambda given: init(init_key(seed), given),
-                           out_shardings=jax.tree.map(self._state_sharding, state))
-        return lambda given: compiled(
-            jax.device_put(given, jax.tree.map(self._state_sharding, given)))
+        def run(given: Any) -> Any:
+            shardings = jax.tree.map(self._state_sharding, given)
+            compiled = jax.jit(lambda given: init(init_key(seed), given), in_shardings=(shardings,),
+                               out_shardings=jax.tree.map(self._state_sharding, state))
+            # From shapes, as types of placed arrays name the mesh: `init` would be traced again.
+            program = compiled.lower(jax.eval_shape(lambda given: given, given)).compile()
+            return program(jax.device_put(given, shardings))
+
+        return run
 
     def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
         """`run(state, batch, index) -> (state, metrics)` of a step; the state is donated.
@@ -152,17 +163,18 @@ class JitLayout:
                       donate_argnums=0, out_shardings=(shardings, self._replicated),
                       in_shardings=(shardings, jax.tree.map(self._batch_sharding, batch), None))
         with jax.set_mesh(self.mesh):
-            return self._compile(run, state, state, batch)
+            return self._compile(run, (state, self.batch_shapes(batch)), state, batch)
 
-    def _compile(self, run: Any, given: Any, state: Any, batch: Any) -> jax.stages.Compiled:
+    def _compile(self, run: Any, given: tuple[Any, Any], state: Any, batch: Any
+                 ) -> jax.stages.Compiled:
         """Compiles in advance, so that what the device cannot do shows before the first step.
 
         Args:
-          given: the shapes of the state as `run` takes it.
-          state: those of the algorithm.
+          given: the shapes of the state and of the batch as `run` takes them.
+          state: those of the state of the algorithm.
         """
         try:
-            compiled = run.lower(given, self.put_batch(batch), np.int32(0)).compile()
+            compiled = run.lower(*given, np.int32(0)).compile()
         except jax.errors.JaxRuntimeError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f'the training step cannot be compiled for {jax.default_backend()} '
@@ -227,7 +239,8 @@ class PmapLayout(JitLayout):
         stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), state)
         return self._compile(
             jax.pmap(mapped, axis_name=self.axis_name, devices=self._devices,
-                     in_axes=(0, 0, None), donate_argnums=0), stacked, state, batch)
+                     in_axes=(0, 0, None), donate_argnums=0), (stacked, self.put_batch(batch)),
+            state, batch)
 
 
 def make_layout(parallel: Parallel) -> JitLayout:
