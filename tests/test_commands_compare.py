@@ -61,10 +61,13 @@ def test_runs_on_other_images_classes_or_labels_are_not_compared(tmp_path, chang
     (['{one}', '{one}', '--seed=-1'], ['--seed=-1']),
     (['{one}', '{one}', '--group=('], ["--group: '('", 'no regular expression']),
     (['{one}', '{one}', '--group=x'], ["--group: 'x' finds nothing in the stem 'a_1'"]),
+    (['{one}', '{one}', '--group=_'], ['--group leaves one group', 'two images or more']),
+    (['{single}', '{single}'], ['one image', 'two images or more']),
     (['{one}', '{one}', '--config.steps=3'], ['--config.steps', 'no effect']),
     (['{one}', '{bad}'], ['not a table of counts'])])
 def test_bad_arguments_are_refused(tmp_path, arguments, words, capfd):
-    places = {'one': write(tmp_path / 'one'), 'bad': tmp_path / 'bad.csv'}
+    places = {'one': write(tmp_path / 'one'), 'bad': tmp_path / 'bad.csv',
+              'single': write(tmp_path / 'single', ROWS[:1], ['a_1'])}
     places['bad'].write_text('image,class\n')
     runs.refused(['compare', *(each.format(**places) for each in arguments)],
                  [each.format(**places) for each in words], capfd)

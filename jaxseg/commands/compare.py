@@ -53,12 +53,20 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     if arguments.group is not None:
         pattern = compile_pattern(arguments.group, '--group')
         groups = [group_of(name, pattern, '--group') for name in names]
+    _check_drawable(names, groups)
     comparison = compare(counts, groups=groups, resamples=arguments.resamples, seed=arguments.seed)
     drawn = f'{len(names)} images' if groups is None else f'{len(set(groups))} groups of images'
     print(f'{len(names)} images; 95 % intervals over {arguments.resamples} resamples of {drawn}\n')
     print(table(arguments.runs, classes, comparison))
     if opened:
         print(f'\npage: {write_page(arguments.html, opened, names, counts, comparison)}')
+
+
+def _check_drawable(names: Sequence[str], groups: Sequence[str] | None):
+    if len(set(groups or names)) < 2:
+        drawn = '--group leaves one group' if groups and len(names) > 1 else 'one image'
+        raise InputError(f'{drawn}: all of its resamples are the same, so that it has no interval; '
+                         f'compare scores of two images or more')
 
 
 def counts_file(run: str, split: str) -> pathlib.Path:
