@@ -1,6 +1,6 @@
 """From a folder to an exported model, without touching a file.
 
-    python -m experiments.reliability.walks [--short] [--minutes=1.5]
+    python -m experiments.reliability.walks [--short] [--minutes=1.5] [--folders=NAME,NAME]
         [--table=experiments/results/walks.md]
 
 For every folder of `tests/trial_folders.py`: plan, train, evaluate, report, predict, explain and
@@ -75,14 +75,14 @@ def walk(name: str, write: Callable[[pathlib.Path], None], place: pathlib.Path,
 
 
 def _filled(argument: str, place: pathlib.Path) -> str:
-    """INPUT is the folder of some image, CLASS the last class."""
+    """INPUT is some image, CLASS the first class: a short training may predict no other there."""
     if 'INPUT' in argument:
         images = sorted(path for path in (place / 'data').rglob('*')
-                        if path.suffix in IMAGES and 'mask' not in str(path).lower())
+                        if path.suffix.lower() in IMAGES and 'mask' not in str(path).lower())
         return argument.replace('INPUT', str(images[0]))
     if 'CLASS' in argument:
         classes = json.loads((place / 'run' / 'dataset.json').read_text())['classes']
-        return argument.replace('CLASS', classes[-1])
+        return argument.replace('CLASS', classes[0])
     return argument
 
 
@@ -104,10 +104,13 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--short', action='store_true', help='one folder, five commands')
+    parser.add_argument('--folders', default=','.join(TRIALS),
+                        help='names with commas between them (default: all)')
     parser.add_argument('--minutes', type=float, default=1.5, help='of every training')
     parser.add_argument('--table', type=pathlib.Path, help='file that receives the table')
     arguments = parser.parse_args()
-    folders = dict(list(TRIALS.items())[:1]) if arguments.short else TRIALS
+    names = arguments.folders.split(',')[:1 if arguments.short else None]
+    folders = {name: TRIALS[name] for name in names}
     commands = SHORT if arguments.short else tuple(COMMANDS)
     found = []
     for one in walks(folders, commands, arguments.minutes):
