@@ -208,7 +208,7 @@ def test_an_error_of_the_program_is_not_taken_for_a_damaged_checkpoint(copied, m
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr('jaxseg.training.restore._check_fit', broken)
+    monkeypatch.setattr('jaxseg.training.restore._values_digest', broken)
     with pytest.raises(ZeroDivisionError):
         open_workdir(copied).variables('latest')
 
