@@ -9,7 +9,6 @@ that of the model; times are medians in float32, on two threads. Models that the
 measured again. Close everything else first. Needs the extra `[export]`.
 """
 
-import csv
 import functools
 import inspect
 import pathlib
@@ -25,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import argument_parser, machine, take_turns, write  # noqa: E402
+from measure import argument_parser, machine, read, take_turns, write  # noqa: E402
 
 from jaxseg.build import build, fields_of, parts_of  # noqa: E402
 from jaxseg.export import onnx, stablehlo  # noqa: E402
@@ -141,10 +140,7 @@ def main():
     parser = argument_parser(__doc__, repeats=5)
     parser.add_argument('--only', default='', help='rows that hold this word')
     arguments = parser.parse_args()
-    rows = []
-    if arguments.csv and arguments.csv.exists():
-        with arguments.csv.open(newline='') as file:
-            rows = list(csv.DictReader(file))
+    rows = read(arguments.csv)
     done = {tuple(row[key] for key in COLUMNS[:3]) for row in rows}
     for entry in models():
         parts = {key: entry.get(key, {}).get('type', '') for key in COLUMNS[:3]}

@@ -36,6 +36,14 @@ def take_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -> d
     return {name: statistics.median(found[warm:]) for name, found in times.items()}
 
 
+def read(path: pathlib.Path | None) -> list[dict]:
+    """The rows of a table that an earlier run has written; none without it."""
+    if path is None or not path.is_file():
+        return []
+    with path.open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
 def write(path: pathlib.Path, rows: list[dict], columns: Sequence[str]):
     """The table so far, so that an interruption keeps what was measured."""
     with path.open('w', newline='') as file:

@@ -15,7 +15,6 @@ not measured again: a stopped benchmark goes on. Run it on a quiet machine.
 """
 
 import argparse
-import csv
 import pathlib
 import shutil
 import sys
@@ -26,7 +25,7 @@ import jax
 
 sys.path[:0] = [str(pathlib.Path(__file__).parents[2]), str(pathlib.Path(__file__).parent)]
 
-from measure import machine, write  # noqa: E402
+from measure import machine, read, write  # noqa: E402
 
 from jaxseg.build import build  # noqa: E402
 from jaxseg.commands import config as configs  # noqa: E402
@@ -52,10 +51,7 @@ def main():
     parser.add_argument('--folders', default=','.join(TRIALS))
     parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/plan_study'))
     arguments = parser.parse_args()
-    rows = []
-    if arguments.csv.is_file():
-        with arguments.csv.open(newline='') as file:
-            rows = list(csv.DictReader(file))
+    rows = read(arguments.csv)
     for name in arguments.folders.split(','):
         if not any(row['folder'] == name for row in rows):
             rows += compare(name, arguments.workdir, arguments.minutes)

@@ -14,7 +14,6 @@ The rows of 2026-11-29 are from two cores that ten other programs used: their se
 say nothing, and those of the processor are more than an idle machine takes.
 """
 
-import csv
 import os
 import pathlib
 import resource
@@ -32,7 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import argument_parser, machine, write  # noqa: E402
+from measure import argument_parser, machine, read, write  # noqa: E402
 
 from jaxseg.commands import config as configs  # noqa: E402
 from jaxseg.commands.run_config import RunConfig  # noqa: E402
@@ -54,10 +53,7 @@ def main():
     parser = argument_parser(__doc__, repeats=5)
     parser.add_argument('--only', default='', help='rows that hold this word')
     arguments = parser.parse_args()
-    rows = []
-    if arguments.csv and arguments.csv.exists():
-        with arguments.csv.open(newline='') as file:
-            rows = list(csv.DictReader(file))
+    rows = read(arguments.csv)
     done = {row['what'] for row in rows}
 
     def wanted(functions: dict[str, Callable]) -> dict[str, Callable]:

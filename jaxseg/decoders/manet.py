@@ -51,17 +51,15 @@ class MAnet(nn.Module):
         x = _PositionAttention(self.attention_features, name='center')(deepest(stages).features)
         for width in self.widths:
             stride //= 2
-            skip, name = at_stride(stages, stride), f'up{stride}'
+            skip, name, skips = at_stride(stages, stride), f'up{stride}', ()
             if skip is not None:
                 features = skip.features.shape[-1]
                 x = block(block(x, x.shape[-1], 3, f'{name}_in', 0), features, 1, f'{name}_in', 1)
-            if skip is not None:
                 # Of `x` before the upsampling, which does not change the mean of a channel.
                 squeezed = max(1, features // REDUCTION)
                 gate = (ChannelGate(squeezed, name=f'{name}_gate')(x)
                         + ChannelGate(squeezed, name=f'{name}_skip_gate')(skip.features))
-                x = x * gate
-            skips = () if skip is None else (skip.features,)
+                x, skips = x * gate, (skip.features,)
             x = upsample_double_conv(x, skips, width, self.norm, name, train=train)
             steps.append(x)
         supervise(self, 'supervised_steps', steps[-2::-1], train=train)

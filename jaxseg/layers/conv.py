@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.dense import weight_gradient
-from jaxseg.layers.depthwise import depthwise, strided_depthwise
+from jaxseg.layers.depthwise import depthwise, pad_map, strided_depthwise
 from jaxseg.layers.partition import on_many_devices
 from jaxseg.layers.platform import platform
 
@@ -132,8 +132,7 @@ def _products_are_faster(strides: Pair, kernel: jax.Array) -> bool:
 def _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangent) -> jax.Array:
     """A product for every position of the kernel, or every row of it where channels are few."""
     rows, columns, channels, features = kernel.shape
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*pair, 0) for pair in padding),
-                                            (0, 0, 0)))
+    x = pad_map(x, padding)
 
     def inputs(i: int, j: int) -> jax.Array:
         starts = [tap * step for tap, step in zip((i, j), dilation, strict=True)]

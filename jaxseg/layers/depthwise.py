@@ -27,7 +27,7 @@ def depthwise(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]
     Returns:
       (B, H', W', C).
     """
-    padded, (rows, columns) = _padded(x, padding), kernel.shape[:2]
+    padded, (rows, columns) = pad_map(x, padding), kernel.shape[:2]
     height, width = (side - (length - 1) * step for side, length, step in zip(
         padded.shape[1:3], (rows, columns), dilation, strict=True))
 
@@ -43,8 +43,8 @@ def depthwise(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]
     return lax.fori_loop(0, rows, row, start, unroll=rows <= UNROLLED or None).astype(x.dtype)
 
 
-def _padded(x: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
-    """Negative padding crops."""
+def pad_map(x: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
+    """Zeros before and after the rows, and the columns; negative padding crops."""
     margins = (0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)
     return lax.pad(x, jnp.zeros((), x.dtype), margins)
 
@@ -58,7 +58,7 @@ def _backward(padding, dilation, residuals, cotangent: jax.Array):
     reach = [(length - 1) * step for length, step in zip(kernel.shape[:2], dilation, strict=True)]
     margins = tuple((far - before, far - after)
                     for far, (before, after) in zip(reach, padding, strict=True))
-    padded, (height, width) = _padded(x, padding), cotangent.shape[1:3]
+    padded, (height, width) = pad_map(x, padding), cotangent.shape[1:3]
 
     def row(_, i):
         band = lax.dynamic_slice_in_dim(padded, i * dilation[0], height, 1)
@@ -100,7 +100,7 @@ def strided_depthwise(x: jax.Array, kernel: jax.Array, strides: tuple[int, int],
         length = (side + reach // stride) * stride
         sides.append(side)
         margins.append((before, length - x.shape[axis + 1] - before))
-    padded = _padded(x, margins)
+    padded = pad_map(x, margins)
     batch, height, width, channels = padded.shape
     phases = padded.reshape(batch, height // strides[0], strides[0],
                             width // strides[1], strides[1], channels)
