@@ -57,15 +57,15 @@ def monai_mask(image: np.ndarray) -> dict[str, Callable]:
         print('MONAI or PyTorch is not installed: no ratios')
         return {}
     import torch
+    import torch_models
     from monai.inferers import sliding_window_inference
-    from torch_unet import make_unet
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (MEAN, STD))
     found = {}
     for layout, memory_format in (('NCHW', torch.contiguous_format),
                                   ('channels_last', torch.channels_last)):
-        network = make_unet(CLASSES).eval().to(memory_format=memory_format)
+        network = torch_models.make('resnet18_unet', CLASSES).eval().to(memory_format=memory_format)
 
         def run(network=network, memory_format=memory_format):
             x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255

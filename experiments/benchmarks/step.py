@@ -3,10 +3,12 @@
     python experiments/benchmarks/step.py [--repeats 15] [--csv experiments/benchmarks/step.csv]
         [--models NAME,NAME]
 
-Measures a ResNet-18 U-Net (14.33 M parameters) at 4x256x256 with 11 classes, and the three CamVid
-models at 480x360. The variants of one network take turns, one repetition each, so that other load
-on the machine affects them alike; figures are medians, and ratios compare within one run. Temporary
-memory is that of XLA's `memory_analysis`. Close everything else first.
+Measures whole models of several families at 4x256x256 with 11 classes, and the three CamVid models
+at 480x360. PyTorch has the same networks from segmentation_models_pytorch, with as many parameters
+(which is checked), but for the two CamVid models with context. The variants of one network take
+turns, one repetition each, so that other load on the machine affects them alike; figures are
+medians, and ratios compare within one run. Temporary memory is that of XLA's `memory_analysis`.
+Close everything else first.
 """
 
 import functools
@@ -35,11 +37,28 @@ from jaxseg.training.supervised import Supervised  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLASSES = 11
-UNET = dict(type='segmentation_model.SegmentationModel',
-            encoder=dict(type='resnet.ResNet', depth=18),
-            context=dict(type='identity.Identity'),
-            decoder=dict(type='unet.UNet', widths=[256, 128, 64, 32, 16]))
-MODELS = ('resnet18_unet', 'camvid_convolutional', 'camvid_recurrent', 'camvid_attention')
+SQUARES = (4, 256, 256)  # batch, height, width
+ALIGNED = dict(head=dict(type='head.Head', kernel=1), align_corners=True)
+
+
+def network(encoder: dict, decoder: dict, **fields) -> dict:
+    """The config of a model without context."""
+    return dict(type='segmentation_model.SegmentationModel', encoder=encoder, decoder=decoder,
+                **fields)
+
+
+UNET = network(dict(type='resnet.ResNet', depth=18),
+               dict(type='unet.UNet', widths=[256, 128, 64, 32, 16]))
+NETWORKS = {
+    'resnet18_unet': UNET,
+    'mobilenetv3_deeplab': network(dict(type='mobilenet.MobileNetV3', output_stride=16),
+                                   dict(type='deeplab.DeepLabV3Plus'), **ALIGNED),
+    'mit_b0_segformer': network(dict(type='mit.MiT', variant='b0'),
+                                dict(type='segformer.SegFormer'), **ALIGNED),
+    'convnext_tiny_upernet': network(
+        dict(type='convnext.ConvNeXt', variant='tiny'),
+        dict(type='upernet.UPerNet', features=256, norm_stages=True), **ALIGNED)}
+MODELS = (*NETWORKS, 'camvid_convolutional', 'camvid_recurrent', 'camvid_attention')
 COLUMNS = ('model', 'library', 'work', 'batch', 'height', 'width', 'milliseconds',
            'images_per_second', 'compile_seconds', 'temporary_mib')
 
@@ -73,19 +92,25 @@ def jax_works(model_config: dict, images: np.ndarray, labels: np.ndarray
     return found
 
 
-def torch_works(images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, Callable]]:
-    """`{variant: {work: function of nothing}}` of the U-Net in PyTorch; empty without PyTorch."""
+def torch_works(name: str, parameters: int, images: np.ndarray, labels: np.ndarray
+                ) -> dict[str, dict[str, Callable]]:
+    """`{variant: {work: function of nothing}}` of a model in PyTorch; empty where it has none."""
     if importlib.util.find_spec('torch') is None:
         print('PyTorch is not installed: no ratios')
         return {}
     import torch
-    from torch_unet import make_unet
+    import torch_models
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     found = {}
     for layout, memory_format in (('NCHW', torch.contiguous_format),
                                   ('channels_last', torch.channels_last)):
-        network = make_unet(CLASSES).to(memory_format=memory_format)
+        network = torch_models.make(name, CLASSES)
+        if network is None:
+            return {}
+        theirs = sum(parameter.numel() for parameter in network.parameters())
+        assert theirs == parameters, f'{name}: {parameters} parameters here, {theirs} there'
+        network = network.to(memory_format=memory_format)
         x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
         y = torch.from_numpy(labels).long()
         rule = torch.optim.AdamW(network.parameters(), 1e-3)
@@ -105,14 +130,22 @@ def torch_works(images: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, C
     return found
 
 
-def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats: int,
-            with_torch: bool) -> list[dict]:
+def parameter_count(model_config: dict) -> int:
+    """Of the model, without running it."""
+    model = build('model', model_config, classes=CLASSES)
+    image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
+    variables = jax.eval_shape(lambda image: model.init(init_key(0), image, train=False), image)
+    return sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
+
+
+def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats: int
+            ) -> list[dict]:
     """Rows of the table for one model."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(*shape, 3)).astype(np.float32)
     labels = rng.integers(0, CLASSES, shape).astype(np.int32)
     ours, rows = jax_works(model_config, images, labels), []
-    theirs = torch_works(images, labels) if with_torch else {}
+    theirs = torch_works(name, parameter_count(model_config), images, labels)
     for work, (function, compile_seconds, memory) in ours.items():
         others = {variant: works[work] for variant, works in theirs.items()}
         medians = take_turns({'jaxseg': function, **others}, repeats)
@@ -144,16 +177,15 @@ def main():
     print(machine(), flush=True)
     rows = []
     for name, (model_config, shape) in works.items():
-        rows += measure(name, model_config, shape, arguments.repeats,
-                        with_torch=name == 'resnet18_unet')
+        rows += measure(name, model_config, shape, arguments.repeats)
         if arguments.csv:
             write(arguments.csv, rows, COLUMNS)
 
 
 def model_of(name: str) -> tuple[dict, tuple[int, int, int]]:
     """The config of a model, and the batch, height and width that it is measured at."""
-    if name == 'resnet18_unet':
-        return UNET, (4, 256, 256)
+    if name in NETWORKS:
+        return NETWORKS[name], SQUARES
     path = ROOT / 'experiments' / 'camvid' / f'{name.removeprefix("camvid_")}.py'
     return configs.from_file(str(path))['model'], (4, 360, 480)
 
