@@ -127,7 +127,7 @@ MOMENTS = (
     Moment('train', 'first steps', _printed('step 1/'), (130,)),
     Moment('train', 'a validation', _printed('step 4/12  loss'), (130,)),
     Moment('train', 'a save', _appears('work/checkpoints/4.*tmp*'), (130,)),
-    Moment('train', 'the last step', _printed(f'step {STEPS}/{STEPS}  loss'), (0,)),
+    Moment('train', 'the last step', _printed(f'step {STEPS}/{STEPS}  loss'), (0, 130)),
     Moment('train', 'the last validation', _printed(f'step {STEPS}/{STEPS}  validation'), (0,)),
     Moment('train', DONE, _printed('done: '), (0,)),
     Moment('evaluate', 'after 0.3 s (imports)', _after(0.3), ('signal',), (1,)),
@@ -223,6 +223,8 @@ class _Setting:
         found = [] if same else ['other parameters than undisturbed']
         if stated is not None and f'steps {stated} to {STEPS}' not in out:
             found.append(f'does not continue from step {stated}')
+        if stated is not None and f'step {STEPS}/{STEPS}  validation' not in out:
+            found.append('does not validate the last step')  # which a stop of training leaves out
         return found
 
     def _differences(self, moment: Moment, folder: pathlib.Path, *, whole: bool) -> list[str]:
