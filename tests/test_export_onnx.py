@@ -70,6 +70,13 @@ def test_operations_over_axes(function):
     same(function)
 
 
+def test_a_border_of_no_width_for_any_number_of_images():
+    def edges(x):  # the sides that stay are concatenated with arrays without a position
+        return jnp.pad(x, ((0, 0), (0, 2), (0, 0), (0, 0)), mode='edge')
+
+    same(edges, (2, 5, 6, 4), (1, 5, 6, 4), sides=(None, 5, 6, 4))
+
+
 @pytest.mark.parametrize('options', [
     {'window_strides': (1, 1), 'padding': ((1, 1), (0, 2))},
     {'window_strides': (2, 1), 'padding': ((2, 2), (-1, 2)), 'rhs_dilation': (2, 1)},

@@ -160,7 +160,12 @@ def _broadcast_in_dim(graph, eqn, x):
     before = dict(zip(kept, eqn.invars[0].aval.shape, strict=True))
     if all(before.get(axis, 1) == side for axis, side in enumerate(shape)):
         return x
-    return graph.node('Expand', x, graph.shape(shape))
+    # Expand leaves a side of 1 as it is where 0 is wanted.
+    empty = np.array([axis for axis, side in enumerate(shape)
+                      if isinstance(side, int) and side == 0], np.int64)
+    x = graph.node('Expand', x, graph.shape([1 if axis in empty else side
+                                             for axis, side in enumerate(shape)]))
+    return graph.node('Slice', x, 0 * empty, 0 * empty, empty) if len(empty) else x
 
 
 def _reshape(graph, eqn, x):
