@@ -9,9 +9,6 @@ mask of one image of 360x480 with a model of an experiment that was trained for 
 compilation cache is empty, or holds the program. The step of an experiment is compiled once, with
 tracing, at its own batch and crop and without any cache. Rows that the table has are not measured
 again. Close everything else first.
-
-The rows of 2026-11-29 are from two cores that ten other programs used: their seconds by the clock
-say nothing, and those of the processor are more than an idle machine takes.
 """
 
 import os
