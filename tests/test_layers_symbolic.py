@@ -1,10 +1,12 @@
-"""Windows and zeros at sizes that are known only when the program runs, and exact quotients."""
+"""Sizes that are known only when the program runs: windows, zeros, quotients, context layers."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
 
+from jaxseg.build import build, fields_of, parts_of
 from jaxseg.layers.symbolic import pad_zeros, quotient
 from jaxseg.layers.windows import attend_within, join, partition, regions
 from tests.variables import at_any_size, random
@@ -43,3 +45,21 @@ def test_a_quotient_is_an_integer_whatever_the_symbols_are():
     padded = -(-h // 32) * 32
     assert quotient(padded, padded // 8) == 8
     assert quotient(h, 2) is None and quotient(12, 4) == 3 and quotient(12, 5) is None
+
+
+# Their programs depend on the size of the map.
+OF_ONE_SIZE = ('mdrnn.MDRNN2D', 'window_attention.WindowAttention')
+
+
+@pytest.mark.parametrize('name', sorted({*parts_of('context')} - {*OF_ONE_SIZE}))
+def test_a_context_layer_takes_any_number_of_images_of_any_size(name):
+    features = fields_of(parts_of('context')[name]).get('features')
+    needed = features is not None and features.default is features.empty
+    layer = build('context', {'type': name, **({'features': 8} if needed else {})}, classes=5)
+    variables = jax.eval_shape(lambda: layer.init(
+        {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')},
+        jnp.zeros((2, 8, 8, 16)), train=False))
+    sides = export.symbolic_shape('b, h, w, 16')
+    found = jax.eval_shape(lambda variables, x: layer.apply(variables, x, train=False), variables,
+                           jax.ShapeDtypeStruct(sides, jnp.float32))
+    assert found.shape[:3] == sides[:3]

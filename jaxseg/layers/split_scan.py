@@ -65,7 +65,7 @@ def scan_columns(recurrence: Callable, x: jax.Array) -> jax.Array:
 def scan_sequence(recurrence: Callable, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
     """All rows of (B, H, W, C) as one sequence: -> (B, H, W, features), the state after it."""
     if space_axis() is None or not recurrence.linear:
-        y, state = recurrence(gather_height(x).reshape(len(x), -1, x.shape[-1]), state)
+        y, state = recurrence(gather_height(x).reshape(x.shape[0], -1, x.shape[-1]), state)
         return constrain(gather_height(y).reshape(*x.shape[:3], -1)), state
     (batch, height, width), maps = x.shape[:3], P(batch_axes(len(x)), SPACE_AXIS)
     filled = fill_height(x)
