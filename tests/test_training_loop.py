@@ -33,7 +33,7 @@ class Recorder:
             stalled=lambda: self.now >= self.stalls_at)
         return done
 
-    last_batch = stalls_at = 99
+    last_batch = stalls_at = fails_in_evaluation = not_finite = 99
 
     def batch(self, index: int) -> dict:
         if index > self.last_batch:
@@ -48,6 +48,8 @@ class Recorder:
         return state + 1, {'loss': state}
 
     def evaluate(self, state):
+        if self.now >= self.fails_in_evaluation:
+            raise InputError('a file that is gone')
         return None if self.now >= self.stop_in_evaluation else {'miou': state / 10}
 
     def step(self, step, metrics, names, write):
@@ -56,7 +58,8 @@ class Recorder:
     waiting = contextlib.nullcontext
 
     def flush(self):
-        pass
+        if self.now >= self.not_finite:
+            raise FloatingPointError
 
     def evaluation(self, step, scores):
         self.events.append(('scores', step, scores['miou']))
@@ -88,6 +91,28 @@ def test_a_fault_in_the_data_saves_the_steps_done_before_it_ends_the_run():
     with pytest.raises(InputError, match='damaged'):
         loop.run(0, 7, report=9, evaluate=None, save=9)
     assert loop.events == [('save', 3, 3, None)]
+
+
+def test_a_fault_in_an_evaluation_saves_the_steps_done_before_it_ends_the_run(monkeypatch):
+    loop = Recorder()
+    loop.fails_in_evaluation = 4
+    scored = [('scores', 2, 0.2), ('save', 2, 2, {'miou': 0.2})]
+    with pytest.raises(InputError, match='gone'):
+        loop.run(0, 7, report=9, evaluate=2, save=9)
+    assert loop.events == [*scored, ('save', 4, 4, None)]
+    monkeypatch.setattr('jax.process_count', lambda: 2)  # of which the other one does not save
+    loop.events = []
+    with pytest.raises(InputError, match='gone'):
+        loop.run(0, 7, report=9, evaluate=2, save=9)
+    assert loop.events == scored
+
+
+def test_a_fault_in_the_data_saves_no_step_whose_loss_is_not_finite():
+    loop = Recorder()
+    loop.last_batch, loop.not_finite = 2, 3
+    with pytest.raises(FloatingPointError):
+        loop.run(0, 7, report=9, evaluate=None, save=2)
+    assert loop.events == [('save', 2, 2, None)]
 
 
 def test_a_stop_ends_the_loop_after_the_running_step_and_saves_without_an_evaluation():

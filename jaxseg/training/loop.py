@@ -1,5 +1,6 @@
 """The loop: next batch, step, then in a fixed order report, evaluate, save."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,16 +44,18 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
 
     Raises:
       FloatingPointError: a loss is not finite; nothing of that step is saved.
+      Exception: of reading a batch or of an evaluation. A single process saves the steps done.
     """
     placed, done = layout.replicate(state), first
     del state  # one copy less: the state is the largest array but for the temporaries of a step
 
-    def checkpoint(evaluating: bool) -> bool:
+    def checkpoint(evaluating: bool = False) -> bool:
         """Saves, after an evaluation if one is due; whether that ends the loop."""
         report.flush()
         state, scores = layout.unreplicate(placed), None
         if evaluating:
-            scores = evaluate(state)
+            with _before_an_exception(checkpoint):
+                scores = evaluate(state)
         if scores is not None:
             report.evaluation(done, scores)
         save(done, state, scores)
@@ -61,13 +64,8 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
     left_out = first not in (0, validated) and _due(intervals.evaluate, first, first == steps)
     stop = left_out and checkpoint(evaluating=True)
     while done < steps and not stop:
-        try:
-            with report.waiting():
-                batch = dict(next(batches))
-        except Exception:  # a file that was damaged meanwhile: the steps done are not lost
-            if jax.process_count() == 1:  # others do not know, and save by themselves no more
-                save(done, layout.unreplicate(placed), None)
-            raise
+        with _before_an_exception(checkpoint), report.waiting():
+            batch = dict(next(batches))
         names = batch.pop('name')
         placed, metrics = step(placed, layout.put_batch(batch), np.int32(done))
         done += 1
@@ -78,6 +76,17 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
         if evaluating or _due(intervals.save, done, last or stop):
             stop = checkpoint(evaluating) or stop
     return layout.unreplicate(placed), done
+
+
+@contextlib.contextmanager
+def _before_an_exception(save: Callable[[], Any]) -> Iterator[None]:
+    """Saves before one leaves, such as that of a file that was damaged meanwhile."""
+    try:
+        yield
+    except Exception:
+        if jax.process_count() == 1:  # others do not know, and save by themselves no more
+            save()
+        raise
 
 
 def _due(interval: int | None, step: int, last: bool) -> bool:
