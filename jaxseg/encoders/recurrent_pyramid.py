@@ -64,10 +64,10 @@ class RecurrentPyramid(nn.Module):
             kernel, stride = (7, FIRST_STRIDE) if stage == 0 else (3, 2)
             x = Conv(width, kernel, stride, bias=True, name=f'patches{stage}')(x)
             x = nn.LayerNorm(dtype=x.dtype, name=f'patches{stage}_norm')(x)
-            for _ in range(depth):
+            for place in range(depth):
                 drop_path = self.drop_path * index / max(1, sum(self.depths) - 1)
                 block = _Block(index % 2 == 1, self.cell, self.expansion, drop_path, train,
-                               name=f'block{index}')
+                               name=f'stage{stage}_block{place}')
                 x = call_block(block, x, self.remat)
                 index += 1
             features = nn.LayerNorm(dtype=x.dtype, name=f'stage{stage}_norm')(x)

@@ -15,8 +15,8 @@ def pyramid(x: np.ndarray, params: dict, widths: tuple, depths: tuple, cell: str
         x = convolve(x, patches['kernel'], stride, margin) + patches['bias']
         x = norm(x, params[f'patches{stage}_norm'])
         assert x.shape[-1] == widths[stage]
-        for _ in range(depth):
-            x = block(x, params[f'block{index}'], cell, columns=index % 2 == 1)
+        for place in range(depth):
+            x = block(x, params[f'stage{stage}_block{place}'], cell, columns=index % 2 == 1)
             index += 1
         stages.append(norm(x, params[f'stage{stage}_norm']))
     return stages
