@@ -100,6 +100,16 @@ def tree_bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
+def device_bytes(tree: Any) -> int:
+    """Bytes that arrays, or their shapes, take of one memory, as their shardings split them."""
+    return _devices_of_memory() * sum(map(_bytes_on_a_device, jax.tree.leaves(tree)))
+
+
+def share_bytes(tree: Any, devices: int) -> int:
+    """Bytes of one memory that arrays, or their shapes, take when split over so many devices."""
+    return tree_bytes(tree) * _devices_of_memory() // devices
+
+
 def check_memory(what: str, needed: int, remedy: str):
     """Raises InputError if `what` needs more bytes than there are."""
     available = available_bytes()
@@ -124,7 +134,7 @@ def check_step_memory(compiled: Any, state: Any, batch_size: int, multiple: int)
     needed, available = needed_bytes(compiled), available_bytes()
     if needed <= available:
         return
-    fixed = _devices_of_memory() * sum(map(_bytes_on_a_device, jax.tree.leaves(state)))
+    fixed = device_bytes(state)
     share = (available - fixed) / (needed - fixed) if needed > fixed else 0
     fitting = int(share * batch_size) // multiple * multiple
     smaller = f'lower batch_size to {fitting}' if fitting > 0 else (

@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from jaxseg.commands import main
+from jaxseg.commands import main, training
 from jaxseg.errors import InputError
 from jaxseg.layers.partition import SPACE_AXIS, constrain, space_axis
 from jaxseg.training.checkpoint import Checkpoints, restore_state
@@ -131,6 +132,27 @@ def test_the_variables_of_a_split_state_are_evaluated_as_they_are():
     found = layout.put_variables({'split': split, 'read': np.ones((64, 64)), 'one': jnp.ones(3)})
     assert found['split'] is split
     assert found['read'].sharding.is_fully_replicated and len(found['one'].sharding.device_set) == 4
+
+
+def test_a_device_needs_memory_for_its_share_of_the_state_and_of_the_batch(monkeypatch):
+    monkeypatch.setattr('jaxseg.memory._devices_of_memory', lambda: 1)  # as an accelerator
+    monkeypatch.setattr('jaxseg.memory.available_bytes', lambda: 2 ** 20)
+    state = {'a': jax.ShapeDtypeStruct((512, 512), jnp.float32)}
+    training._check_state(state, JitLayout(Parallel(), jax.devices()[:1]))
+    state = {'a': jax.ShapeDtypeStruct((1024, 1024), jnp.float32)}
+    training._check_state(state, JitLayout(Parallel(fsdp=4)))
+    with pytest.raises(InputError, match='^model: .*, or .* of the 4 devices with parallel.fsdp=4'):
+        training._check_state(state, JitLayout(Parallel(fsdp=2)))
+    with pytest.raises(InputError, match='; make the model smaller$'):
+        training._check_state(state, JitLayout(Parallel(), jax.devices()[:1]))
+
+    def read(batch_size):
+        yield {'name': ['a'] * batch_size, 'image': np.zeros((batch_size, 256, 256, 4), np.uint8)}
+
+    config = types.SimpleNamespace(batch_size=16)
+    assert len(training._first_batch(config, read, JitLayout(Parallel(space=2)))['image']) == 16
+    with pytest.raises(InputError, match='^batch_size: a batch needs 0.00195 GiB'):
+        training._first_batch(config, read, JitLayout(Parallel(), jax.devices()[:2]))
 
 
 def test_a_state_is_initialised_in_its_shardings_with_the_values_of_one_device():

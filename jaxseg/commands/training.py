@@ -44,10 +44,10 @@ from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import check_source, split_identity
 from jaxseg.errors import InputError
-from jaxseg.memory import check_memory, tree_bytes
+from jaxseg.memory import check_memory, device_bytes, share_bytes
 from jaxseg.processes import gathered, is_first
 from jaxseg.training.checkpoint import Checkpoints, progress_at, restore_state
-from jaxseg.training.layout import step_key
+from jaxseg.training.layout import JitLayout, step_key
 from jaxseg.training.loop import Intervals, train
 from jaxseg.training.report import Report
 from jaxseg.training.selection import Best, Progress
@@ -161,14 +161,13 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     skipping = model is not None and config.damaged_samples == 'skip'
     sources = {split: check_source(dataset, split, files=split == 'val' or not skipping)
                for split in ('train', 'val') if split in ('train', *spec.splits)}
-    _, shares = parts.layout.share_of_batch()
     read = functools.partial(train_batches, sources['train'], spec=spec, transforms=transforms,
                              seed=config.seed)
     if skipping:
         read = functools.partial(read, damaged='skip', size=tuple(model.input_shape[:2]))
     else:
         check_batches(sources['train'], spec=spec, transforms=transforms)
-    batch = _first_batch(config, read, shares)
+    batch = _first_batch(config, read, parts.layout)
     parts.layout.check_height(batch['image'].shape[1])
     read = functools.partial(read, draw=sampling and sampling(sources['train'], spec),
                              damaged=config.damaged_samples, size=batch['image'].shape[1:3])
@@ -177,8 +176,7 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     initial = InitialState(config, parts, weights)
     state = initial.shapes(batch)
     check_selection(config, parts, algorithm, state, sources)
-    check_memory('model: its parameters and the state of the optimizer', tree_bytes(state),
-                 'make the model smaller')
+    _check_state(state, parts.layout)
     step = jax.jit(make_algorithm(config, parts).step, inline=True)
     plan = _Plan(config, spec, sources, splits, read, parts, algorithm, record, batch, state,
                  initial, step)
@@ -186,15 +184,25 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     return plan
 
 
-def _first_batch(config: RunConfig, read: Callable, shares: int) -> dict[str, np.ndarray]:
+def _first_batch(config: RunConfig, read: Callable, layout: JitLayout) -> dict[str, np.ndarray]:
     """The first share of the first batch, without its names, after a look at one sample of it."""
-    share = config.batch_size // shares
+    _, shares = layout.share_of_batch()
+    share, devices = config.batch_size // shares, layout.mesh.size // shares
     for batch_size in (1, share):
         batch = next(read(batch_size=batch_size))
         batch.pop('name')
-        check_memory('batch_size: a batch', share // batch_size * tree_bytes(batch),
+        check_memory('batch_size: a batch', share // batch_size * share_bytes(batch, devices),
                      'lower it, or the size of the images that transforms return')
     return batch
+
+
+def _check_state(state: Any, layout: JitLayout):
+    """Raises InputError if a device has too little memory for what it keeps of the state."""
+    remedy, devices = 'make the model smaller', layout.mesh.size
+    if layout.fsdp < devices:
+        remedy += f', or split it over more of the {devices} devices with parallel.fsdp={devices}'
+    check_memory('model: its parameters and the state of the optimizer',
+                 device_bytes(layout.place(state)), remedy)
 
 
 def _trace(plan: _Plan):
