@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxseg.commands import main, training
 from jaxseg.errors import InputError
 from jaxseg.layers.partition import SPACE_AXIS, constrain, space_axis
 from jaxseg.training.checkpoint import Checkpoints, restore_state
-from jaxseg.training.layout import JitLayout, init_key, make_layout
+from jaxseg.training.layout import AXES, JitLayout, init_key, make_layout
 from jaxseg.training.parallel import Parallel
 from tests import runs
 from tests.eight_devices import LAYOUTS, MODELS, device_share
@@ -132,6 +133,23 @@ def test_the_variables_of_a_split_state_are_evaluated_as_they_are():
     found = layout.put_variables({'split': split, 'read': np.ones((64, 64)), 'one': jnp.ones(3)})
     assert found['split'] is split
     assert found['read'].sharding.is_fully_replicated and len(found['one'].sharding.device_set) == 4
+
+
+def test_the_variables_of_a_split_state_are_gathered_by_one_program_for_the_devices_of_a_process(
+        monkeypatch):
+    layout = JitLayout(Parallel(fsdp=4))
+    layout._own = jax.make_mesh((4, 1, 1), AXES, axis_types=(AxisType.Auto,) * 3)
+    monkeypatch.setattr(jax, 'jit', None)  # which would compile anew for every validation
+    for value in (1.0, 2.0):
+        state = {'split': np.full((64, 64), value), 'small': np.full((3,), value),
+                 'large': np.full((128, 64), value)}
+        placed = jax.tree.map(lambda x, to: jax.device_put(x, to.sharding), state,
+                              layout.place(state))
+        found = layout.put_variables(placed | {'read': state['small']})
+        assert {x.sharding for x in found.values()} == {NamedSharding(layout._own, P())}
+        for name, x in placed.items():
+            np.testing.assert_array_equal(found[name], x)
+    assert layout._gather._cache_size() == 1
 
 
 def test_a_device_needs_memory_for_its_share_of_the_state_and_of_the_batch(monkeypatch):

@@ -45,6 +45,8 @@ class JitLayout:
         # `Auto`, as the default of `jax.make_mesh`, `Explicit`, types every array.
         self.mesh = jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
         self._replicated = NamedSharding(self.mesh, P())
+        # Kept, so that one program serves all validations.
+        self._gather = jax.jit(lambda arrays: arrays, out_shardings=self._replicated)
         # Those that evaluate.
         self._own = self.mesh if jax.process_count() == 1 else jax.make_mesh(
             (jax.local_device_count(), 1, 1), AXES, devices=jax.local_devices(),
@@ -98,18 +100,23 @@ class JitLayout:
     def put_variables(self, variables: Any) -> Any:
         """Variables for evaluation: those of a placed state as they are, others copied.
 
-        Of several processes each gets a whole copy on its own devices.
+        Of several processes each gets a whole copy on its own devices, where arrays that are not
+        split have one already.
         """
-        def put(x: Any) -> jax.Array:
-            ours = isinstance(x, jax.Array) and getattr(x.sharding, 'mesh', None) == self.mesh
-            if ours and self._own is self.mesh:
-                return x
-            if ours:
-                whole = jax.jit(lambda x: x, out_shardings=self._replicated)(x)
-                x = whole.addressable_data(0)
-            return jax.device_put(x, NamedSharding(self._own, P()))
+        def is_placed(x: Any) -> bool:
+            return isinstance(x, jax.Array) and getattr(x.sharding, 'mesh', None) == self.mesh
 
-        return jax.tree.map(put, variables)
+        own, (leaves, structure) = NamedSharding(self._own, P()), jax.tree.flatten(variables)
+        placed = {index: x for index, x in enumerate(leaves) if is_placed(x)}
+        if self._own is not self.mesh:
+            split = {index: x for index, x in placed.items() if not x.sharding.is_fully_replicated}
+            whole = self._gather(split) if split else {}
+            placed = {index: jax.make_array_from_single_device_arrays(
+                x.shape, own, [shard.data for shard in x.addressable_shards])
+                for index, x in (placed | whole).items()}
+        return jax.tree.unflatten(structure, [
+            placed[index] if index in placed else jax.device_put(x, own)
+            for index, x in enumerate(leaves)])
 
     def put_batch(self, batch: Any) -> Any:
         """Splits a batch of numpy arrays (this process's share of it) over the devices."""
