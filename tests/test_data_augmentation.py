@@ -115,6 +115,14 @@ def test_affine_maps_by_hand(affine, sources, monkeypatch):
     np.testing.assert_allclose(corners, sources, atol=1e-6)
 
 
+def test_the_points_of_an_elastic_grid_are_as_far_apart_as_stated_at_any_size():
+    key = jax.random.key(3)
+    shift = Elastic(spacing=64.0)._smooth((361, 101), key)
+    # Around the centre of 180, 50; at the points there is nothing to interpolate.
+    np.testing.assert_allclose(shift[52::64, 50], jax.random.normal(key, (9, 5, 2))[2:7, 2],
+                               atol=1e-5)
+
+
 @pytest.mark.parametrize('name', ['flip', 'affine', 'elastic'])
 def test_image_and_labels_move_together(name):
     # A square of 40 pixels, white and of class 1, on black of class 0.

@@ -5,6 +5,7 @@ void. New pixels from outside the image get the mean color and are not valid.
 """
 
 import dataclasses
+import math
 from typing import Annotated
 
 import jax
@@ -143,16 +144,24 @@ class Elastic:
     def __call__(self, images: jax.Array, labels: jax.Array, valid: jax.Array, keys: jax.Array
                  ) -> Sample:
         fill, size = fill_color(self.mean, self.value_range), images.shape[1:3]
-        grid = tuple(int(side // self.spacing) + 2 for side in size)
         y, x = jnp.meshgrid(*map(jnp.arange, size), indexing='ij')
 
         def each(image: jax.Array, label: jax.Array, valid: jax.Array, key: jax.Array) -> Sample:
             chosen, noise = jax.random.split(key)
             scale = jnp.where(jax.random.bernoulli(chosen, self.p), self.magnitude, 0.0)
-            shift = jax.image.resize(jax.random.normal(noise, (*grid, 2)), (*size, 2), 'cubic')
-            return warp(image, label, valid, jnp.stack([y, x], -1) + scale * shift, fill)
+            sources = jnp.stack([y, x], -1) + scale * self._smooth(size, noise)
+            return warp(image, label, valid, sources, fill)
 
         return jax.vmap(each)(images, labels, valid, keys)
+
+    def _smooth(self, size: tuple[int, int], key: jax.Array) -> jax.Array:
+        """Displacements of standard deviation 1 at the points of the grid, (H, W, 2)."""
+        # Around the centre of the image, so that at least one lies beyond the last on every side.
+        grid = tuple(math.ceil((side - 1) / self.spacing) + 3 for side in size)
+        scale = jnp.full((2,), self.spacing)
+        margin = (jnp.array(size) - scale * jnp.array(grid)) / 2
+        return jax.image.scale_and_translate(
+            jax.random.normal(key, (*grid, 2)), (*size, 2), (0, 1), scale, margin, 'cubic')
 
 
 def fill_color(mean: tuple[float, ...], value_range: tuple[float, float]) -> jax.Array:
