@@ -118,7 +118,7 @@ def check_memory(what: str, needed: int, remedy: str):
                          f'{available / 2 ** 30:.3g} GiB are available; {remedy}')
 
 
-def check_step_memory(compiled: Any, state: Any, batch_size: int, multiple: int):
+def check_step_memory(compiled: Any, state: Any, batch_size: int, multiple: int, remedy: str = ''):
     """Raises InputError, with a batch size that fits, if a training step needs too much memory.
 
     What a step allocates is taken as a part that grows with the batch, and one that does not: the
@@ -130,6 +130,7 @@ def check_step_memory(compiled: Any, state: Any, batch_size: int, multiple: int)
       state: its shapes; their shardings say what a device has of it.
       batch_size: of the whole batch.
       multiple: what a batch size must divide by.
+      remedy: another one than smaller batches, if there is any.
     """
     needed, available = needed_bytes(compiled), available_bytes()
     if needed <= available:
@@ -140,7 +141,7 @@ def check_step_memory(compiled: Any, state: Any, batch_size: int, multiple: int)
     smaller = f'lower batch_size to {fitting}' if fitting > 0 else (
         'let transforms return smaller images')
     check_memory(f'batch_size: a training step of {batch_size} images', needed,
-                 f'{smaller}, or set model.encoder.remat=True')
+                 f'{smaller}, or {remedy}' if remedy else smaller)
 
 
 def _bytes_on_a_device(x: Any) -> int:

@@ -1,5 +1,7 @@
 """The memory that a program needs, and that there is."""
 
+import types
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,9 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxseg import memory
+from jaxseg.commands import training
+from jaxseg.encoders.resnet import ResNet
+from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
 from jaxseg.inference.sliding import SlidingWindow
 from jaxseg.inference.whole import SHARE, Whole
@@ -114,8 +119,8 @@ class Step:
 
 @pytest.mark.parametrize('gib, fixed, multiple, remedy', [
     # 15 GiB are free. Of 32 GiB for 16 images 4 do not depend on them: 11 of 28 suffice for 6.28.
-    (32, 4, 1, 'lower batch_size to 6, or set'), (32, 4, 4, 'lower batch_size to 4, or set'),
-    (32, 0, 1, 'lower batch_size to 7, or set'), (32, 4, 8, 'let transforms return smaller images'),
+    (32, 4, 1, 'lower batch_size to 6'), (32, 4, 4, 'lower batch_size to 4'),
+    (32, 0, 1, 'lower batch_size to 7'), (32, 4, 8, 'let transforms return smaller images'),
     (20, 20, 1, 'let transforms return smaller images')])
 def test_a_step_too_large_for_the_device_is_refused_with_a_batch_that_fits(
         monkeypatch, gib, fixed, multiple, remedy):
@@ -123,9 +128,19 @@ def test_a_step_too_large_for_the_device_is_refused_with_a_batch_that_fits(
     state = {'a': jax.ShapeDtypeStruct((fixed, 2 ** 28 // devices), jnp.float32)}
     monkeypatch.setattr(jax, 'local_devices', lambda: [Device()])
     memory.check_step_memory(Step(15 * 2 ** 30), state, 16, multiple)
-    with pytest.raises(InputError, match=f'^batch_size: a training step of 16 images needs {gib} '
-                                         f'GiB of memory, and 15 GiB are available; {remedy}'):
-        memory.check_step_memory(Step(gib * 2 ** 30), state, 16, multiple)
+    for other, end in (('', ''), ('smile', ', or smile')):
+        with pytest.raises(InputError, match=f'^batch_size: a training step of 16 images needs '
+                                             f'{gib} GiB of memory, and 15 GiB are available; '
+                                             f'{remedy}{end}$'):
+            memory.check_step_memory(Step(gib * 2 ** 30), state, 16, multiple, other)
+
+
+@pytest.mark.parametrize('model, expected', [
+    (types.SimpleNamespace(encoder=ResNet(18)), 'set model.encoder.remat=True'),
+    (types.SimpleNamespace(encoder=ResNet(18, remat=True)), ''),
+    (types.SimpleNamespace(encoder=VGGLike()), ''), (nn.Dense(3), '')])
+def test_rematerialization_is_named_where_the_encoder_has_it_and_does_not_use_it(model, expected):
+    assert training._memory_remedy(model) == expected
 
 
 def test_what_a_device_has_of_a_split_state_counts():

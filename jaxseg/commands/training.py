@@ -239,7 +239,8 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
     state = [restored[1] if restored else plan.initial(plan.batch, plan.state, plan.record)]
     del restored
     step = algorithm.step if layout.axis_name else plan.step
-    step = layout.compile_step(step, config.seed, plan.state, plan.batch)
+    step = layout.compile_step(step, config.seed, plan.state, plan.batch,
+                               _memory_remedy(plan.parts.model))
     if is_first():
         write_description(directory, config, plan.spec, plan.record, plan.splits)
         if first < config.steps:
@@ -270,6 +271,12 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
     gathered(None)  # what the first process has written is there for all
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
     return _trained(plan, done, progress)
+
+
+def _memory_remedy(model: Any) -> str:
+    """Of a step that needs too much memory, where the encoder has this choice left."""
+    remat = getattr(getattr(model, 'encoder', None), 'remat', None)
+    return 'set model.encoder.remat=True' if remat is False else ''
 
 
 def _trained(plan: _Plan, done: int, progress: Progress) -> Trained:

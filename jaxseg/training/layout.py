@@ -150,19 +150,21 @@ class JitLayout:
 
         return run
 
-    def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
+    def compile_step(self, step: Callable, seed: int, state: Any, batch: Any, remedy: str = ''
+                     ) -> Callable:
         """`run(state, batch, index) -> (state, metrics)` of a step; the state is donated.
 
         Args:
           state: its shapes.
           batch: numpy arrays, this process's share.
+          remedy: what to do where the memory is too little, besides a smaller batch.
 
         Raises:
           InputError: the device does not support the step, or has too little memory for it.
         """
-        return self.step_program(step, seed, state, batch)
+        return self.step_program(step, seed, state, batch, remedy)
 
-    def step_program(self, step: Callable, seed: int, state: Any, batch: Any
+    def step_program(self, step: Callable, seed: int, state: Any, batch: Any, remedy: str = ''
                      ) -> jax.stages.Compiled:
         """The program that `compile_step`, which has the same arguments, runs."""
         shardings = jax.tree.map(self._state_sharding, state)
@@ -170,9 +172,9 @@ class JitLayout:
                       donate_argnums=0, out_shardings=(shardings, self._replicated),
                       in_shardings=(shardings, jax.tree.map(self._batch_sharding, batch), None))
         with jax.set_mesh(self.mesh):
-            return self._compile(run, (state, self.batch_shapes(batch)), state, batch)
+            return self._compile(run, (state, self.batch_shapes(batch)), state, batch, remedy)
 
-    def _compile(self, run: Any, given: tuple[Any, Any], state: Any, batch: Any
+    def _compile(self, run: Any, given: tuple[Any, Any], state: Any, batch: Any, remedy: str
                  ) -> jax.stages.Compiled:
         """Compiles in advance, so that what the device cannot do shows before the first step.
 
@@ -187,7 +189,7 @@ class JitLayout:
             raise InputError(f'the training step cannot be compiled for {jax.default_backend()} '
                              f'({reason}); give another model.dtype, or another part') from error
         count = len(jax.tree.leaves(batch)[0]) * self.share_of_batch()[1]
-        check_step_memory(compiled, self.place(state), count, self.data * self.fsdp)
+        check_step_memory(compiled, self.place(state), count, self.data * self.fsdp, remedy)
         return compiled
 
     def _state_sharding(self, x: Any) -> NamedSharding:
@@ -227,8 +229,9 @@ class PmapLayout(JitLayout):
     def put_batch(self, batch: Any) -> Any:
         return jax.tree.map(lambda x: x.reshape(len(self._devices), -1, *x.shape[1:]), batch)
 
-    def compile_step(self, step: Callable, seed: int, state: Any, batch: Any) -> Callable:
-        compiled = self.step_program(step, seed, state, batch)
+    def compile_step(self, step: Callable, seed: int, state: Any, batch: Any, remedy: str = ''
+                     ) -> Callable:
+        compiled = self.step_program(step, seed, state, batch, remedy)
 
         def run(state: Any, batch: Any, index: Any) -> tuple[Any, Any]:
             state, metrics = compiled(state, batch, index)
@@ -236,7 +239,7 @@ class PmapLayout(JitLayout):
 
         return run
 
-    def step_program(self, step: Callable, seed: int, state: Any, batch: Any
+    def step_program(self, step: Callable, seed: int, state: Any, batch: Any, remedy: str = ''
                      ) -> jax.stages.Compiled:
         def mapped(state: Any, batch: Any, index: jax.Array) -> tuple[Any, Any]:
             with mapped_over(self.axis_name):
@@ -247,7 +250,7 @@ class PmapLayout(JitLayout):
         return self._compile(
             jax.pmap(mapped, axis_name=self.axis_name, devices=self._devices,
                      in_axes=(0, 0, None), donate_argnums=0), (stacked, self.put_batch(batch)),
-            state, batch)
+            state, batch, remedy)
 
 
 def make_layout(parallel: Parallel) -> JitLayout:
