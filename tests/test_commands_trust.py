@@ -1,8 +1,10 @@
 """What a work directory of somebody else may do: nothing but build parts of jaxseg."""
 
+import errno
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 
@@ -83,6 +85,14 @@ def test_a_second_training_in_a_work_directory_is_refused(copied, capfd):
         assert state_of(copied / 'checkpoints').items() <= before.items()
     with locked(copied):
         pass
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('fcntl.flock', mock.Mock(side_effect=OSError(errno.ENOLCK, 'no locks')))
+    with locked(tmp_path):
+        error = capsys.readouterr().err
+    assert error == (f'--workdir={tmp_path} cannot be locked (no locks): make sure that no other '
+                     f'training runs there\n')
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):

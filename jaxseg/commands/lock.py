@@ -6,13 +6,14 @@ import fcntl
 import os
 import pathlib
 import socket
+import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from jaxseg.errors import InputError
+from jaxseg.errors import InputError, printable
 from jaxseg.processes import gathered, is_first
 
-# Of file systems that know no locks, such as some network ones: there nobody is kept out.
+# Of file systems that know no locks, such as some network ones: there nobody is kept out, but told.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -56,3 +57,5 @@ def _acquire(file: TextIO, workdir: pathlib.Path):
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
+        print(printable(f'--workdir={workdir} cannot be locked ({error.strerror}): make sure that '
+                        f'no other training runs there'), file=sys.stderr, flush=True)
