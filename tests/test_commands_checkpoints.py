@@ -253,8 +253,10 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with_but_for_a_few_to
     assert main(arguments) == 2
     assert "split 'train' has 1 samples whose files were replaced" in capfd.readouterr().err
     monkeypatch.setattr(resume, 'SHARE', 0.25)
+    began = read_record(tmp_path / 'work' / 'splits.json')
     assert main(arguments) == 0
     assert 'skipped (1 of 4 samples so far)' in capfd.readouterr().err
+    assert read_record(tmp_path / 'work' / 'splits.json') == began  # for those that continue again
 
 
 def test_a_checkpoint_that_training_has_replaced_is_found_again(copied, capfd, monkeypatch):

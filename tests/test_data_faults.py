@@ -9,7 +9,8 @@ from PIL import Image
 from jaxseg.data.faults import Faults
 from jaxseg.data.folder import Folder
 from jaxseg.data.pipeline import train_batches
-from jaxseg.data.transforms import RandomFlip
+from jaxseg.data.splits import listed_bytes, split_identity
+from jaxseg.data.transforms import RandomCrop, RandomFlip
 from jaxseg.errors import InputError
 
 COUNT = 100
@@ -44,8 +45,9 @@ def source(original, tmp_path):
 
 def stream(source, count=COUNT // 4, damaged='skip', **options):
     source, spec, _ = source
-    batches = train_batches(source, spec=spec, transforms=(RandomFlip(),), batch_size=4, seed=0,
-                            damaged=damaged, size=(4, 6), **options)
+    options = {'transforms': (RandomFlip(),), **options}
+    batches = train_batches(source, spec=spec, batch_size=4, seed=0, damaged=damaged, size=(4, 6),
+                            **options)
     return list(itertools.islice(batches, count))
 
 
@@ -97,6 +99,17 @@ def test_a_damaged_sample_is_replaced_and_logged_once(source, damage, capfd):
         for i, name in enumerate(before['name']):
             same = np.array_equal(batch['image'][i], before['image'][i])
             assert same == (name != '007') == (batch['name'][i] == name)
+
+
+def test_a_pair_of_another_size_is_a_damage_where_it_is_cropped_too(source, capfd):
+    listed = listed_bytes(source[0], split_identity(source[0]))
+    options = {'listed': listed, 'transforms': (RandomCrop((4, 6)),)}
+    assert len(stream(source, damaged='raise', **options)) == COUNT // 4
+    resize(source[2], '007')
+    with pytest.raises(InputError, match=f'^007: its files have .* and had {listed[7]} when'):
+        stream(source, damaged='raise', **options)
+    assert '007' not in [name for batch in stream(source, **options) for name in batch['name']]
+    assert 'skipped (1 of 100 samples so far): 007' in capfd.readouterr().err
 
 
 def test_a_restarted_run_and_several_processes_take_the_same_samples(source):

@@ -95,7 +95,7 @@ def test_an_image_without_objects_has_an_empty_folder_or_is_stated(tmp_path):
     save(tmp_path / 'masks' / 'a' / '0.png', ONE)
     (tmp_path / 'masks' / 'b').mkdir()
     assert not data(tmp_path).source('all')[1]['mask'].any()
-    assert data(tmp_path).source('all').file_sizes()[1] == (
+    assert data(tmp_path).source('all').file_size(1) == (
         tmp_path / 'images' / 'b.png').stat().st_size
     (tmp_path / 'masks' / 'b').rmdir()
     with pytest.raises(InputError, match="1 images have no mask.*: b;.*missing_masks='absent'"):

@@ -94,31 +94,39 @@ def model_of_run(workdir: pathlib.Path) -> ModelRecord | None:
 
 
 def check_same_data(workdir: pathlib.Path, spec: DatasetSpec, splits: Mapping[str, Any],
-                    damaged: Policy):
+                    damaged: Policy) -> dict[str, Any]:
     """Raises InputError if the data differ, in meaning or samples, from those of the run so far.
 
     Records that cannot be read are not compared; training writes them again. Where damaged samples
     are skipped, as many files of training images as may be skipped may have another size.
+
+    Returns:
+      The identities of the splits when the run began.
     """
+    began = dict(splits)
     try:
         trained = DatasetSpec.load(workdir / 'dataset.json')
         known = read_record(workdir / 'splits.json')
     except InputError:
-        return
+        return began
     check_same_meaning(workdir, trained, spec, DATA_FIELDS)
     for split, identity in splits.items():
         before = known.get(split)
         if isinstance(before, Mapping) and before != identity:
             if damaged == 'skip' and split == 'train' and _few_are_replaced(before, identity):
+                began[split] = dict(before)
                 continue
             raise InputError(f'{workdir / "splits.json"}: split {split!r} '
                              f'{_difference(before, identity)}; '
                              f'give the data of the run, or train on these in another --workdir')
+    return began
 
 
 def _few_are_replaced(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether all that differs between two identities of a split is the size of a few files."""
     if (before.get('names'), before.get('sha256')) != (now['names'], now['sha256']):
+        return False
+    if len(before.get('bytes', ())) != len(now.get('bytes', ())):
         return False
     return len(_replaced(before, now)) <= SHARE * now['count']
 

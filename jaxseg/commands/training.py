@@ -42,7 +42,7 @@ from jaxseg.commands.validation import check_selection, validate
 from jaxseg.commands.workdir import write_description
 from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
-from jaxseg.data.splits import check_source, split_identity
+from jaxseg.data.splits import check_source, listed_bytes, split_identity
 from jaxseg.errors import InputError
 from jaxseg.memory import check_memory, device_bytes, share_bytes
 from jaxseg.processes import gathered, is_first
@@ -113,7 +113,8 @@ def train_in(directory: pathlib.Path, config: RunConfig,
     check_same_processes(config, plan.splits)
     with locked(directory):
         check_same_run(directory, config)  # again: another run may have ended there meanwhile
-        check_same_data(directory, plan.spec, plan.splits, config.damaged_samples)
+        plan = plan._replace(splits=check_same_data(
+            directory, plan.spec, plan.splits, config.damaged_samples))
         with stopping() as stop:
             return _train(plan, directory, stop)
 
@@ -124,7 +125,7 @@ class _Plan(NamedTuple):
     config: RunConfig
     spec: DatasetSpec
     sources: dict[str, Source]
-    splits: dict[str, Any]
+    splits: dict[str, Any]  # their identities; those of a run that continues when it began
     read: Callable  # `train_batches` of this run
     parts: Parts
     algorithm: Any
@@ -234,7 +235,8 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
         return _trained(plan, first, progress)
     share, shares = layout.share_of_batch()
     batches = plan.read(batch_size=config.batch_size, start_step=first, workers=config.workers,
-                        process_index=share, process_count=shares)
+                        process_index=share, process_count=shares,
+                        listed=listed_bytes(plan.sources['train'], plan.splits['train']))
     # In a list, so that the loop holds the only reference.
     state = [restored[1] if restored else plan.initial(plan.batch, plan.state, plan.record)]
     del restored

@@ -66,9 +66,10 @@ class FolderSource:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             return set(pool.map(lambda pair: file_info(pair.image).size, self.pairs))
 
-    def file_sizes(self) -> list[int]:
-        """Bytes of the image and the annotation of each sample, in order."""
-        return [pair.image.stat().st_size + self._masks.stored_bytes(pair) for pair in self.pairs]
+    def file_size(self, index: int) -> int:
+        """Bytes of the image and the annotation of one sample."""
+        pair = self.pairs[index]
+        return pair.image.stat().st_size + self._masks.stored_bytes(pair)
 
     def check(self, index: int) -> list[str]:
         """All that is wrong with one pair."""

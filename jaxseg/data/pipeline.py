@@ -27,8 +27,8 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
                   batch_size: int, seed: int, start_step: int = 0, workers: int = 0,
                   process_index: int = 0, process_count: int = 1,
                   draw: Callable[[np.random.Generator], int] | None = None,
-                  damaged: Policy = 'raise', size: tuple[int, int] | None = None
-                  ) -> Iterator[Batch]:
+                  damaged: Policy = 'raise', size: tuple[int, int] | None = None,
+                  listed: Sequence[int] | None = None) -> Iterator[Batch]:
     """Endless batches of `image` (B, H, W, C) as read, `label`, `valid` and `name`, a list.
 
     `label` int32 and `valid` bool are (B, H, W), or (B, H, W, classes) for overlapping masks. Batch
@@ -47,6 +47,8 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
         processes and a run that restarts take the same.
       size: (height, width) after the transforms that is expected of every sample; another one is
         such a damage, as of a file that was replaced.
+      listed: the bytes of the files of every sample when the run began; others are such a damage,
+        too, as transforms may hide that an image and its mask were replaced.
 
     Raises:
       InputError: an empty source, a batch that does not divide by the processes, images of several
@@ -63,7 +65,7 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
     # Shared out after the augmentation, whose random numbers depend on a sample's global index, and
     # after batching, which keeps neighbours in a batch together.
     dataset = dataset.random_map(_Sample(
-        source, spec, tuple(transforms), draw, size, Faults(damaged, len(source))))
+        source, spec, tuple(transforms), draw, size, listed, Faults(damaged, len(source))))
     dataset = dataset.batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
     dataset = dataset[process_index::process_count][start_step:]
     threads = 2 if workers else THREADS
@@ -178,9 +180,10 @@ class _Sample:
     """Index -> augmented sample; another one where this one is damaged and may be skipped."""
 
     def __init__(self, source: Source, spec: DatasetSpec, transforms: tuple[Callable, ...],
-                 draw: Callable | None, size: tuple[int, int] | None, faults: Faults):
+                 draw: Callable | None, size: tuple[int, int] | None,
+                 listed: Sequence[int] | None, faults: Faults):
         self._source, self._spec, self._transforms = source, spec, transforms
-        self._draw, self._size, self._faults = draw, size, faults
+        self._draw, self._size, self._listed, self._faults = draw, size, listed, faults
 
     def __call__(self, index: int, rng: np.random.Generator) -> Batch:
         if self._draw is not None:
@@ -195,6 +198,11 @@ class _Sample:
     def _augmented(self, index: int, rng: np.random.Generator) -> Batch:
         sample = _read(self._source, index, self._spec)
         image, mask = sample['image'], sample['mask']
+        if self._listed is not None:
+            found, before = self._source.file_size(index), self._listed[index]
+            if found != before:
+                raise InputError(f'{sample["name"]}: its files have {found} bytes, and had '
+                                 f'{before} when the run began; restore them')
         for transform in self._transforms:
             image, mask = transform(image, mask, rng=rng, fill=self._spec.fill)
         if self._size not in (None, image.shape[:2]):

@@ -31,7 +31,7 @@ class Source(Protocol):
     A source may also have `names`, the name of every sample in order (otherwise samples are decoded
     to learn them); `check_files()`, which raises InputError where a file cannot be used;
     `check(i)`, all problems of sample i; `mask(i)`, its mask alone; `sizes()`, the set
-    of (height, width) of its images; and `file_sizes()`, the bytes of each sample's files.
+    of (height, width) of its images; and `file_size(i)`, the bytes of the files of sample i.
     """
 
     def __len__(self) -> int: ...

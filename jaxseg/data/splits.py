@@ -109,13 +109,31 @@ def split_identity(source: Source) -> dict[str, Any]:
       `count`, the sorted `names`, the `sha256` of their lines and, of a source of files, `bytes`:
       the sizes of the files of each name, which show that one was replaced.
     """
-    names = [unicodedata.normalize('NFC', name) for name in sample_names(source)]
-    order = sorted(range(len(names)), key=names.__getitem__)
-    sizes = source.file_sizes() if hasattr(source, 'file_sizes') else None
-    names = [names[index] for index in order]
+    order, names = _sorted_names(source)
     digest = hashlib.sha256(_bytes('\n'.join(names))).hexdigest()
     identity = {'count': len(names), 'sha256': digest, 'names': names}
-    return identity if sizes is None else {**identity, 'bytes': [sizes[i] for i in order]}
+    if hasattr(source, 'file_size'):
+        identity['bytes'] = [source.file_size(index) for index in order]
+    return identity
+
+
+def listed_bytes(source: Source, identity: Mapping[str, Any]) -> list[int] | None:
+    """The bytes of the files of every sample, in order, by an identity of this split.
+
+    None where the source is none of files.
+    """
+    if 'bytes' not in identity:
+        return None
+    order, _ = _sorted_names(source)
+    sizes = dict(zip(order, identity['bytes'], strict=True))
+    return [sizes[index] for index in range(len(order))]
+
+
+def _sorted_names(source: Source) -> tuple[list[int], list[str]]:
+    """The indices of the samples in the order of their names, and these."""
+    names = [unicodedata.normalize('NFC', name) for name in sample_names(source)]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return order, [names[index] for index in order]
 
 
 def check_source(dataset: Any, split: str, *, files: bool = True) -> Source:
