@@ -227,7 +227,7 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with_but_for_a_few_to
     runs.write_folder(tmp_path / 'data')
     data = "--config.data={'type': 'folder.Folder', 'root': '%s'}" % (tmp_path / 'data')
     arguments = ['train', f'--config={runs.write_config(tmp_path)}', f'--workdir={tmp_path}/work',
-                 data, *STEPS]
+                 data, "--config.sampling={'type': 'sampling.ClassBalanced'}", *STEPS]
     assert main(arguments) == 0
     moved = tmp_path / 'moved'
     shutil.copytree(tmp_path / 'data', moved)
@@ -242,13 +242,13 @@ def test_a_run_resumes_only_with_the_samples_that_it_began_with_but_for_a_few_to
     refused(['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}'],
             ['splits.json', "'val'", '1 samples', "'1'"], capfd)
     (moved / 'val/masks/1.png').write_bytes(mask)
-    image = moved / 'train/images/2.jpg'
-    image.write_bytes(image.read_bytes()[:200])
+    mask = moved / 'train/masks/2.png'
+    mask.write_bytes(mask.read_bytes()[:200])
     arguments = ['train', f'--workdir={tmp_path}/work', f'--config.data.root={moved}',
                  '--config.steps=6']
-    refused(arguments, ['train/images/2.jpg'], capfd)
+    refused(arguments, ['train/masks/2.png'], capfd)
     arguments.append('--config.damaged_samples=skip')
-    refused(arguments, ['1 of 4', 'more than 1%', 'train/images/2.jpg'], capfd)
+    refused(arguments, ['1 of 4', 'more than 1%', 'train/masks/2.png'], capfd)
     monkeypatch.setattr(faults, 'SHARE', 0.25)
     assert main(arguments) == 2
     assert "split 'train' has 1 samples whose files were replaced" in capfd.readouterr().err

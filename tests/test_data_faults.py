@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data.faults import Faults
+from jaxseg.data.faults import Faults, ReadableMasks
 from jaxseg.data.folder import Folder
 from jaxseg.data.pipeline import train_batches
+from jaxseg.data.sampling import class_pixels
 from jaxseg.data.splits import listed_bytes, split_identity
 from jaxseg.data.transforms import RandomCrop, RandomFlip
 from jaxseg.errors import InputError
@@ -129,6 +130,21 @@ def test_more_than_one_per_cent_is_refused(source):
         truncate(source[2], name)
     with pytest.raises(InputError, match=r'damaged_samples: 2 of 100 .* more than 1%.*\.png'):
         stream(source)
+
+
+def test_a_mask_that_cannot_be_read_shows_no_class(source, capsys):
+    pairs, spec, folder = source
+    expected = class_pixels(pairs, spec)
+    (folder / 'masks' / '007.png').unlink()
+    with pytest.raises(InputError, match='007'):
+        class_pixels(pairs, spec)
+    found = class_pixels(ReadableMasks(pairs, spec), spec)
+    assert not found[7].any() and expected[7].any()
+    np.testing.assert_array_equal(np.delete(found, 7, 0), np.delete(expected, 7, 0))
+    assert capsys.readouterr().err.count('skipped (1 of 100') == 1
+    (folder / 'masks' / '001.png').unlink()
+    with pytest.raises(InputError, match='damaged_samples: 2 of 100'):
+        class_pixels(ReadableMasks(pairs, spec), spec)
 
 
 def test_the_limit_is_exact_and_counts_every_sample_once(capsys):

@@ -12,12 +12,7 @@ import numpy as np
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.assemble import (
-    ModelRecord,
-    Parts,
-    assemble,
-    make_algorithm,
-)
+from jaxseg.commands.assemble import ModelRecord, Parts, assemble, make_algorithm
 from jaxseg.commands.initial_state import InitialState
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
@@ -40,6 +35,7 @@ from jaxseg.commands.stop import Stop
 from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.validation import check_selection, validate
 from jaxseg.commands.workdir import write_description
+from jaxseg.data.faults import ReadableMasks
 from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import check_source, listed_bytes, split_identity
@@ -170,7 +166,8 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
         check_batches(sources['train'], spec=spec, transforms=transforms)
     batch = _first_batch(config, read, parts.layout)
     parts.layout.check_height(batch['image'].shape[1])
-    read = functools.partial(read, draw=sampling and sampling(sources['train'], spec),
+    masks = ReadableMasks(sources['train'], spec) if skipping else sources['train']
+    read = functools.partial(read, draw=sampling and sampling(masks, spec),
                              damaged=config.damaged_samples, size=batch['image'].shape[1:3])
     record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
     splits = {split: split_identity(source) for split, source in sources.items()}

@@ -1,8 +1,12 @@
 """Samples that cannot be read while training: the run ends, or leaves a few of them out."""
 
 import sys
+from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
+
+from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 
 Policy = Literal['raise', 'skip']
@@ -35,3 +39,30 @@ class Faults:
                              f'{problem}') from problem
         print(f'skipped ({count} of {self._samples} samples so far): {problem}', file=sys.stderr,
               flush=True)
+
+
+class ReadableMasks:
+    """A source for `sampling` whose masks are void where they cannot be read, of a few at most."""
+
+    def __init__(self, source: Source, spec: DatasetSpec):
+        self._source, self._faults = source, Faults('skip', len(source))
+        self._void = np.full((1, 1, *(len(spec.classes),) * spec.overlapping), spec.ignore_index)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Mapping:
+        return self._source[index]
+
+    def mask(self, index: int) -> np.ndarray:
+        """The mask of one sample; one void pixel where it cannot be read.
+
+        Raises:
+          InputError: too many masks cannot be read.
+        """
+        try:
+            return (self._source.mask(index) if hasattr(self._source, 'mask')
+                    else self._source[index]['mask'])
+        except (InputError, OSError) as problem:
+            self._faults(index, problem)
+        return self._void
