@@ -10,7 +10,7 @@ import pytest
 
 from jaxseg.errors import InputError
 from jaxseg.inference.exact import Exact
-from jaxseg.inference.tiles import Reach, marked, reach_of, spans
+from jaxseg.inference.tiles import Reach, marked, noise, reach_of, spans
 from jaxseg.inference.whole import Whole
 from tests.test_inference_sizes import TASK, images, network
 
@@ -57,7 +57,8 @@ def blocks(variables, pixels):
 
 def exact(forward, stride=1, tile=(32, 48), **options):
     return Exact(forward, Logits, options.pop('batch_size', 3),
-                 types.SimpleNamespace(stride=stride, sweeps=()), tile=tile, **options)
+                 types.SimpleNamespace(stride=stride, sweeps=(), scale=1.0, value_range=(0, 255)),
+                 tile=tile, **options)
 
 
 def whole(forward, variables, image):
@@ -150,6 +151,26 @@ def test_a_model_that_tiles_cannot_equal_is_refused(forward, words):
     np.testing.assert_array_equal(inference.probabilities({}, small), whole(forward, {}, small))
 
 
+def test_a_model_is_refused_for_what_the_first_image_does_not_show():
+    image, = images(SIZE)
+    image[:60, :60] = 0  # the models give the same for it in every tile
+    with pytest.raises(InputError, match='other probabilities than the whole'):
+        exact(places).probabilities({}, image)
+    # An image as wide as a tile is not cut across, and says nothing of those that are.
+    inference = exact(functools.partial(moved, right=48))
+    inference.probabilities({}, image[:, :48])
+    with pytest.raises(InputError, match='other probabilities than the whole'):
+        inference.probabilities({}, image)
+
+
+def test_noise_is_the_same_at_every_call_and_fills_its_range():
+    found = noise((37, 50, 3), (-1, 3), 4)
+    np.testing.assert_array_equal(found, noise((37, 50, 3), (-1, 3), 4))
+    assert found.shape == (37, 50, 3) and -1 <= found.min() < -0.5 and 2.5 < found.max() <= 3
+    blocks = found[:36, :48].reshape(9, 4, 12, 4, 3).mean((1, 3))
+    assert blocks.std() > 0.5  # 0.14 of single pixels
+
+
 def test_tiles_are_multiples_of_the_stride_and_fit_into_memory(monkeypatch):
     with pytest.raises(InputError, match=r'\[50, 64\] are no multiples of the stride 32.*\[32, 64'):
         exact(blocks, 32, (50, 64))
@@ -168,6 +189,6 @@ def test_tiles_fill_batches_of_one_shape_for_all_devices():
     inference = exact(blocks, 4, (16, 16), batch_size=3, place=place, devices=4)
     image, = images((40, 40))
     np.testing.assert_array_equal(inference.probabilities({}, image), whole(blocks, {}, image))
-    # Besides the tiles: the corner in one piece.
+    # Besides the tiles: noise in one piece.
     assert {shape for shape in shapes if shape[1:3] == (16, 16)} == {(4, 16, 16, 3)}
     assert jax.default_backend() and inference.windowed == ()

@@ -48,15 +48,15 @@ def test_a_layer_in_strips_gives_what_it_gives_for_the_whole_map(layer, tmp_path
     np.testing.assert_array_equal(source[:], x[0])
 
 
-def model(context):
+def model(context=(), **fields):
     """The model, `forward` and `Pieces`, and random variables."""
-    made = SegmentationModel(VGGLike((4, 4), depth=1), UNet((4, 4)), 3, context)
+    made = SegmentationModel(VGGLike((4, 4), depth=1), UNet((4, 4)), 3, context, **fields)
     variables = random_variables(made, np.zeros((1, 16, 16, 3), np.float32), train=False)
 
     def forward(variables, pixels):
         return made.apply(variables, NORMALIZE({'image': pixels}, None)['image'], train=False)
 
-    return forward, Pieces(made, NORMALIZE), variables
+    return forward, Pieces(made, NORMALIZE, (0, 255)), variables
 
 
 def test_a_model_with_recurrent_context_is_equal_bit_for_bit(monkeypatch):
@@ -81,3 +81,18 @@ def test_a_layer_without_sweeps_beside_a_recurrence_is_refused():
     with pytest.raises(InputError, match='inference.tile: pixels reach'):
         Exact(forward, Logits, 1, pieces, tile=(32, 32)).probabilities(variables,
                                                                        next(images((50, 40))))
+
+
+def test_tiles_of_a_model_that_downsamples_images_begin_at_multiples_of_its_stride_in_them():
+    forward, pieces, variables = model(input_scale=0.5)
+    assert pieces.stride == 8
+    inference, (image,) = Exact(forward, Logits, 3, pieces, tile=(96, 128)), images((136, 264))
+    np.testing.assert_allclose(inference.probabilities(variables, image),
+                               Whole(forward, Logits, 1).probabilities(variables, image),
+                               rtol=0, atol=1e-4)
+    for size in (SIZE, (136, 262), (20, 30)):
+        with pytest.raises(InputError, match=f'{size[0]}x{size[1]} is resized by another factor'):
+            inference.probabilities(variables, next(images(size)))
+    forward, pieces, _ = model(input_scale=0.75)
+    with pytest.raises(InputError, match='stride 4 of the encoder is 5.333 pixels'):
+        Exact(forward, Logits, 3, pieces, tile=(96, 128))

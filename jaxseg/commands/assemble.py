@@ -187,7 +187,7 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
     forward = functools.partial(_forward, model, preprocess)
     inference = build('inference', config.inference, forward=forward, task=task,
                       place=layout.put_images, devices=jax.local_device_count(),
-                      pieces=Pieces(model, preprocess),
+                      pieces=Pieces(model, preprocess, normalization['value_range']),
                       batch_size=config.batch_size_of_evaluations // jax.process_count())
     return Parts(model, task, preprocess, layout, inference)
 

@@ -1,11 +1,14 @@
 """The parts of a model as functions, for inference that runs them one after the other."""
 
 import dataclasses
+import fractions
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
+
+from jaxseg.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,15 +18,32 @@ class Pieces:
     Args:
       model: with an encoder.
       preprocess: of the model's input.
+      value_range: the lowest and the highest pixel value.
     """
 
     model: nn.Module
     preprocess: Callable
+    value_range: tuple[float, float]
 
     @property
     def stride(self) -> int:
-        """Sizes are padded to a multiple of it, and places that differ by it are treated alike."""
-        return self.model.encoder.stride
+        """That of the encoder in pixels of the image: places that differ by it are treated alike.
+
+        Raises:
+          InputError: `model.input_scale` makes it no whole number.
+        """
+        stride = fractions.Fraction(self.model.encoder.stride) / fractions.Fraction(self.scale)
+        if stride.denominator != 1:
+            raise InputError(f'inference: exact.Exact: with model.input_scale {self.scale} the '
+                             f'stride {self.model.encoder.stride} of the encoder is '
+                             f'{float(stride):.4g} pixels of the image, and tiles begin at whole '
+                             f'pixels; use sliding.SlidingWindow')
+        return stride.numerator
+
+    @property
+    def scale(self) -> float:
+        """The factor by which the model downsamples images first."""
+        return getattr(self.model, 'input_scale', 1.0)
 
     @property
     def sweeps(self) -> tuple:

@@ -20,6 +20,7 @@ from jaxseg.inference.tiles import (
     assemble,
     cut,
     marked,
+    noise,
     reach_of,
     spans,
     tile_shape,
@@ -40,22 +41,24 @@ class Exact:
     a tile is kept. They begin at multiples of the encoder's stride, so that every pixel falls on
     the same place of its feature maps as in the whole image, and lie inside the image, so that its
     border is padded by the model as there. How far pixels reach is found by the model itself, in
-    which NaN spreads as far as they do; that tiles give what the whole gives is checked on one
-    corner of the first image.
+    which NaN spreads as far as they do; that tiles give what the whole gives is checked on noise,
+    once for every shape of tiles. With `model.input_scale` the stride is that in pixels of the
+    image, of which the sides of images must be multiples: models resize others by another factor.
 
     Recurrent context (ReNet, FourWayRNN, FlattenedScan) knows the whole image. Then the features of
     all tiles are put on disk, the recurrences run over them in strips of whole rows and whole
     columns, or hand their state from strip to strip, and the decoder takes tiles again.
 
     Args:
-      tile: (height, width), multiples of the encoder's stride. A tile computes as many pixels more
-        than it keeps as the receptive field has, so large tiles waste less.
+      tile: (height, width), multiples of the stride. A tile computes as many pixels more than it
+        keeps as the receptive field has, so large tiles waste less.
       forward, task, batch_size, place, devices: as in `whole.Whole`; `batch_size` counts tiles.
       pieces: of the model, `commands.pieces.Pieces`.
 
     Raises:
       InputError: a tile that is no multiple of the stride; when it runs, a receptive field larger
-        than the tile, a model that depends on the position, a tile that does not fit into memory.
+        than the tile, a model that depends on the position, a tile that does not fit into memory,
+        with `model.input_scale` an image whose sides are no multiples of the stride.
     """
 
     forward: Callable[[Any, jax.Array], Any]
@@ -70,7 +73,7 @@ class Exact:
         if any(side % self.pieces.stride for side in self.tile):
             lower = [max(1, side // self.pieces.stride) * self.pieces.stride for side in self.tile]
             raise InputError(f'inference.tile: {list(self.tile)} are no multiples of the stride '
-                             f'{self.pieces.stride} of the encoder; give {lower}')
+                             f'{self.pieces.stride} of the model; give {lower}')
 
     def predictions(self, variables: Any, images: Iterable[tuple[Any, np.ndarray]]
                     ) -> Iterator[tuple[Any, np.ndarray]]:
@@ -101,12 +104,12 @@ class Exact:
 
     def _pieces(self, what: str, variables: Any, image: Any) -> Iterator[np.ndarray]:
         """The result of an image in pieces of some rows."""
+        self._check_scaled(image.shape[:2])
         shape = tile_shape(image.shape[:2], self.tile, self.pieces.stride)
         if self._is_tile(image.shape, shape):
             yield from self._tiled(what, variables, [Input(image)], image.shape[:2], shape)
             return
-        if shape not in self._checked:
-            self._check_corner(variables, image, shape)
+        self._check_noise(variables, image, shape)
         if not self.pieces.sweeps:
             yield from self._tiled(what, variables, [Input(image)], image.shape[:2], shape)
             return
@@ -229,26 +232,41 @@ class Exact:
                                  f'tiles, or sliding.SlidingWindow if the model depends on the '
                                  f'whole image (attention, global pooling, group norm)')
 
+    def _check_scaled(self, size: Sequence[int]):
+        """Raises InputError where the model resizes an image by another factor than a tile."""
+        stride = self.pieces.stride
+        if self.pieces.scale != 1 and any(side % stride for side in size):
+            raise InputError(f'inference: exact.Exact: with model.input_scale {self.pieces.scale} '
+                             f'an image of {size[0]}x{size[1]} is resized by another factor than '
+                             f'its tiles; give sides that are multiples of {stride}, or use '
+                             f'sliding.SlidingWindow')
+
     @functools.cached_property
-    def _checked(self) -> set[tuple[int, int]]:
+    def _checked(self) -> set[tuple[int, ...]]:
         return set()
 
-    def _check_corner(self, variables: Any, image: Any, shape: tuple[int, int]):
-        """Compares tiles with one piece, on a corner that needs more than one tile."""
-        height, width = (length + self.pieces.stride + 1 for length in shape)
-        corner = np.asarray(image[:height, :width])
-        self._checked.add(shape)
+    def _check_noise(self, variables: Any, image: Any, shape: tuple[int, int]):
+        """Compares tiles with one piece, on noise that needs more than one tile where images do."""
+        stride = self.pieces.stride
+        # A side that is no multiple of the stride is padded, too.
+        more = stride + (self.pieces.scale == 1)
+        size = tuple(length + more if side > length else length
+                     for side, length in zip(image.shape, shape, strict=False))
+        if size in self._checked:
+            return
+        self._checked.add(size)
+        pixels = noise((*size, image.shape[2]), self.pieces.value_range, stride).astype(image.dtype)
         try:
-            tiled = self.probabilities(variables, corner)
+            tiled = self.probabilities(variables, pixels)
             whole = self._run('probabilities', variables,
-                              np.repeat(corner[None], self.devices, 0))[0]
+                              np.repeat(pixels[None], self.devices, 0))[0]
             difference = float(np.abs(tiled - whole).max())
             if not difference <= TOLERANCE:
                 raise InputError(
                     f'inference: exact.Exact: tiles give other probabilities than the whole, by up '
                     f'to {difference:.2g}: what this model gives for a pixel depends on its place '
-                    f'in the image (windows of attention, tables of positions, align_corners, '
-                    f'input_scale); use sliding.SlidingWindow')
+                    f'in the image (windows of attention, tables of positions, align_corners); use '
+                    f'sliding.SlidingWindow')
         except InputError:
-            self._checked.discard(shape)
+            self._checked.discard(size)
             raise

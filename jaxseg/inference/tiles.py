@@ -116,6 +116,18 @@ def marked(shape: tuple[int, ...], edge: int) -> np.ndarray:
     return tiles
 
 
+def noise(shape: tuple[int, int, int], value_range: tuple[float, float], block: int) -> np.ndarray:
+    """Noise (H, W, C) within a range of values, the same at every call.
+
+    The mean of noise of single pixels and of blocks, which deep features do not average away.
+    """
+    rng, (low, high) = np.random.default_rng(0), value_range
+    height, width, channels = shape
+    blocks = rng.random((-(-height // block), -(-width // block), channels))
+    blocks = blocks.repeat(block, 0).repeat(block, 1)[:height, :width]
+    return low + (high - low) * (blocks + rng.random(shape)) / 2
+
+
 def reach_of(found: np.ndarray, edge: int) -> tuple[Reach, Reach]:
     """How far the marks reached, for rows and for columns.
 
