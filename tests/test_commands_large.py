@@ -12,6 +12,7 @@ from jaxseg.commands.assemble import ModelRecord
 from jaxseg.commands.predict_record import KEYS
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.inference.sliding import SlidingWindow
+from jaxseg.inference.whole import Whole
 from jaxseg.losses.weighted import WeightedSum
 from jaxseg.tasks.semantic import Semantic
 from tests import runs
@@ -83,3 +84,19 @@ def test_what_cannot_be_done_from_disk_is_listed_and_the_rest_is_done(run, image
     # The mask would have the name of the image.
     runs.refused(['predict', '--workdir=none', f'--input={images}/array.npy',
                   f'--output={images}', '--from-disk'], ['would overwrite'], capfd)
+
+
+def test_an_image_from_disk_that_goes_through_windows_instead_of_in_one_piece_is_named(
+        run, images, tmp_path, capsys):
+    run.parts.inference = Whole(run.parts.inference.forward, run.parts.inference.task, 4)
+    (images / 'png.png').unlink()
+    assert predict(images, tmp_path / 'disk', '--from-disk') == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'through' in line]
+    assert len(lines) == 2 and 'array.npy: 75x90' in lines[0] and 'exact.Exact' in lines[0]
+    assert 'tiles.tif: 75x90' in lines[1]
+    # In memory they go through in one piece, and nothing is said.
+    assert predict(images, tmp_path / 'memory') == 0
+    assert 'through' not in capsys.readouterr().out
+    run.parts.inference = SlidingWindow(run.parts.inference.forward, run.parts.inference.task, 4)
+    assert predict(images, tmp_path / 'windows', '--from-disk') == 0
+    assert 'through' not in capsys.readouterr().out

@@ -24,6 +24,8 @@ from jaxseg.memory import available_bytes
 # Larger images are read from disk piece by piece: share of the memory that decoded pixels take.
 SHARE = 1 / 8
 OVERLAY_SIDE = 2048  # pixels, the longer side of an overlay
+THROUGH_WINDOWS = (', through overlapping windows, since it is not held in one piece; where the '
+                   'model allows, --config.inference.type=exact.Exact gives what one piece would')
 
 
 def is_large(path: pathlib.Path) -> bool:
@@ -57,16 +59,17 @@ def predict_large(run: Workdir, variables: Any, path: pathlib.Path, place: pathl
       overlays: writes an overlay of at most `OVERLAY_SIDE` pixels, too.
 
     Returns:
-      Size, seconds and peak memory, one line.
+      Size, seconds, peak memory, and whether it went through windows instead of in one piece, one
+      line.
 
     Raises:
       InputError: the image cannot be read piece by piece, the method of inference needs it whole,
         or a package is missing.
     """
-    start = time.monotonic()
-    target = mask_file(path, place)
-    if not hasattr(run.parts.inference, 'rows'):
-        raise InputError(f'{path}: {type(run.parts.inference).__name__} takes images in memory; '
+    start, inference = time.monotonic(), run.parts.inference
+    windowed, target = len(inference.windowed), mask_file(path, place)
+    if not hasattr(inference, 'rows'):
+        raise InputError(f'{path}: {type(inference).__name__} takes images in memory; '
                          f'give --config.inference.type=sliding.SlidingWindow')
     if target.resolve() == path.resolve():
         raise InputError(f'{path}: its mask {target} would overwrite it; give another --output')
@@ -75,14 +78,15 @@ def predict_large(run: Workdir, variables: Any, path: pathlib.Path, place: pathl
     height, width, _ = image.shape
     thumbnail = _Thumbnail(image, run.spec)
     place.parent.mkdir(parents=True, exist_ok=True)
-    pieces = run.parts.inference.rows(variables, image)
+    pieces = inference.rows(variables, image)
     write_mask(target, thumbnail.watch(pieces), (height, width), run.spec.colors)
     if overlays:
         save_image(place.with_name(f'{place.name}_overlay.png'), thumbnail.picture())
     seconds = time.monotonic() - start
     return (f'{printable(str(target))}: {height}x{width} in {seconds:.1f} s, '
             f'{height * width / 1e6 / seconds:.2f} megapixels/s, '
-            f'peak memory {peak_memory() / 2 ** 30:.2f} GiB')
+            f'peak memory {peak_memory() / 2 ** 30:.2f} GiB'
+            f'{THROUGH_WINDOWS if len(inference.windowed) > windowed else ""}')
 
 
 def peak_memory() -> int:
