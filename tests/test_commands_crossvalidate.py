@@ -73,6 +73,26 @@ def test_the_folds_are_loaded_as_the_mean_of_their_probabilities(done, tmp_path,
     runs.refused(['evaluate', f'--workdir={done}'], ["no split 'val'", 'training data'], capsys)
 
 
+def test_the_masks_of_the_folds_are_post_processed_whatever_else_is_written(done, tmp_path, capfd):
+    runs.write_image(tmp_path / 'in' / 'a.png', 33, 40, 3)
+    predict = ['predict', f'--workdir={done}', f'--input={tmp_path}/in', '--checkpoint=latest']
+    classes = read_record(done / 'fold0' / 'dataset.json')['classes']
+    cleaning = ['--config.inference.type=postprocess.Postprocess',
+                f'--config.inference.smallest={json.dumps(dict.fromkeys(classes, 30))}']
+    masks = {}
+    for name, more in (('plain', []), ('cleaned', cleaning),
+                       ('both', [*cleaning, '--outputs=indices,probabilities'])):
+        assert main([*predict, f'--output={tmp_path}/{name}', *more]) == 0
+        masks[name] = runs.read_image(tmp_path / name / 'a.png')
+    assert (masks['plain'] != masks['cleaned']).any()
+    np.testing.assert_array_equal(masks['both'], masks['cleaned'])
+    # Two times is refused, and so are areas that no split of the whole can have chosen.
+    output = f'--output={tmp_path}/refused'
+    runs.refused([*predict, output, '--postprocess', *cleaning], ['has its own areas'], capfd)
+    runs.refused([*predict, output, '--postprocess'],
+                 ['--postprocess', "'val'", f'--workdir={done}/fold0', 'inference.smallest'], capfd)
+
+
 def test_what_was_stopped_continues_and_what_is_done_is_not_trained_again(
         done, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(done, tmp_path / 'cv')

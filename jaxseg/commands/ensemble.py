@@ -62,6 +62,12 @@ class Ensemble:
         """Sizes of the images that were too large in one piece, once for each model."""
         return self.method.windowed
 
+    def __getattr__(self, name: str) -> Any:
+        """The post-processing of masks, if the method has one."""
+        if name == 'clean':
+            return self.method.clean
+        raise AttributeError(name)
+
 
 def fold_folder(directory: pathlib.Path, fold: int) -> pathlib.Path:
     """The work directory of a fold."""

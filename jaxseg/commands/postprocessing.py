@@ -71,7 +71,7 @@ class Trials:
         return found
 
 
-def choose(run: Workdir, step: Any, variables: Any, source: Source) -> str:
+def choose(run: Workdir, step: int, variables: Any, source: Source) -> str:
     """Chooses areas by the mean IoU of a source and writes them to postprocess.json.
 
     Every area of `AREAS` is tried for each class alone, then the best ones together; if these are
@@ -111,22 +111,30 @@ def choose(run: Workdir, step: Any, variables: Any, source: Source) -> str:
             f'{after:.4f}: {path}')
 
 
-def postprocessed(run: Workdir, step: Any) -> tuple[Workdir, dict[str, dict[str, int]]]:
+def postprocessed(run: Workdir, step: int) -> tuple[Workdir, dict[str, dict[str, int]]]:
     """A run whose masks are post-processed with the areas of its postprocess.json, and these.
 
     Args:
       step: of the checkpoint for which they must have been chosen.
 
     Raises:
-      InputError: none were chosen, or for another checkpoint; masks are post-processed already.
+      InputError: none were chosen, or for another checkpoint; masks are post-processed already;
+        several folds.
     """
     check_plain(run, '--postprocess')
-    path, remedy = run.path / FILE, f'{command("evaluate", workdir=run.path, split=SPLIT)} '
-    remedy += f'--checkpoint={step if isinstance(step, int) else "best"} --choose_postprocessing'
+    if run.members:
+        raise InputError(f'--postprocess: areas are chosen on the split {SPLIT!r}, which each fold '
+                         f'of {run.path} has for itself; give one fold, such as '
+                         f'--workdir={run.members[0]}, or areas, such as '
+                         f'--config.inference.type=postprocess.Postprocess '
+                         f'--config.inference.smallest=\'{{"{run.spec.classes[-1]}": 32}}\'')
+    path, remedy = run.path / FILE, (
+        f'{command("evaluate", workdir=run.path, split=SPLIT)} --checkpoint={step} '
+        f'--choose_postprocessing')
     if not path.exists():
         raise InputError(f'--postprocess: {path} does not exist; choose areas first: {remedy}')
     record = read_record(path)
-    if record.get('checkpoint') != (step if isinstance(step, int) else list(step)):
+    if record.get('checkpoint') != step:
         raise InputError(f'--postprocess: {path} was chosen for checkpoint '
                          f'{record.get("checkpoint")}, and this is {step}; choose again: {remedy}')
     areas = {kind: record.get(kind) for kind in KINDS}
