@@ -9,8 +9,11 @@ import tifffile
 
 from jaxseg.commands import main
 from jaxseg.commands.assemble import ModelRecord
+from jaxseg.commands.ensemble import Ensemble
 from jaxseg.commands.predict_record import KEYS
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.inference.augmented import TestTimeAugmentation
+from jaxseg.inference.postprocess import Postprocess
 from jaxseg.inference.sliding import SlidingWindow
 from jaxseg.inference.whole import Whole
 from jaxseg.losses.weighted import WeightedSum
@@ -18,19 +21,29 @@ from jaxseg.tasks.semantic import Semantic
 from tests import runs
 
 CLASSES = ('a', 'b', 'c')
+TASK = Semantic(CLASSES, WeightedSum({'a': (1.0, None)}), False)
+REMEDY = '--config.inference=\'{"type": "sliding.SlidingWindow"}\''
+
+
+def postprocessed(method):
+    return Postprocess(method.forward, TASK, 4, smallest={'a': 2}, method=method)
+
+
+def augmented(method):
+    return TestTimeAugmentation(method.forward, TASK, 4, method=method)
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """In place of a work directory: the class is that of the brightest channel."""
     spec = DatasetSpec('none', CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3)
-    task = Semantic(CLASSES, WeightedSum({'a': (1.0, None)}), False)
-    inference = SlidingWindow(lambda variables, images: {'logits': images.astype('float32')}, task,
+    inference = SlidingWindow(lambda variables, images: {'logits': images.astype('float32')}, TASK,
                               4, window=(32, 32))
     found = types.SimpleNamespace(
         spec=spec, record=ModelRecord(spec.mean, spec.std, spec.value_range, (32, 32, 3)),
         parts=types.SimpleNamespace(inference=inference), place=jax.device_put, path=tmp_path,
         config=types.SimpleNamespace(batch_size_of_evaluations=4,
+                                     inference={'type': 'sliding.SlidingWindow'},
                                      to_dict=lambda: dict.fromkeys(KEYS)),
         variables=lambda which: (0, {}))
     monkeypatch.setattr('jaxseg.commands.predict.open_workdir', lambda *_, **__: found)
@@ -100,3 +113,33 @@ def test_an_image_from_disk_that_goes_through_windows_instead_of_in_one_piece_is
     run.parts.inference = SlidingWindow(run.parts.inference.forward, run.parts.inference.task, 4)
     assert predict(images, tmp_path / 'windows', '--from-disk') == 0
     assert 'through' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('wrap, configured, remedies', [
+    (postprocessed, 'sliding.SlidingWindow', ['leave out --postprocess']),
+    (postprocessed, 'postprocess.Postprocess', [REMEDY]),
+    (augmented, 'augmented.TestTimeAugmentation', [REMEDY]),
+    (lambda method: postprocessed(augmented(method)), 'augmented.TestTimeAugmentation',
+     ['leave out --postprocess', REMEDY]),
+    (lambda method: Ensemble(augmented(method), None), 'augmented.TestTimeAugmentation',
+     [REMEDY])])
+def test_a_method_that_takes_images_in_memory_is_refused_before_the_first(
+        run, images, tmp_path, capfd, wrap, configured, remedies):
+    run.parts.inference = wrap(run.parts.inference)
+    run.config.inference['type'] = configured
+    runs.refused(['predict', '--workdir=none', f'--input={images}', f'--output={tmp_path}/disk',
+                  '--from-disk'], ['array.npy', 'takes images in memory', *remedies], capfd)
+    assert not (tmp_path / 'disk').exists()
+
+
+def test_an_ensemble_gives_from_disk_the_masks_that_it_gives_in_memory(run, images, tmp_path):
+    # The class is that of the brightest channel, and each model sees one.
+    method = SlidingWindow(lambda seen, images: {'logits': images * seen[None, None, None]}, TASK,
+                           4, window=(32, 32))
+    run.parts.inference = Ensemble(method, TASK.decide)
+    run.variables = lambda which: ((0, 0, 0), tuple(np.eye(3, dtype=np.float32) / 100))
+    assert predict(images, tmp_path / 'memory') == 0
+    assert predict(images, tmp_path / 'disk', '--from-disk') == 2  # PNG cannot be
+    expected = runs.read_image(tmp_path / 'memory/array.png')
+    assert len(np.unique(expected)) == 3
+    np.testing.assert_array_equal(np.load(tmp_path / 'disk/array.npy'), expected)

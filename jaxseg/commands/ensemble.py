@@ -63,10 +63,18 @@ class Ensemble:
         return self.method.windowed
 
     def __getattr__(self, name: str) -> Any:
-        """The post-processing of masks, if the method has one."""
+        """Post-processing, if the method has it, and `rows`, if it takes images from disk."""
         if name == 'clean':
             return self.method.clean
+        if name == 'rows' and hasattr(self.method, 'probability_rows'):
+            return self._rows
         raise AttributeError(name)
+
+    def _rows(self, variables: Sequence[Any], image: Any) -> Iterator[np.ndarray]:
+        """The mask of one image that may be on disk, in pieces of some rows."""
+        every = [self.method.probability_rows(each, image) for each in variables]
+        for pieces in zip(*every, strict=True):
+            yield self.decide(sum(pieces, np.float32(0)) / np.float32(len(pieces)))
 
 
 def fold_folder(directory: pathlib.Path, fold: int) -> pathlib.Path:

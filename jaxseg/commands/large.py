@@ -19,6 +19,7 @@ from jaxseg.data.mask_writer import TILE, check_writer, regroup, write_mask
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.data.visualize import as_rgb, overlay, save_image
 from jaxseg.errors import InputError, printable
+from jaxseg.inference.postprocess import Postprocess
 from jaxseg.memory import available_bytes
 
 # Larger images are read from disk piece by piece: share of the memory that decoded pixels take.
@@ -49,6 +50,21 @@ def mask_file(path: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
     return place.with_name(f'{place.name}{".npy" if path.suffix.lower() == ".npy" else ".tif"}')
 
 
+def check_rows(run: Workdir, path: pathlib.Path):
+    """Raises InputError if the inference method takes images in memory only, and one is on disk."""
+    inference, remedies = run.parts.inference, []
+    if hasattr(inference, 'rows'):
+        return
+    name = type(inference).__name__
+    if isinstance(inference, Postprocess) and 'Postprocess' not in run.config.inference['type']:
+        remedies, inference = ['leave out --postprocess'], inference.method
+    if not hasattr(inference, 'rows'):
+        remedies.append(f'instead of {run.config.inference["type"]} give '
+                        f'--config.inference=\'{{"type": "sliding.SlidingWindow"}}\'')
+    raise InputError(f'{path}: is read piece by piece, and {name} takes images in memory; '
+                     f'{", and ".join(remedies)}')
+
+
 def predict_large(run: Workdir, variables: Any, path: pathlib.Path, place: pathlib.Path, *,
                   overlays: bool) -> str:
     """Writes the mask of an image on disk.
@@ -63,14 +79,10 @@ def predict_large(run: Workdir, variables: Any, path: pathlib.Path, place: pathl
       line.
 
     Raises:
-      InputError: the image cannot be read piece by piece, the method of inference needs it whole,
-        or a package is missing.
+      InputError: the image cannot be read piece by piece, or a package is missing.
     """
     start, inference = time.monotonic(), run.parts.inference
     windowed, target = len(inference.windowed), mask_file(path, place)
-    if not hasattr(inference, 'rows'):
-        raise InputError(f'{path}: {type(inference).__name__} takes images in memory; '
-                         f'give --config.inference.type=sliding.SlidingWindow')
     if target.resolve() == path.resolve():
         raise InputError(f'{path}: its mask {target} would overwrite it; give another --output')
     check_writer(target)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.commands.assemble import windowed_note
-from jaxseg.commands.large import is_large, mask_file, predict_large
+from jaxseg.commands.large import check_rows, is_large, mask_file, predict_large
 from jaxseg.commands.predict_record import PredictRecord
 from jaxseg.commands.progress import Progress
 from jaxseg.commands.results import Results
@@ -36,7 +36,8 @@ class Prediction:
       problems: one line for every image that could not be read or written.
 
     Raises:
-      InputError: results that are not written of images that are read piece by piece.
+      InputError: results that are not written of images that are read piece by piece, or an
+        inference method that takes images in memory only.
     """
 
     def __init__(self, run: Workdir, results: Results, output: pathlib.Path, record: PredictRecord,
@@ -48,6 +49,8 @@ class Prediction:
             raise InputError(f'--outputs={",".join(results.outputs)}: of images that are read '
                              f'piece by piece, as {self._large[0]}, only indices, or indices and '
                              f'overlays, are written')
+        if self._large:
+            check_rows(run, self._large[0])
         self.problems: list[str] = []
         self.done = {target for path, target in images.items()
                      if record.done(str(target), path)

@@ -83,7 +83,7 @@ class Exact:
 
     def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
         """Probabilities of one image, (H, W, channels) float32."""
-        return np.concatenate(list(self._pieces('probabilities', variables, image)))
+        return np.concatenate(list(self.probability_rows(variables, image)))
 
     def rows(self, variables: Any, image: Any) -> Iterator[np.ndarray]:
         """The mask of one image in pieces of some rows, from top to bottom.
@@ -91,6 +91,10 @@ class Exact:
         `image` is anything with `shape` and `image[top:bottom]`, as `data.lazy.LazyImage`.
         """
         yield from self._pieces('predictions', variables, image)
+
+    def probability_rows(self, variables: Any, image: Any) -> Iterator[np.ndarray]:
+        """The probabilities of one image in the same pieces, (rows, W, channels) float32."""
+        yield from self._pieces('probabilities', variables, image)
 
     @property
     def compilations(self) -> int:

@@ -61,8 +61,11 @@ class SlidingWindow:
         Each comes as soon as no later window reaches it, so that neither mask nor image need be in
         memory: `image` is anything with `shape` and `image[top:bottom]`, as `data.lazy.LazyImage`.
         """
-        for window in self._run(variables, [(None, image)], self.task.decide):
-            yield from window.canvas.take(last=window.last)
+        yield from self._rows(variables, image, self.task.decide)
+
+    def probability_rows(self, variables: Any, image: Any) -> Iterator[np.ndarray]:
+        """The probabilities of one image in the same pieces, (rows, W, channels) float32."""
+        yield from self._rows(variables, image, lambda mean: mean)
 
     def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
         """Probabilities of one image, (H, W, channels) float32."""
@@ -78,6 +81,10 @@ class SlidingWindow:
     def windowed(self) -> tuple:
         """Images that were too large in one piece: none, all go through windows."""
         return ()
+
+    def _rows(self, variables: Any, image: Any, decide: Callable) -> Iterator[np.ndarray]:
+        for window in self._run(variables, [(None, image)], decide):
+            yield from window.canvas.take(last=window.last)
 
     def _complete(self, variables: Any, images: Iterable, decide: Callable
                   ) -> Iterator[tuple[Any, np.ndarray]]:

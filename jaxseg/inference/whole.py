@@ -82,6 +82,11 @@ class Whole:
         self.windowed.append(image.shape[:2])
         yield from self._in_windows.rows(variables, image)
 
+    def probability_rows(self, variables: Any, image: Any) -> Iterator[np.ndarray]:
+        """The probabilities of one image in the same pieces, (rows, W, channels) float32."""
+        self.windowed.append(image.shape[:2])
+        yield from self._in_windows.probability_rows(variables, image)
+
     @property
     def compilations(self) -> int:
         """Number of programs compiled and kept."""
