@@ -26,10 +26,12 @@ def image(tmp_path_factory):
     return path
 
 
-def explainer(model, shape, variables=None):
+def explainer(model, shape, variables=None, overlapping=False):
     """With a model that takes images as they are."""
     parts = types.SimpleNamespace(model=model, preprocess=lambda batch, key: batch)
-    return Explainer(types.SimpleNamespace(parts=parts), variables or {}, np.zeros(shape))
+    spec = types.SimpleNamespace(overlapping=overlapping)
+    return Explainer(types.SimpleNamespace(parts=parts, spec=spec), variables or {},
+                     np.zeros(shape))
 
 
 @pytest.mark.parametrize('arguments, name', [
@@ -152,6 +154,18 @@ def test_vit_has_a_rollout_over_all_blocks():
     assert list(explainer(Model(Two()), (8, 12, 3)).attention((1, 1), 'encoder/b')) == ['encoder/b']
     with pytest.raises(InputError, match='--layer=encoder/c: '):
         explainer(Model(Two()), (8, 12, 3)).attention((1, 1), 'encoder/c')
+
+
+class Above(nn.Module):
+    """One class, whose logit is the pixel above."""
+
+    def __call__(self, x, *, train):
+        return {'logits': jnp.roll(x, 1, 1)}
+
+
+def test_a_single_class_that_may_overlap_has_a_receptive_field():
+    field = explainer(Above(), (5, 6, 1), overlapping=True).receptive_field((3, 2))
+    assert np.argwhere(field).tolist() == [[2, 2]]
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -31,6 +31,13 @@ def test_what_changes_all_classes_equally_is_not_counted():
     np.testing.assert_allclose(field, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize('classes', [1, 3])
+def test_of_classes_that_may_overlap_each_logit_counts_by_itself(classes):
+    x, w = random(1, 2, 2, 2), jnp.ones((2, classes)) * jnp.arange(1.0, 1 + classes)[None]
+    field = effective_receptive_field(lambda images: images @ w, x, (1, 0), overlapping=True)
+    assert field[1, 0] == pytest.approx(np.sqrt(np.mean(np.arange(1, 1 + classes) ** 2)), rel=1e-6)
+
+
 def test_the_mean_is_over_images_channels_and_classes():
     # logits = x^2 w per pixel: the gradient at the position is 2 x w minus its mean over classes.
     x, w = random(3, 2, 2, 2), random(2, 4, seed=1)

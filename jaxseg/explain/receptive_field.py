@@ -19,18 +19,20 @@ Share = Annotated[float, Range(above=0, high=1)]
 
 
 def effective_receptive_field(logits_of: Callable[[jax.Array], jax.Array], images: jax.Array,
-                              position: tuple[int, int] | None = None) -> jax.Array:
+                              position: tuple[int, int] | None = None, *,
+                              overlapping: bool = False) -> jax.Array:
     """Root mean square of the gradient of the logits at one position by every pixel.
 
-    After Luo et al. 2016 (arXiv:1701.04128). The mean is over images, channels and classes. The
-    mean over the classes is subtracted from the logits first: what changes all logits equally
-    changes no prediction.
+    After Luo et al. 2016 (arXiv:1701.04128). The mean is over images, channels and classes. Of
+    classes that exclude each other the mean over the classes is subtracted from the logits first:
+    what changes all logits equally changes no prediction.
 
     Args:
       logits_of: images (B, H, W, C) -> logits (B, H, W, classes), a trained model with its
         variables bound.
       images: (B, H, W, C) as the model takes them, float32.
       position: (row, column) of the output; None is the centre.
+      overlapping: whether a pixel may have several classes, or none.
 
     Returns:
       (H, W) float32, not negative; 0 where a pixel cannot influence the position.
@@ -42,7 +44,7 @@ def effective_receptive_field(logits_of: Callable[[jax.Array], jax.Array], image
 
     def at_position(images: jax.Array) -> jax.Array:
         logits = logits_of(images)[:, row, column]
-        return logits - logits.mean(-1, keepdims=True)
+        return logits if overlapping else logits - logits.mean(-1, keepdims=True)
 
     @jax.jit
     def mean_square(images: jax.Array) -> jax.Array:
