@@ -168,6 +168,12 @@ def test_a_single_class_that_may_overlap_has_a_receptive_field():
     assert np.argwhere(field).tolist() == [[2, 2]]
 
 
+def test_a_receptive_field_that_needs_too_much_memory_is_refused(monkeypatch):
+    monkeypatch.setattr('jaxseg.memory.available_bytes', lambda: 100)
+    with pytest.raises(InputError, match='^--input: explaining an image of 5x6 needs .* of memory'):
+        explainer(Above(), (5, 6, 1)).receptive_field((3, 2))
+
+
 @pytest.mark.parametrize('arguments, words', [
     ([], ['--class is missing', 'background']),
     (['--class=stra'], ['--class=stra', "did you mean 'star'"]),

@@ -98,8 +98,8 @@ class Explainer:
 
     def receptive_field(self, position: tuple[int, int]) -> np.ndarray:
         """(H, W) of `effective_receptive_field`."""
-        return np.asarray(effective_receptive_field(
-            self.logits, self.images, position, overlapping=self.run.spec.overlapping))
+        return np.asarray(self._run(lambda images: effective_receptive_field(
+            self.logits, images, position, overlapping=self.run.spec.overlapping), self.images))
 
     def attention(self, position: tuple[int, int], layer: str | None) -> dict[str, np.ndarray]:
         """`{layer: (H, W)}`, the mean over the heads of the weights of the query at the position.
