@@ -1,5 +1,6 @@
 """`jaxseg explain`: what it writes, attention of every model that has it, and what is refused."""
 
+import re
 import types
 
 import flax.linen as nn
@@ -11,7 +12,9 @@ import pytest
 from jaxseg.build import build
 from jaxseg.commands import main
 from jaxseg.commands.explanations import Explainer
+from jaxseg.context.identity import Identity
 from jaxseg.context.self_attention import SelfAttention
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 from jaxseg.explain.attention_maps import attention_weights
 from jaxseg.layers.attention import sow_attention
@@ -40,7 +43,7 @@ def explainer(model, shape, variables=None, overlapping=False):
      'a_integrated_gradients_star'),
     (['--method=receptive_field', '--position=18,26'], 'a_receptive_field')])
 def test_a_picture_and_the_values_at_the_size_of_the_image_are_written(
-        trained, image, tmp_path, capsys, arguments, name):
+        trained, image, tmp_path, arguments, name):
     assert main(['explain', f'--workdir={trained}', f'--input={image}', f'--output={tmp_path}',
                  '--checkpoint=latest', *arguments]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {f'{name}.png', f'{name}.npy'}
@@ -48,8 +51,63 @@ def test_a_picture_and_the_values_at_the_size_of_the_image_are_written(
     assert (values.shape, values.dtype) == ((19, 27), np.float32) and np.isfinite(values).all()
     # The image and the map side by side, enlarged 14 times, so that they can be looked at.
     assert runs.read_image(tmp_path / f'{name}.png').shape == (14 * 19, 14 * 2 * 27, 3)
-    if 'steps' in arguments[-1]:
-        assert f'add up to {values.sum():.4f}' in capsys.readouterr().out
+
+
+class Brightest(nn.Module):
+    """The logits of three classes are the channels of the image, as the context gives them."""
+
+    encoder: nn.Module | None = None
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return {'logits': Identity(name='context')(x, train=train)}
+
+
+@pytest.fixture
+def explain(monkeypatch, image, tmp_path, capsys):
+    """What the command writes and prints of `Brightest`, in place of a trained run."""
+    parts = types.SimpleNamespace(model=Brightest(), preprocess=lambda batch, key: batch)
+    run = types.SimpleNamespace(
+        parts=parts, spec=DatasetSpec('none', ('a', 'b', 'c')), variables=lambda which: (0, {}),
+        record=types.SimpleNamespace(value_range=(0, 255), mean=(0.2, 0.4, 0.6)),
+        predictor=lambda variables: lambda image: image.argmax(-1))
+    monkeypatch.setattr('jaxseg.commands.explain.open_workdir', lambda *_, **__: run)
+
+    def written(*arguments):
+        assert main(['explain', '--workdir=none', f'--input={image}', f'--output={tmp_path}/maps',
+                     *arguments]) == 0
+        file, = (tmp_path / 'maps').glob('*.npy')
+        return np.load(file), capsys.readouterr().out
+
+    return written
+
+
+def test_grad_cam_is_of_the_class_and_of_the_region_where_it_is_predicted(explain, image):
+    pixels = runs.read_image(image).astype(float)
+    values, _ = explain('--class=b')
+    share = (pixels.argmax(-1) == 1).mean()
+    np.testing.assert_allclose(values, share * pixels[..., 1], rtol=1e-5)
+
+
+def test_grad_cam_is_of_the_region_that_is_given(explain, image):
+    values, _ = explain('--class=c', '--region=2,3,9,12')
+    expected = 7 * 9 / (19 * 27) * runs.read_image(image)[..., 2].astype(float)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_integrated_gradients_are_of_the_class_in_the_region(explain, image):
+    values, out = explain('--class=b', '--method=integrated_gradients', '--region=2,3,9,12')
+    pixels, expected = runs.read_image(image)[..., 1].astype(float), np.zeros((19, 27))
+    expected[2:9, 3:12] = (pixels - 0.4 * 255)[2:9, 3:12] / (7 * 9)
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+    score = pixels[2:9, 3:12].mean()
+    printed = [float(number) for number in re.findall(r'-?\d+\.\d+', out.splitlines()[0])]
+    assert printed == pytest.approx([score - 102, score, 102, score - 102], abs=2e-3)
+
+
+def test_a_receptive_field_is_that_of_the_position(explain):
+    values, _ = explain('--method=receptive_field', '--position=18,25')
+    assert np.argwhere(values).tolist() == [[18, 25]]
 
 
 class Lookup(nn.Module):
