@@ -56,6 +56,20 @@ def chromium() -> Iterator['Browser']:
             os.close(answers)
 
 
+def check_gallery(path: pathlib.Path):
+    """A page on disk opens without errors, asks for nothing else, and changes what it lays over
+    its images."""
+    names = ('[...new Set([...document.querySelectorAll(".card [data-layer]")]'
+             '.filter(e => !e.hidden).map(e => e.dataset.layer))]')
+    with chromium() as started:
+        page = started.open(path.absolute().as_uri())
+        assert page.run(names) == ['Prediction']
+        page.click('.gallery > .toolbar [data-show=Truth]')
+        assert page.run(names) == ['Truth']
+        assert page.run('[...document.images].every(e => e.naturalWidth > 0)')
+        assert not page.errors() and page.requests() == [path.absolute().as_uri()]
+
+
 class Browser:
     """The connection: commands are answered in order of their numbers, events come in between."""
 

@@ -13,7 +13,7 @@ from jaxseg.data.synthetic import Shapes
 from jaxseg.metrics.images import ImageCounts
 from jaxseg.records import read_record, write_record
 from jaxseg.report import pictures
-from tests import runs
+from tests import browser, runs
 from tests.pages import Elements, pixels
 from tests.workdirs import SMALL, write_workdir
 
@@ -60,6 +60,13 @@ def test_the_page_has_the_scores_and_both_predictions_of_the_same_images(compare
               if 'data-layer' in attributes]
     assert layers == ['Truth', 'Prediction', 'Error',
                       'Truth', 'Prediction', 'Error', 'Difference'] * 5
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason='needs Chromium')
+def test_the_page_works_in_a_browser(compared):
+    assert main(['compare', str(compared / 'a'), str(compared / 'b'), '--resamples=100',
+                 f'--html={compared}/browser.html']) == 0
+    browser.check_gallery(compared / 'browser.html')
 
 
 def test_differences_are_blue_where_only_this_run_is_right():

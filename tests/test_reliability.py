@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from experiments.reliability import disk_full, kills
+from experiments.reliability import disk_full, kills, walks
 from tests import runs
+from tests.trial_folders import TRIALS
 
 
 def failures(trials):
@@ -31,6 +32,14 @@ def test_damaged_files_are_named_or_have_no_effect(tmp_path):
 
 def test_killed_trainings_continue():
     assert failures(kills.trials(short=True)) == (1, {})
+
+
+@pytest.mark.trials
+def test_a_folder_becomes_an_exported_model():
+    name = 'object_masks'
+    walked, = walks.walks({name: TRIALS[name]}, tuple(walks.COMMANDS), 0.1)
+    assert not walked.failures and list(walked.seconds) == list(walks.COMMANDS)
+    assert walked.miou > 0.2
 
 
 @pytest.mark.skipif(sys.platform != 'linux' or os.geteuid() != 0, reason='mounting needs root')

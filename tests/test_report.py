@@ -14,7 +14,7 @@ from jaxseg.commands.examination import Drawing, choose, entropy
 from jaxseg.data.folder import Folder
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.data.synthetic import Shapes
-from tests import runs
+from tests import browser, runs
 from tests.pages import Elements, pixels
 from tests.workdirs import write_workdir
 
@@ -89,6 +89,11 @@ def test_tables_and_bins_are_those_of_evaluate(written):
                 if pixels}
     notes = re.findall(r'accuracy \d\.\d{3}, \S+% of all', ' '.join(elements.texts))
     assert expected == set(notes)
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason='needs Chromium')
+def test_the_page_works_in_a_browser(written, run):
+    browser.check_gallery(run[0] / 'report.html')
 
 
 def test_the_curves_are_those_of_metrics_csv(written):
