@@ -169,6 +169,37 @@ def test_values_are_written_as_python_that_means_the_same():
     assert scope['get_config']().to_dict() == {'data': {'classes': long.value}, 'steps': 3}
 
 
+def test_groups_inside_of_groups_are_closed_in_turn():
+    keys = ['a', 'data.type', 'data.data.root', 'data.data.x', 'data.folds', 'model.data.y', 'b',
+            'transforms.0', 'transforms.1']
+    text = experiment_text('', [], [Choice(key, index, 'x') for index, key in enumerate(keys)], [])
+    scope = {}
+    exec(text, scope)
+    assert scope['get_config']().to_dict() == {
+        'a': 0, 'data': {'type': 1, 'data': {'root': 2, 'x': 3}, 'folds': 4},
+        'model': {'data': {'y': 5}}, 'b': 6, 'transforms': [7, 8]}
+    assert text.count('data=dict(') == 3 and '            data=dict(\n' in text
+
+
+@pytest.mark.parametrize('others', [(), ('test',)])
+def test_a_folder_without_val_is_validated_on_a_part_of_train(tmp_path, capfd, others):
+    runs.write_folder(tmp_path / 'data')
+    (tmp_path / 'data/val').rename(tmp_path / ('data/test' if others else 'elsewhere'))
+    output = tmp_path / 'a.py'
+    assert not plan.plan(str(tmp_path / 'data'), output, stated={}, budget=BUDGET, cost=free)
+    config = configs.from_file(str(output))
+    assert config['data']['type'] == 'folds.Fold' and config['data']['data']['root'] == str(
+        tmp_path / 'data')
+    data = build('data', config['data'])
+    assert data.spec.splits == ('train', 'val', *others)
+    text = output.read_text()
+    assert '# No val given: validated on 1 of 4 training images' in text
+    assert f'--split={(*others, "val")[0]}' in text and 'nothing is evaluated' not in text
+    plan.plan(str(tmp_path / 'data/train'), output, stated={'splits': {'train': 1.0}},
+              budget=BUDGET, cost=free)
+    assert 'there is no val, so nothing is evaluated' in output.read_text()
+
+
 def test_bad_arguments_are_refused_and_nothing_is_written(folders, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(plan, 'step_cost', free)
     root, output = f'--data.root={folders}/thin_lines', f'--output={tmp_path}/a.py'

@@ -77,6 +77,15 @@ def test_every_fold_gets_its_share_of_a_rare_class():
         assert collections.Counter(found[rows].tolist()) == {0: len(rows) / 2, 1: len(rows) / 2}
 
 
+def test_problems_of_what_is_pooled_are_those_of_training(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / 'val/masks/1.png').unlink()
+    data = Folder(str(tmp_path))
+    assert Fold(data).problems('train') == data.problems('val') != []
+    assert not Fold(data).problems('val') and not Fold(data, pooled=['train']).problems('train')
+    assert not Fold(Named({'train': 'ab', 'val': 'c'})).problems('train')
+
+
 def test_a_group_of_several_counts_as_many():
     # Two images of the class in the group x, one each in y and z: x in one fold, the rest apart.
     shown = np.array([[1], [1], [1], [1]], bool)

@@ -9,11 +9,13 @@ from PIL import Image
 
 from jaxseg.data.class_names import find_names
 from jaxseg.data.folder import Folder
+from jaxseg.data.folds import Fold
 from jaxseg.data.mask_survey import Survey, name_classes
 from jaxseg.data.proposal import propose_folder
-from jaxseg.data.recognition import choose_splits
+from jaxseg.data.split_choice import choose_splits
 from jaxseg.data.splits import assign_split
 from jaxseg.errors import InputError
+from tests.test_data_folds import Named
 
 COLORS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
 
@@ -32,7 +34,7 @@ def write(root, images='images/{}.png', masks='masks/{}.png', values=(0, 1), ste
 
 
 def fields(root, **given):
-    return {key: finding.value for key, finding in propose_folder(root, given).items()}
+    return {key: finding.value for key, finding in propose_folder(root, given).fields.items()}
 
 
 def split_counts(root):
@@ -71,6 +73,37 @@ def test_splits_in_folders_or_lists_are_kept(tmp_path):
         assert 'splits' not in fields(tmp_path / name)
         assert split_counts(tmp_path / name) == {'train': 3, 'val': 2}
     assert split_counts(tmp_path / 'mixed') == {'train': 3, 'test': 2}
+
+
+@pytest.mark.parametrize('layout', ['outer', 'inner', 'listed'])
+@pytest.mark.parametrize('others', [(), ('test',)])
+def test_where_no_val_is_given_a_part_of_train_validates(tmp_path, layout, others):
+    for split, stems in (('train', 'abcdefg'), *((other, 'xyz') for other in others)):
+        if layout == 'outer':
+            write(tmp_path / split, stems=stems)
+        elif layout == 'inner':
+            write(tmp_path, f'images/{split}/{{}}.png', f'masks/{split}/{{}}.png', stems=stems)
+        else:
+            write(tmp_path, stems=stems)
+            (tmp_path / f'{split}.txt').write_text('\n'.join(stems))
+    found, fold = propose_folder(tmp_path, {})
+    values = {key: finding.value for key, finding in fold.items()}
+    assert values.pop('type') == 'folds.Fold' and 'no val given' in fold['type'].reason
+    assert values['pooled'] == ['train'] and values['folds'] == 5 and 'splits' not in found
+    data = Fold(Folder(**{key: finding.value for key, finding in found.items()}), **values)
+    counts = {split: len(data.source(split)) for split in data.spec.splits}
+    assert counts == {'train': 5, 'val': 2, **dict.fromkeys(others, 3)}
+    assert not propose_folder(tmp_path, {'splits': {'train': 0.5, 'val': 0.5}}).fold
+
+
+def test_the_part_that_validates_does_not_take_a_class_from_training(tmp_path):
+    for rare in 'abcdefg':
+        write(tmp_path / 'train', stems='abcdefg')
+        for stem in 'abcdefg':
+            save(tmp_path / f'train/masks/{stem}.png', np.full((8, 6), stem == rare))
+        assert rare not in validated(propose_folder(tmp_path, {}).fold, 'abcdefg')
+    write(tmp_path / 'single/train', stems='a')
+    assert not propose_folder(tmp_path / 'single', {}).fold  # nothing is left to train on
 
 
 @pytest.mark.parametrize('values, found', [
@@ -175,39 +208,46 @@ def test_folders_of_classes_are_overlapping_masks(tmp_path):
 
 def test_frames_of_one_video_stay_together():
     stems = [f'video{video}_frame_{frame:03d}' for video in range(8) for frame in range(5)]
-    found = {key: finding.value for key, finding in choose_splits(dict.fromkeys(stems, ())).items()}
-    assert found['naming.group'] == r'^.+?(?=(?:[_-][A-Za-z]*\d+)+$)'
-    alone = choose_splits({f'img_{index:03d}': () for index in range(40)})
-    assert 'naming.group' not in alone
-    assert 'naming.group' not in choose_splits({f'{index:03d}': () for index in range(40)})
+    found, fold = choose_splits(dict.fromkeys(stems, ()))
+    assert found['naming.group'].value == r'^.+?(?=(?:[_-][A-Za-z]*\d+)+$)' and not fold
+    for name in ('img_{:03d}', '{:03d}'):
+        alone, fold = choose_splits({name.format(index): () for index in range(40)})
+        assert 'naming.group' not in alone and not fold
+
+
+def validated(fold, stems):
+    """The stems that validate, of a data set with these."""
+    values = {key: finding.value for key, finding in fold.items()}
+    assert values.pop('type') == 'folds.Fold'
+    return set(Fold(Named({'train': stems}), **values).source('val').names)
 
 
 def test_single_images_of_many_names_are_no_groups():
     stems = [f'{letter}_1' for letter in 'abcdef'] + ['a_2', 'b_2']
-    assert 'naming.group' not in choose_splits(dict.fromkeys(stems, ()))
-    assert 'naming.group' in choose_splits(dict.fromkeys([*stems, 'c_2', 'd_2'], ()))
+    assert 'naming.group' not in choose_splits(dict.fromkeys(stems, ())).fields
+    assert 'naming.group' in choose_splits(dict.fromkeys([*stems, 'c_2', 'd_2'], ())).fields
 
 
 def test_no_split_is_empty_and_a_rare_class_is_in_training():
     for names in ('ab', 'abc', 'xy'):
-        found = choose_splits(dict.fromkeys(names, ()))
+        found = choose_splits(dict.fromkeys(names, ())).fields
         shares, seed = found['splits'].value, found['split_seed'].value
         assert {assign_split(name, shares, seed) for name in names} == {'train', 'val'}
     for rare in ('3', '17', '25'):
         found = choose_splits({str(index): {0, 1} if str(index) == rare else {0}
-                               for index in range(40)})
+                               for index in range(40)}).fields
         assert assign_split(rare, found['splits'].value, found['split_seed'].value) == 'train'
 
 
 def test_splits_show_all_classes_and_hold_about_their_shares():
     contents = {f'{index}': {0, 1} if index < 4 else {0} for index in range(40)}
-    found = choose_splits(contents)
+    found = choose_splits(contents).fields
     shares, seed = found['splits'].value, found['split_seed'].value
     split_of = {stem: assign_split(stem, shares, seed) for stem in contents}
     assert {split_of[str(index)] for index in range(4)} == {'train', 'val', 'test'}
     counts = collections.Counter(split_of.values())
     assert abs(counts['train'] - 28) <= 4 and min(counts.values()) >= 3
-    assert choose_splits(contents) == found
+    assert choose_splits(contents).fields == found
     with pytest.raises(InputError, match='too few'):
         choose_splits({'a': ()})
 

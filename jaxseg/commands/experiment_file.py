@@ -24,25 +24,38 @@ def experiment_text(title: str, notes: Sequence[str], choices: Sequence[Choice],
     """
     lines = [f'"""{_docstring(title)}', '', *map(_docstring, notes), '"""', '',
              'from ml_collections import ConfigDict', '', '', 'def get_config() -> ConfigDict:',
-             '    """The experiment\'s record."""', '    return ConfigDict(dict(']
-    group = ''
-    for choice in choices:
-        top, _, rest = choice.key.partition('.')
-        if rest and top != group:
-            lines.append(f'{" " * INDENT}{top}=[' if rest.isdecimal() else
-                         f'{" " * INDENT}{top}=dict(')
-        following = choices[choices.index(choice) + 1:][:1]
-        lines += _entry(choice, nested=bool(rest))
-        if rest and (not following or following[0].key.partition('.')[0] != top):
-            lines.append(f'{" " * INDENT}{"]" if rest.isdecimal() else ")"},')
-        group = top if rest else ''
-    lines += ['    ))', '', '', '# Then:', *(f'#   {command}' for command in commands)]
+             '    """The experiment\'s record."""', '    return ConfigDict(dict(',
+             *_entries(choices), '    ))', '', '', '# Then:',
+             *(f'#   {command}' for command in commands)]
     return '\n'.join(lines) + '\n'
 
 
-def _entry(choice: Choice, *, nested: bool) -> list[str]:
+def _entries(choices: Sequence[Choice]) -> list[str]:
+    """The lines of all choices; the parts of a dotted key are groups inside each other."""
+    lines: list[str] = []
+    opened: list[str] = []
+    closing: list[str] = []  # of each group that is open, its last line
+    for choice in [*choices, None]:
+        *groups, name = choice.key.split('.') if choice else ['']
+        while opened != groups[:len(opened)]:
+            opened.pop()
+            lines.append(closing.pop())
+        for group in groups[len(opened):]:
+            first, last = '[]' if name.isdecimal() else ('dict(', ')')
+            space = _space(len(opened))
+            lines.append(f'{space}{group}={first}')
+            opened.append(group)
+            closing.append(f'{space}{last},')
+        lines += _entry(choice, _space(len(opened))) if choice else []
+    return lines
+
+
+def _space(depth: int) -> str:
+    return ' ' * (INDENT + 4 * depth)
+
+
+def _entry(choice: Choice, space: str) -> list[str]:
     """A comment with the reason, and the value."""
-    space = ' ' * (INDENT + 4 * nested)
     name = choice.key.rpartition('.')[2]
     reason = _plain(choice.reason)
     comment = textwrap.wrap(reason[:1].upper() + reason[1:], WIDTH - len(space) - 2,

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxseg.build import build
-from jaxseg.commands.choices import Choice
+from jaxseg.commands.choices import Choice, apply
 from jaxseg.commands.config import override
 from jaxseg.commands.experiment_file import experiment_text
 from jaxseg.commands.fitting import Budget, Fitted, fit
@@ -99,8 +99,8 @@ def plan(root: str, output: pathlib.Path, *, stated: dict[str, Any], budget: Bud
     Raises:
       InputError: nothing in the folder is recognised, or no model fits into the budget.
     """
-    findings = data_findings(root, stated)
-    entry = {key: finding.value for key, finding in findings.items()}
+    choices = data_choices(root, stated)
+    entry = apply(choices)['data']
     dataset = build('data', entry)
     # Other splits, such as the trainval of VOC, are of no use here.
     splits = [split for split in STANDARD_SPLITS if split in ('train', *dataset.spec.splits)]
@@ -112,7 +112,7 @@ def plan(root: str, output: pathlib.Path, *, stated: dict[str, Any], budget: Bud
     if found.problems or not found.frequencies.labelled:
         return list(found.problems) or ['no pixel of the training masks is labelled']
     fitted = fit(entry, dataset.spec, found, budget, cost)
-    text = _text(root, output, findings, found, fitted)
+    text = _text(root, output, choices, found, fitted)
     with replacing(output) as partial:
         partial.write_text(text, encoding='utf-8')
     print(f'\n{fitted.summary()}\nwritten: {output}; train: '
@@ -120,25 +120,28 @@ def plan(root: str, output: pathlib.Path, *, stated: dict[str, Any], budget: Bud
     return []
 
 
-def data_findings(root: str, stated: dict[str, Any]) -> Findings:
+def data_choices(root: str, stated: dict[str, Any]) -> list[Choice]:
     """The fields of the entry `data`, found in the folder or stated by the user."""
     path = pathlib.Path(os.path.expanduser(root))
     if not root.strip() or not os.path.isdir(path):
         raise InputError(f'--data.root={root}: no such folder; give the folder that holds the '
                          f'images and their masks or annotations')
     given = {key: Finding(value, 'stated on the command line') for key, value in stated.items()}
-    found = propose(path, stated)
+    found, fold = propose(path, stated)
     # As the user wrote it: `~` and relative paths stay.
     inner = os.path.relpath(found['root'].value, path)
     found['root'] = found['root']._replace(value=root if inner == '.' else
                                            os.path.join(root, inner))
-    return {**found, **given}
+    return [*_choices('data.', fold),
+            *_choices('data.data.' if fold else 'data.', {**found, **given})]
 
 
-def _text(root: str, output: pathlib.Path, findings: Findings, found: Fingerprint,
+def _choices(prefix: str, findings: Findings) -> list[Choice]:
+    return [Choice(f'{prefix}{key}', *finding) for key, finding in findings.items()]
+
+
+def _text(root: str, output: pathlib.Path, data: Sequence[Choice], found: Fingerprint,
           fitted: Fitted) -> str:
-    data = [Choice(f'data.{key}', finding.value, finding.reason)
-            for key, finding in findings.items()]
     title = f'{printable(pathlib.Path(root).name or root)}: an experiment planned for this folder.'
     return experiment_text(title, found.table().splitlines(), [*data, *fitted.choices],
                            _commands(output, tuple(found.counts)))

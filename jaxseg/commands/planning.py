@@ -264,12 +264,14 @@ class Planner:
                   'a small network from random weights')
         count = self.limits.evaluations
         every = max(1, self.steps // count)
+        saved = (f'{count} evaluations, each saved as a checkpoint' if 'val' in self.data.counts
+                 else f'{count} checkpoints; there is no val, so nothing is evaluated')
         return [
             Choice('optimizer', {'type': 'optimizer.adamw', 'learning_rate': rate,
                                  'weight_decay': 0.02, 'max_grad_norm': 1.0}, reason),
             Choice('schedule', {'type': 'schedule.cosine', 'warmup': min(100, self.steps // 10)},
                    'a tenth of the steps to warm up, 100 at most'),
-            Choice('evaluate_every', every, f'{count} evaluations, each saved as a checkpoint'),
+            Choice('evaluate_every', every, saved),
             Choice('report_every', max(1, every // 10), 'ten lines of metrics.csv an evaluation')]
 
     def _inference(self) -> list[Choice]:

@@ -90,6 +90,14 @@ class Fold:
         chosen = np.flatnonzero(inside if split == VAL else ~inside)
         return _select(self._sources, self._names, chosen, split)
 
+    def problems(self, split: str) -> list[str]:
+        """All that is wrong with the listing of a split; 'train' stands for all that is pooled."""
+        if split == VAL or not hasattr(self.data, 'problems'):
+            return []
+        known = [name for name in self.pooled if name in self.data.spec.splits]
+        return [problem for name in (known if split == TRAIN else [split])
+                for problem in self.data.problems(name)]
+
     @functools.cached_property
     def assigned(self) -> np.ndarray:
         """The fold of every sample of the pooled splits in turn, (N,) int."""

@@ -10,9 +10,12 @@ import numpy as np
 from jaxseg.data.class_names import find_names
 from jaxseg.data.decode import read_samples
 from jaxseg.data.file_info import FileInfo, file_info
+from jaxseg.data.folder import Folder
 from jaxseg.data.mask_survey import Finding, Findings, Survey, name_classes, survey_masks
-from jaxseg.data.recognition import Layout, choose_splits, find_layout
-from jaxseg.data.trees import FINDERS, find_tree, split_tree
+from jaxseg.data.recognition import Layout, find_layout
+from jaxseg.data.split_choice import Proposal, choose_fold, choose_splits
+from jaxseg.data.splits import standard_names
+from jaxseg.data.trees import FINDERS, find_tree, split_tree, with_known
 from jaxseg.errors import InputError
 from jaxseg.records import read_json
 
@@ -23,7 +26,7 @@ MEASURED = 64
 PERCENTILES = (0.5, 99.5)
 
 
-def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Findings:
+def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Proposal:
     """The entry of a folder: its type, and the fields that this type needs.
 
     Args:
@@ -32,7 +35,7 @@ def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Findings:
     Raises:
       InputError: nothing is recognised, or what is there cannot be used.
     """
-    kind = stated.get('type')
+    kind, fold = stated.get('type'), {}
     tree = find_tree(root, kind) if kind is None or kind in FINDERS else None
     if tree:
         found = {'type': Finding(tree.kind, tree.reason),
@@ -41,19 +44,18 @@ def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Findings:
         if infos:
             found |= _pixels(tree.images, infos)
         if 'splits' not in stated:
-            fields = {key: finding.value for key, finding in found.items() if key != 'type'}
-            given = {key: value for key, value in stated.items() if key != 'type'}
-            found = _with_splits(found, split_tree(tree, {**fields, **given}))
+            splits, fold = split_tree(tree, {**_values(found), **stated})
+            found = _with_splits(found, splits)
     elif kind in (None, 'folder.Folder'):
-        found = {'type': Finding('folder.Folder', 'image files and mask files'),
-                 **propose_folder(root, stated)}
+        fields, fold = propose_folder(root, stated)
+        found = {'type': Finding('folder.Folder', 'image files and mask files'), **fields}
     else:
         found = {'root': Finding(str(root), 'the folder')}
-    return {key: finding for key, finding in found.items() if key not in stated}
+    return Proposal({key: finding for key, finding in found.items() if key not in stated}, fold)
 
 
-def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Findings:
-    """The fields of a `folder.Folder`, by dotted key, that a folder needs.
+def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Proposal:
+    """The fields of a `folder.Folder` that a folder needs, and of a fold around it.
 
     Args:
       given: fields that the user states, which are not looked for.
@@ -65,8 +67,9 @@ def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Findings:
     layout = find_layout(root)
     path = layout.root / 'dataset.json'
     stated = read_json(path) if path.is_file() else {}
+    splits = standard_names(layout.splits)
     # Where splits and classes are known, few masks are read: the fingerprint reads them all.
-    known = layout.splits and (given.get('classes') or stated.get('classes'))
+    known = 'val' in splits and (given.get('classes') or stated.get('classes'))
     survey = survey_masks(_spaced(layout.masks, MEASURED if known else SURVEYED))
     images = layout.images
     found: Findings = {'root': Finding(str(layout.root), _where(layout))}
@@ -79,21 +82,42 @@ def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Findings:
                          f'can be read; jaxseg inspect tells why')
     found |= {key: finding for key, finding in _pixels(images, infos).items()
               if key not in stated}
-    if not layout.splits and 'splits' not in given:
-        contents = {layout.stem(path): values for path, values in survey.values_of.items()}
-        contents |= {layout.stem(path): () for path in layout.masks
-                     if layout.stem(path) not in contents}
-        found = _with_splits(found, choose_splits(dict(sorted(contents.items()))))
-    return found
+    if 'splits' in given:
+        return Proposal(found, {})
+    if not splits:
+        chosen, fold = choose_splits(_contents(layout, survey))
+        return Proposal(_with_splits(found, chosen), fold)
+    if 'val' in splits or 'train' not in splits:
+        return Proposal(found, {})
+    dataset = with_known(Folder, {**_values(found), **given})
+    return Proposal(found, choose_fold(_contents_of_training(dataset, survey)))
+
+
+def _values(findings: Findings) -> dict[str, Any]:
+    return {key: finding.value for key, finding in findings.items()}
+
+
+def _contents(layout: Layout, survey: Survey) -> dict[str, Any]:
+    """The values in the mask of every stem; of masks that were not read, none."""
+    contents = {layout.stem(path): values for path, values in survey.values_of.items()}
+    contents |= {layout.stem(path): () for path in layout.masks
+                 if layout.stem(path) not in contents}
+    return dict(sorted(contents.items()))
+
+
+def _contents_of_training(dataset: Folder, survey: Survey) -> dict[str, Any]:
+    """As `_contents`, of the samples of the split 'train'."""
+    return {pair.name: set().union(*(survey.values_of.get(mask, ()) for mask in pair.masks))
+            for pair in dataset.paired('train').pairs}
 
 
 def _with_splits(found: Findings, splits: Findings) -> Findings:
     """The findings with those about splits, of which the group is a part of `naming`."""
-    group = splits.pop('naming.group', None)
+    group = splits.get('naming.group')
     if group:
         naming = {**found.get('naming', Finding({}, '')).value, 'group': group.value}
         found = {**found, 'naming': Finding(naming, group.reason)}
-    return {**found, **splits}
+    return {**found, **{key: finding for key, finding in splits.items() if key != 'naming.group'}}
 
 
 def _where(layout: Layout) -> str:

@@ -3,13 +3,12 @@
 import collections
 import pathlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxseg.data.listing import list_folders, list_images
-from jaxseg.data.mask_survey import Finding, Findings
 from jaxseg.data.pairs import Listing
-from jaxseg.data.splits import assign_split, split_order, standard_names
+from jaxseg.data.splits import split_order, standard_names
 from jaxseg.errors import InputError
 
 # Words in the names of folders, the more telling first. A folder of masks may be `image_masks`.
@@ -18,13 +17,6 @@ MASK_WORDS = ('mask', 'segmentationclass', 'label', 'annot', 'ground', 'truth', 
 IMAGE_WORDS = ('image', 'img', 'photo', 'picture', 'frame', 'input', 'tile', 'rgb', 'raw', 'data')
 # What ends the name of a mask beside its image.
 ENDING = re.compile(rf'[_\-. ](?:{"|".join(MASK_WORDS)})s?$', re.IGNORECASE)
-# What ends the part of a stem that frames of one video, or tiles of one image, share: numbers,
-# with a word before each at most.
-GROUPS = (r'^.+?(?=(?:[_-][A-Za-z]*\d+)+$)', r'^.+(?=[_-][A-Za-z]*\d+$)')
-FEWEST_GROUPS = 5
-# Shares of train, val and test, from this many images or groups on.
-FRACTIONS = ((20, {'train': 0.7, 'val': 0.15, 'test': 0.15}), (2, {'train': 0.8, 'val': 0.2}))
-SEEDS = 50  # tried for a split that comes near its shares
 TRIED = 200  # images whose stems are compared with those of all masks
 
 
@@ -185,63 +177,3 @@ def _common_end(stems: Sequence[str]) -> str:
                    if all(stem.endswith(shortest[-count:]) for stem in stems)), 0)
     found = re.search(r'[_\-. ][A-Za-z_\-. ]+$', shortest[len(shortest) - length:])
     return found.group() if found and len(stems) > 1 else ''
-
-
-def choose_splits(contents: dict[str, Collection]) -> Findings:
-    """`splits`, `split_seed` and `naming.group` of samples that no one has split.
-
-    The seed is the one of `SEEDS` whose splits lack the fewest values, in training above all, and
-    come nearest to their shares; names and masks alone decide.
-
-    Args:
-      contents: of every stem, the values that occur in its mask.
-
-    Raises:
-      InputError: fewer than two images.
-    """
-    group = next((pattern for pattern in GROUPS if _groups_fit(contents, pattern)), None)
-    units: dict[str, list[str]] = collections.defaultdict(list)
-    for stem in contents:
-        found = re.search(group, stem) if group else None
-        units[found.group() if found else stem].append(stem)
-    shares = next((shares for count, shares in FRACTIONS if len(units) >= count), None)
-    if shares is None:
-        raise InputError(f'data.root: {len(units)} image(s), too few to train on some and to '
-                         f'score on others; give two at least')
-    seed = min(range(SEEDS), key=lambda seed: _misfit(contents, units, shares, seed))
-    counts = collections.Counter()
-    for unit, stems in units.items():
-        counts[assign_split(unit, shares, seed)] += len(stems)
-    shown = ', '.join(f'{counts[split]} {split}' for split in shares)
-    findings = {
-        'splits': Finding(shares, f'no split given: by the hash of each '
-                                  f'{"group" if group else "name"} ({shown} images)'),
-        'split_seed': Finding(seed, 'these splits show all classes and come near their shares')}
-    if group:
-        findings['naming.group'] = Finding(
-            group, f'{len(units)} groups such as {next(iter(units))!r} (frames of one video or '
-                   f'tiles of one image look alike) stay in one split each')
-    return findings
-
-
-def _groups_fit(stems: Collection[str], pattern: str) -> bool:
-    """Whether a pattern finds some groups, of which most have several stems."""
-    found = [re.search(pattern, stem) for stem in stems]
-    counts = collections.Counter(match.group() for match in found if match)
-    several = sum(count > 1 for count in counts.values())
-    return all(found) and len(counts) >= FEWEST_GROUPS and 2 * several > len(counts)
-
-
-def _misfit(contents: dict[str, Collection], units: dict[str, list[str]],
-            shares: dict[str, float], seed: int) -> tuple:
-    """Empty splits, values that splits lack, and the distance to the shares."""
-    counts, values = collections.Counter(), collections.defaultdict(set)
-    for unit, stems in units.items():
-        split = assign_split(unit, shares, seed)
-        counts[split] += len(stems)
-        for stem in stems:
-            values[split] |= set(contents[stem])
-    every = set().union(*values.values())
-    return (sum(not counts[split] for split in shares), len(every - values['train']),
-            sum(len(every - values[split]) for split in shares),
-            sum(abs(counts[split] - share * len(contents)) for split, share in shares.items()))

@@ -1,6 +1,7 @@
 """Data sets that are recognised by the names of their folders, or by the keys of their JSON."""
 
 import contextlib
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,11 +13,13 @@ from jaxseg.data.cityscapes import Cityscapes
 from jaxseg.data.class_names import find_names
 from jaxseg.data.coco import Coco, find_annotations
 from jaxseg.data.file_dataset import FileDataset
+from jaxseg.data.folder_source import FolderSource
 from jaxseg.data.labelme import LabelMe
 from jaxseg.data.listing import list_folders, list_images
 from jaxseg.data.mask_survey import Finding, Findings, name_classes, survey_masks
 from jaxseg.data.object_masks import ObjectMasks
-from jaxseg.data.recognition import MASK_WORDS, choose_splits, two_folders
+from jaxseg.data.recognition import MASK_WORDS, two_folders
+from jaxseg.data.split_choice import Proposal, choose_fold, choose_splits
 from jaxseg.data.voc import Voc
 from jaxseg.errors import InputError
 from jaxseg.records import read_json
@@ -69,8 +72,8 @@ def find_tree(root: pathlib.Path, kind: str | None = None) -> Tree | None:
         place /= inner[0]  # what unpacking an archive leaves
 
 
-def split_tree(tree: Tree, fields: Mapping[str, Any]) -> Findings:
-    """Splits by hash, where the data set states none; see `recognition.choose_splits`.
+def split_tree(tree: Tree, fields: Mapping[str, Any]) -> Proposal:
+    """Splits where the data set states none, and a fold where it states no validation.
 
     Args:
       fields: of the data set, all but its splits.
@@ -78,19 +81,32 @@ def split_tree(tree: Tree, fields: Mapping[str, Any]) -> Findings:
     Raises:
       InputError: the data set cannot be read, or holds fewer than two images.
     """
-    dataset = DATASETS[tree.kind](**fields)
+    kind = DATASETS[tree.kind]
+    dataset = with_known(kind, fields)
     splits = dataset.spec.splits
     # A single JSON file of COCO is all there is, whatever its name.
-    if 'train' in splits and not (tree.kind == 'coco.Coco' and len(splits) == 1):
-        return {}
-    whole = DATASETS[tree.kind](**fields, splits={'train': 1.0})
-    source = whole.paired('train')
+    if 'train' not in splits or tree.kind == 'coco.Coco' and len(splits) == 1:
+        whole = with_known(kind, {**fields, 'splits': {'train': 1.0}})
+        return choose_splits(_contents(whole.paired('train')))
+    if 'val' in splits:
+        return Proposal({}, {})
+    return Proposal({}, choose_fold(_contents(dataset.paired('train'))))
+
+
+def with_known(kind: type[FileDataset], fields: Mapping[str, Any]) -> FileDataset:
+    """A data set of those fields that it has; the others are reported where it is built."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in fields.items() if key in known})
+
+
+def _contents(source: FolderSource) -> dict[str, tuple]:
+    """The values in the mask of every sample, by its name; of many samples they are not read."""
     contents = dict.fromkeys(source.names, ())
     for index in range(len(source) if len(source) <= READ else 0):
         with contextlib.suppress(InputError):  # Reported where the sample is used.
             sample = source[index]
             contents[sample['name']] = tuple(np.unique(sample['mask']).tolist())
-    return choose_splits(contents)
+    return contents
 
 
 def _voc(root: pathlib.Path) -> Tree | None:
