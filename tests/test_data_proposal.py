@@ -12,7 +12,7 @@ from jaxseg.data.folder import Folder
 from jaxseg.data.folds import Fold
 from jaxseg.data.mask_survey import Survey, name_classes
 from jaxseg.data.proposal import propose_folder
-from jaxseg.data.split_choice import choose_splits
+from jaxseg.data.split_choice import choose_fold, choose_splits
 from jaxseg.data.splits import assign_split
 from jaxseg.errors import InputError
 from tests.test_data_folds import Named
@@ -213,6 +213,24 @@ def test_frames_of_one_video_stay_together():
     for name in ('img_{:03d}', '{:03d}'):
         alone, fold = choose_splits({name.format(index): () for index in range(40)})
         assert 'naming.group' not in alone and not fold
+        assert 'split one by one' in alone['splits'].reason
+    words, _ = choose_splits(dict.fromkeys('abcdef', ()))
+    assert 'one by one' not in words['splits'].reason
+
+
+def test_of_few_videos_one_block_of_each_validates():
+    stems = [f'{video}_{frame:04d}' for video in 'abc' for frame in range(1, 101)]
+    whole, fold = choose_splits(dict.fromkeys(stems, ()))
+    assert whole['splits'].value == {'train': 1.0} and fold == choose_fold(dict.fromkeys(stems, ()))
+    assert "100 of 'a'" in fold['group'].reason
+    val = validated(fold, stems)
+    assert val == {f'{video}_{frame:04d}' for video in 'abc' for frame in range(1, 21)}
+    # Both parts show class 1.
+    rare = {stem: {0, 1} if stem[-4:] in ('0090', '0050') and stem[0] == 'a' else {0}
+            for stem in stems}
+    assert 'a_0050' in validated(choose_splits(rare).fold, stems)
+    few, fold = choose_splits({f'{video}_{frame}': () for video in 'abc' for frame in range(9)})
+    assert not fold and 'naming.group' not in few and 'one by one' in few['splits'].reason
 
 
 def validated(fold, stems):

@@ -40,18 +40,21 @@ class Proposal(NamedTuple):
 
 
 def choose_splits(contents: Contents) -> Proposal:
-    """Splits by shares of samples that no one has split.
+    """Splits of samples that no one has split: by shares, or by blocks of few videos.
 
-    The seed is the one of `SEEDS` whose splits lack the fewest values, in training above all, and
-    come nearest to their shares; names and masks alone decide.
+    Of shares it is the seed of `SEEDS` whose splits lack the fewest values, in training above all,
+    and come nearest to the shares; names and masks alone decide.
 
     Returns:
-      `splits`, `split_seed` and `naming.group`, the key of `naming`.
+      `splits`, `split_seed` and `naming.group`, the key of `naming`, or `splits` and a fold.
 
     Raises:
       InputError: fewer than two images.
     """
     group = _many_groups(contents)
+    if group is None and _few_videos(contents):
+        whole = Finding({TRAIN: 1.0}, 'no split given: all, of which the fold is a part')
+        return Proposal({'splits': whole}, _blocks(contents, _few_videos(contents)))
     units = _groups(contents, group)
     shares = next((shares for count, shares in FRACTIONS if len(set(units)) >= count), None)
     if shares is None:
@@ -61,9 +64,10 @@ def choose_splits(contents: Contents) -> Proposal:
         contents, [assign_split(unit, shares, seed) for unit in units], shares))
     counts = collections.Counter(assign_split(unit, shares, seed) for unit in units)
     shown = ', '.join(f'{counts[split]} {split}' for split in shares)
+    singly = '' if group else _singly(contents)
     findings = {
         'splits': Finding(shares, f'no split given: by the hash of each '
-                                  f'{"group" if group else "name"} ({shown} images)'),
+                                  f'{"group" if group else "name"} ({shown} images){singly}'),
         'split_seed': Finding(seed, 'these splits show all classes and come near their shares')}
     if group:
         findings['naming.group'] = Finding(group, _together(units))
