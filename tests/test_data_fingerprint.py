@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg.data.fingerprint import fingerprint, measure_objects
+from jaxseg.data.pairs import Pair
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 
@@ -81,6 +82,47 @@ def test_equal_images_in_two_splits_are_duplicates():
                          'test': Samples((image(3), mask()), (image(2, 12, 8), mask(12, 8)))}, SPEC)
     assert found.duplicates == (('train', 'image2', 'val', 'image0'),)
     assert 'image2 of train = image0 of val' in found.table()
+
+
+class Files(Samples):
+    """Samples with files, whose bytes are given."""
+
+    def __init__(self, folder, files):
+        super().__init__(*((image(index), mask()) for index in range(len(files))))
+        folder.mkdir()
+        self.pairs = [Pair(folder / f'{index}.png', (), f'image{index}')
+                      for index in range(len(files))]
+        for pair, data in zip(self.pairs, files, strict=True):
+            pair.image.write_bytes(data)
+
+
+def test_equal_files_are_found_beyond_the_images_that_are_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr('jaxseg.data.fingerprint.SAMPLES', 2)
+    long = bytes(100_000)
+    changed = [long[:place] + b'x' + long[place + 1:] for place in (0, 50_000)]
+    train = Files(tmp_path / 'train', [b'a', b'twice', long, b'twice', b'b'])
+    val = Files(tmp_path / 'val', [b'c', b'twice', *changed, b'twice'])
+    test = Files(tmp_path / 'test', [b'd', changed[0], b'twice'])
+    (tmp_path / 'test/0.png').unlink()
+    for source, value in ((val, 100), (test, 200)):
+        source.samples = [(image(value + index), mask()) for index in range(len(source))]
+    found = fingerprint({'train': train, 'val': val, 'test': test}, SPEC)
+    assert sorted(found.duplicates) == [
+        ('train', 'image3', 'test', 'image2'), ('train', 'image3', 'val', 'image1'),
+        ('train', 'image3', 'val', 'image4'), ('val', 'image2', 'test', 'image1')]
+    assert 'splits: 4 (files of all 13 images, pixels of 6)' in found.table()
+    val.samples[0] = (image(0), mask())  # as image0 of train, in another file
+    assert fingerprint({'train': train, 'val': val}, SPEC).duplicates[0] == (
+        'train', 'image0', 'val', 'image0')
+
+
+def test_of_sources_without_files_the_number_of_images_is_said(monkeypatch):
+    source = Samples((image(1), mask()), (image(2), mask()), (image(3), mask()))
+    found = fingerprint({'train': source, 'val': Samples((image(4), mask()))}, SPEC)
+    assert found.table().endswith('duplicates between splits: none')
+    monkeypatch.setattr('jaxseg.data.fingerprint.SAMPLES', 2)
+    found = fingerprint({'train': source, 'val': Samples((image(2), mask()))}, SPEC)
+    assert found.table().endswith('duplicates between splits: none (among 3 of 4 images)')
 
 
 def test_samples_that_cannot_be_read_are_problems():

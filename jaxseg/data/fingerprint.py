@@ -3,7 +3,6 @@
 After nnU-Net (Isensee et al. 2021), which plans an experiment from sizes, intensities and classes.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import hashlib
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from jaxseg.data.duplicates import Duplicate, find_equal, find_equal_files
 from jaxseg.data.inspection import Frequencies
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError, printable
@@ -50,6 +50,7 @@ class Fingerprint:
       top: of every class, the share of its pixels in the upper half of the images; NaN without.
       duplicates: (split, name, split, name) of equal images in two splits.
       problems: of samples that cannot be used.
+      compared: which images were searched for duplicates, '' if all of them.
     """
 
     counts: Mapping[str, int]
@@ -58,8 +59,9 @@ class Fingerprint:
     frequencies: Frequencies
     objects: tuple[ObjectSizes, ...]
     top: tuple[float, ...]
-    duplicates: tuple[tuple[str, str, str, str], ...]
+    duplicates: tuple[Duplicate, ...]
     problems: tuple[str, ...]
+    compared: str = ''
 
     def table(self) -> str:
         """As text."""
@@ -72,7 +74,7 @@ class Fingerprint:
                  f'size: {low} to {high}, median {middle} ({self.distinct_sizes} sizes)',
                  f'channels: {spec.channels}, pixel values {measured}', '',
                  *self._class_lines(), '']
-        lines.append(f'duplicates between splits: {len(self.duplicates) or "none"}')
+        lines.append(f'duplicates between splits: {len(self.duplicates) or "none"}{self.compared}')
         lines += [f'  {printable(a)} of {first} = {printable(b)} of {second}'
                   for first, a, second, b in self.duplicates[:5]]
         return '\n'.join(lines)
@@ -103,7 +105,7 @@ class _Sample(NamedTuple):
 
 
 def fingerprint(sources: Mapping[str, Source], spec: DatasetSpec) -> Fingerprint:
-    """Measures up to `SAMPLES` samples of every split.
+    """Measures up to `SAMPLES` samples of every split; equal files are found among all.
 
     Args:
       sources: by split; 'train' must be one of them.
@@ -131,7 +133,27 @@ def fingerprint(sources: Mapping[str, Source], spec: DatasetSpec) -> Fingerprint
         {split: len(source) for split, source in sources.items()}, tuple(limits),
         len(np.unique(sizes, axis=0)), _frequencies(train, pixels, spec),
         tuple(_object_sizes(train, index) for index in range(len(spec.classes))), top,
-        tuple(_duplicates(found)), tuple(problems))
+        tuple(_duplicates(sources, found)), tuple(problems), _compared(sources, found))
+
+
+def _duplicates(sources: Mapping[str, Source], found: Mapping[str, Sequence[tuple[str, _Sample]]]
+                ) -> list[Duplicate]:
+    """Images of equal files, of all samples; and of equal pixels, of those that were decoded."""
+    files = {split: [(pair.name, pair.image) for pair in source.pairs]
+             for split, source in sources.items() if hasattr(source, 'pairs')}
+    pixels = {split: [(name, sample.digest) for name, sample in samples]
+              for split, samples in found.items()}
+    pairs = {pair[2:]: pair for pair in find_equal(pixels)}
+    return list((pairs | {pair[2:]: pair for pair in find_equal_files(files)}).values())
+
+
+def _compared(sources: Mapping[str, Source], found: Mapping[str, Sequence]) -> str:
+    if all(len(source) <= SAMPLES for source in sources.values()):
+        return ''
+    decoded, total = sum(map(len, found.values())), sum(map(len, sources.values()))
+    if all(hasattr(source, 'pairs') for source in sources.values()):
+        return f' (files of all {total:,} images, pixels of {decoded:,})'
+    return f' (among {decoded:,} of {total:,} images)'
 
 
 def _measure_all(source: Source, spec: DatasetSpec, *, objects: bool) -> Any:
@@ -207,15 +229,3 @@ def _object_sizes(samples: Sequence[_Sample], label: int) -> ObjectSizes:
     thickness = [sample.thickness[label] for sample in samples if label in sample.thickness]
     return ObjectSizes(len(every), tuple(map(float, np.percentile(every, (10, 50, 90)))),
                        float(np.median(thickness)))
-
-
-def _duplicates(found: Mapping[str, Sequence[tuple[str, _Sample]]]
-                ) -> list[tuple[str, str, str, str]]:
-    """Images whose pixels are those of an image in an earlier split."""
-    seen: dict[bytes, tuple[str, str]] = {}
-    pairs = []
-    for split, samples in found.items():
-        own = collections.OrderedDict((sample.digest, name) for name, sample in samples)
-        pairs += [(*seen[digest], split, name) for digest, name in own.items() if digest in seen]
-        seen |= {digest: (split, name) for digest, name in own.items() if digest not in seen}
-    return pairs
