@@ -8,8 +8,7 @@ albumentations`); without it only jaxseg is measured. Both do the same work: JPE
 a random scale of 0.7 to 1.6, a crop of 256x384, a flip, brightness, contrast, saturation and hue,
 batches of 8 images of uint8. The pipelines take turns in one process, so that other load on the
 machine affects them alike: compare the ratios. What was read ahead while another one was measured
-is not counted. The table of 2026-11-29 was measured beside a load of 13 to 30 on two cores: its
-figures are far below those of an idle machine, and only say that neither is far ahead.
+is not counted.
 
 With `--steps` the CamVid experiment is trained for so many steps, and `data_wait` is the share of
 its time, after the first report, that the loop waited for the next batch.
@@ -136,7 +135,7 @@ def main():
     for _ in range(arguments.repeats):
         for key, batches in turns.items():
             found[key].append(images_per_second(batches))
-    rows, place = [], f'{machine()}, shared with other work'
+    rows, place = [], machine()
     for (library, workers, threads), values in found.items():
         rows.append(dict(zip(COLUMNS, (
             'decode and augment', library, workers, threads, f'{statistics.median(values):.1f}',
