@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
@@ -198,6 +199,16 @@ def test_a_folder_without_val_is_validated_on_a_part_of_train(tmp_path, capfd, o
     plan.plan(str(tmp_path / 'data/train'), output, stated={'splits': {'train': 1.0}},
               budget=BUDGET, cost=free)
     assert 'there is no val, so nothing is evaluated' in output.read_text()
+
+
+def test_scores_of_a_test_split_without_labels_are_not_recommended(tmp_path):
+    runs.write_folder(tmp_path / 'data')
+    runs.write_image(tmp_path / 'data/test/images/a.png', 32, 40, 3)
+    runs.write_image(tmp_path / 'data/test/masks/a.png', 32, 40)
+    Image.fromarray(np.full((32, 40), 255, np.uint8)).save(tmp_path / 'data/test/masks/a.png')
+    plan.plan(str(tmp_path / 'data'), tmp_path / 'a.py', stated={}, budget=BUDGET, cost=free)
+    text = (tmp_path / 'a.py').read_text()
+    assert text.count('--split=val') == 2 and '--split=test' not in text
 
 
 def test_bad_arguments_are_refused_and_nothing_is_written(folders, tmp_path, capfd, monkeypatch):

@@ -1,10 +1,13 @@
 """Class frequencies by hand, measured ranges, and what no model should see."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from jaxseg.data.inspection import look_through
+from jaxseg.data.inspection import look_through, split_to_score
 from jaxseg.data.spec import DatasetSpec
+from jaxseg.errors import InputError
 
 SPEC = DatasetSpec('toys', ('a', 'b', 'c'), mean=(0.5,), std=(0.25,))
 OVERLAPPING = DatasetSpec('toys', ('a', 'b'), mean=(0.5,), std=(0.25,), overlapping=True)
@@ -81,3 +84,27 @@ def test_the_range_of_the_pixels_is_measured_over_all_images():
     masks = [[[0]]] * 4
     assert look_through(Masks(*masks), SPEC)[1].value_range == (0, 3)
     assert look_through(Masks(*masks, dtype=np.float32), SPEC)[1].value_range == (0, 3)
+
+
+class Splits:
+    """A data set of sources, by split; None is one with a problem."""
+
+    def __init__(self, **sources):
+        self.sources = sources
+        self.spec = dataclasses.replace(SPEC, splits=tuple(sources))
+
+    def source(self, split):
+        if self.sources[split] is None:
+            raise InputError(f'{split}: images have no mask')
+        return self.sources[split]
+
+
+def test_a_split_without_labels_is_not_the_one_to_score():
+    labelled, void = Masks(*[[[255, 0]]] * 3), Masks(*[[[255, 255]]] * 100)
+    assert split_to_score(Splits(train=void, val=labelled, test=labelled)) == 'test'
+    assert split_to_score(Splits(train=void, val=labelled, test=void)) == 'val'
+    assert split_to_score(Splits(train=void, val=labelled, test=None)) == 'val'
+    assert split_to_score(Splits(train=void, val=labelled)) == 'val'
+    assert split_to_score(Splits(train=labelled, test=void)) == 'train'
+    seldom = Masks(*[[[255, 255]]] * 60, [[255, 2]], *[[[255, 255]]] * 2)
+    assert split_to_score(Splits(train=void, test=seldom)) == 'test'

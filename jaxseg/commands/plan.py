@@ -13,11 +13,11 @@ from jaxseg.build import build
 from jaxseg.commands.choices import Choice, apply
 from jaxseg.commands.config import override
 from jaxseg.commands.experiment_file import experiment_text
-from jaxseg.commands.fitting import Budget, Fitted, fit
+from jaxseg.commands.fitting import Budget, fit
 from jaxseg.commands.paths import check_folder, command, path_argument
 from jaxseg.commands.step_cost import step_cost
 from jaxseg.data.fingerprint import Fingerprint, fingerprint
-from jaxseg.data.inspection import listing_problems
+from jaxseg.data.inspection import listing_problems, split_to_score
 from jaxseg.data.mask_survey import Finding, Findings
 from jaxseg.data.proposal import propose
 from jaxseg.data.splits import STANDARD_SPLITS
@@ -112,11 +112,11 @@ def plan(root: str, output: pathlib.Path, *, stated: dict[str, Any], budget: Bud
     if found.problems or not found.frequencies.labelled:
         return list(found.problems) or ['no pixel of the training masks is labelled']
     fitted = fit(entry, dataset.spec, found, budget, cost)
-    text = _text(root, output, choices, found, fitted)
+    commands = _commands(output, split_to_score(dataset))
+    text = _text(root, found, [*choices, *fitted.choices], commands)
     with replacing(output) as partial:
         partial.write_text(text, encoding='utf-8')
-    print(f'\n{fitted.summary()}\nwritten: {output}; train: '
-          f'{_commands(output, splits)[0]}')
+    print(f'\n{fitted.summary()}\nwritten: {output}; train: {commands[0]}')
     return []
 
 
@@ -140,17 +140,15 @@ def _choices(prefix: str, findings: Findings) -> list[Choice]:
     return [Choice(f'{prefix}{key}', *finding) for key, finding in findings.items()]
 
 
-def _text(root: str, output: pathlib.Path, data: Sequence[Choice], found: Fingerprint,
-          fitted: Fitted) -> str:
+def _text(root: str, found: Fingerprint, choices: Sequence[Choice], commands: Sequence[str]
+          ) -> str:
     title = f'{printable(pathlib.Path(root).name or root)}: an experiment planned for this folder.'
-    return experiment_text(title, found.table().splitlines(), [*data, *fitted.choices],
-                           _commands(output, tuple(found.counts)))
+    return experiment_text(title, found.table().splitlines(), choices, commands)
 
 
-def _commands(output: pathlib.Path, splits: Sequence[str]) -> list[str]:
-    """What to run next."""
+def _commands(output: pathlib.Path, split: str) -> list[str]:
+    """What to run next, with scores of a split."""
     workdir = os.path.join('runs', output.stem)
-    split = next((split for split in ('test', 'val') if split in splits), 'train')
     return [command('train', config=output, workdir=workdir),
             command('evaluate', workdir=workdir, split=split),
             command('report', workdir=workdir, split=split),

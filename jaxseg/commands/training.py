@@ -36,6 +36,7 @@ from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.validation import check_selection, validate
 from jaxseg.commands.workdir import write_description
 from jaxseg.data.faults import ReadableMasks
+from jaxseg.data.inspection import split_to_score
 from jaxseg.data.pipeline import check_batches, train_batches
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import check_source, listed_bytes, split_identity
@@ -77,16 +78,16 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
         continuing = command('train', workdir=workdir, trust=trust)
         print(f'stopped and saved step {trained.done}; continue with: {continuing}', flush=True)
         return False
-    split = next((split for split in ('test', 'val') if split in trained.spec.splits), 'train')
+    split = split_to_score(trained.dataset)
     score = command('evaluate', workdir=workdir, split=split, trust=trust)
     print(f'done: {workdir}; score it: {score}', flush=True)
     return True
 
 
 class Trained(NamedTuple):
-    """The description of the data, the number of steps done, and whether these are all."""
+    """The data, the number of steps done, and whether these are all."""
 
-    spec: DatasetSpec
+    dataset: Any
     done: int
     finished: bool
 
@@ -119,7 +120,7 @@ class _Plan(NamedTuple):
     """The parts of a run, built and checked; nothing is compiled."""
 
     config: RunConfig
-    spec: DatasetSpec
+    dataset: Any
     sources: dict[str, Source]
     splits: dict[str, Any]  # their identities; those of a run that continues when it began
     read: Callable  # `train_batches` of this run
@@ -130,6 +131,10 @@ class _Plan(NamedTuple):
     state: Any  # its shapes
     initial: InitialState
     step: Callable  # of the algorithm outside of `pmap`; traced once, for the check and the run
+
+    @property
+    def spec(self) -> DatasetSpec:
+        return self.dataset.spec
 
 
 def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
@@ -176,7 +181,7 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     check_selection(config, parts, algorithm, state, sources)
     _check_state(state, parts.layout)
     step = jax.jit(make_algorithm(config, parts).step, inline=True)
-    plan = _Plan(config, spec, sources, splits, read, parts, algorithm, record, batch, state,
+    plan = _Plan(config, dataset, sources, splits, read, parts, algorithm, record, batch, state,
                  initial, step)
     _trace(plan)
     return plan
@@ -284,7 +289,7 @@ def _trained(plan: _Plan, done: int, progress: Progress) -> Trained:
               f'{plan.config.best.metric}', flush=True)
     scored = 'val' not in plan.sources or progress.validated == done
     finished = done == plan.config.steps and scored or _stalled(plan.config, progress)
-    return Trained(plan.spec, done, finished)
+    return Trained(plan.dataset, done, finished)
 
 
 def _stalled(config: RunConfig, progress: Progress) -> bool:

@@ -1,6 +1,7 @@
 """Inspection of a data set before training: problems, class frequencies, range of pixel values."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ import numpy as np
 from jaxseg.data.spec import DatasetSpec, Source, nothing_labelled
 from jaxseg.errors import InputError, printable
 
+# Masks that are read to tell whether a split has labels.
+PROBED = 16
 
 @dataclasses.dataclass(frozen=True)
 class Frequencies:
@@ -98,6 +101,29 @@ def listing_problems(dataset: Any, split: str) -> list[str]:
         return dataset.problems(split) if hasattr(dataset, 'problems') else []
     except InputError as error:
         return [str(error)]
+
+
+def split_to_score(dataset: Any) -> str:
+    """'test' or else 'val', if it has labels, or else 'train'."""
+    known = [split for split in ('test', 'val') if split in dataset.spec.splits]
+    return next((split for split in known if has_labels(dataset, split)), 'train')
+
+
+def has_labels(dataset: Any, split: str) -> bool:
+    """Whether one of `PROBED` masks of a split, evenly spaced, has a labelled pixel.
+
+    Masks of a test split that is not public are often all void.
+    """
+    try:
+        source = dataset.source(split)
+    except (InputError, OSError):  # Files may have been removed since the data were checked.
+        return False
+    for index in range(len(source))[::-(-len(source) // PROBED) or 1]:
+        with contextlib.suppress(InputError, OSError):  # Reported where the sample is used.
+            mask = source.mask(index) if hasattr(source, 'mask') else source[index]['mask']
+            if (mask != dataset.spec.ignore_index).any():
+                return True
+    return False
 
 
 def _each(source: Source, spec: DatasetSpec) -> Iterator[tuple[list[str], _Counts | None]]:
