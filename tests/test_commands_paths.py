@@ -34,6 +34,33 @@ def test_a_prediction_overwrites_neither_images_nor_results(trained, tmp_path, c
     assert state_of(tmp_path) == before
 
 
+def predict(trained, source, output, *more):
+    return ['predict', f'--workdir={trained}', f'--input={source}', f'--output={output}', *more]
+
+
+def test_a_file_that_predict_has_not_written_is_refused(trained, tmp_path, capfd):
+    """A mask drawn by hand beside its image, which no result replaces."""
+    for name in ('a.jpg', 'b.jpg', 'a.png', 'out/b_overlay.png'):
+        write_image(tmp_path / name)
+    before = state_of(tmp_path)
+    refused(predict(trained, tmp_path / 'a.jpg', tmp_path),
+                 ['--output', f'overwrite {tmp_path}/a.png', 'another folder'], capfd)
+    refused(predict(trained, tmp_path / 'b.jpg', tmp_path / 'out', '--resume'),
+                 ['out/b_overlay.png'], capfd)
+    assert state_of(tmp_path) == before
+    # One image after another, again and with other results, into one folder.
+    for name, outputs in (('b', 'indices'), ('a', 'overlays'), ('b', 'indices'),
+                          ('a', 'colours,polygons'), ('b', 'polygons')):
+        assert main(predict(trained, tmp_path / f'{name}.jpg', tmp_path / 'out',
+                            f'--outputs={outputs}')) == 0
+    write_image(tmp_path / 'out/a.png')  # of a only the overlay was written
+    refused(predict(trained, tmp_path / 'a.jpg', tmp_path / 'out'), ['out/a.png'], capfd)
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other/coco.json').write_text('mine')
+    refused(predict(trained, tmp_path / 'a.jpg', tmp_path / 'other', '--outputs=polygons'),
+                 ['other/coco.json'], capfd)
+
+
 def test_a_prediction_leaves_out_hidden_files(tmp_path):
     for file in ('.hidden/in/a.png', '.hidden/in/deep/b.JPG', '.hidden/in/._a.png',
                  '.hidden/in/.cache/c.png'):

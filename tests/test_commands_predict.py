@@ -185,7 +185,10 @@ def test_without_resume_nothing_of_before_counts_as_done(trained, folder, writte
     place = shutil.copytree(written, tmp_path / 'out')
     monkeypatch.setattr(Results, 'write', killed)
     assert main(predict(trained, folder, place, ALL)) == 130
-    assert (place / 'predict.jsonl').read_text().count('\n') == 1
+    assert (place / 'predict.jsonl').read_text().count('\n') == 2
+    monkeypatch.undo()  # and all that was written before may be written again
+    assert main(predict(trained, folder, place, ALL)) == 0
+    assert contents(place) == contents(written)
 
 
 @pytest.mark.parametrize('damage', [b'', b'{}\n', b'[3]\n', b'\xff\n', b'x', b'null\nnull\n'])

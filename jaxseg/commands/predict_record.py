@@ -1,9 +1,10 @@
-"""Which images of an output folder are done, and with what: so that `predict` can be resumed."""
+"""Which images of an output folder are done, and with what, and which files `predict` wrote."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,9 +24,10 @@ KEYS = ('inference', 'model', 'task', 'preprocess')
 class PredictRecord:
     """The file predict.jsonl of an output folder, one line of JSON each.
 
-    The first line is all that the results depend on, the others name the images that are done, with
-    their size in bytes and the time of their last change. A line is added when all results of its
-    image are written, so that whatever ends the process, an image with a line is done.
+    The first line is all that the results depend on, the second names the files that this and
+    earlier predictions write, the others the images that are done, with their size in bytes and the
+    time of their last change. A line is added when all results of its image are written, so that
+    whatever ends the process, an image with a line is done.
 
     Args:
       output: the folder.
@@ -39,9 +41,30 @@ class PredictRecord:
     def __init__(self, output: pathlib.Path, settings: Mapping[str, Any], *, resume: bool):
         self._path, self._settings = output / FILE, json.loads(json.dumps(settings))
         self._done: dict[str, list] = {}
+        self._files: set[str] = set()
         self._started = False
-        if resume and self._path.exists():
-            self._read()
+        if self._path.exists():
+            with contextlib.nullcontext() if resume else contextlib.suppress(InputError):
+                before, self._files, done = self._read()
+                if resume:
+                    self._check_same(before)
+                    self._done = done
+
+    def claim(self, files: Iterable[pathlib.Path]):
+        """Notes files that will be written, in the folder.
+
+        Raises:
+          InputError: one of them is there, and no prediction has written it.
+        """
+        for file in files:
+            name = file.relative_to(self._path.parent).as_posix()
+            # A folder in the place of a result is reported where the result is written.
+            if name not in self._files and (file.is_symlink() or file.exists()
+                                            and not file.is_dir()):
+                raise InputError(f'--output={self._path.parent}: a result would overwrite {file}, '
+                                 f'which {FILE} does not name as a result; give another folder, '
+                                 f'or move the file')
+            self._files.add(name)
 
     def done(self, name: str, image: pathlib.Path) -> bool:
         """Whether an image is done, and was not changed since."""
@@ -55,8 +78,8 @@ class PredictRecord:
             self._done.pop(name, None)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path, durable=False) as partial:
-            lines = [sealed(self._settings), *([name, *stamp] for name, stamp in
-                                               self._done.items())]
+            lines = [sealed(self._settings), sorted(self._files),
+                     *([name, *stamp] for name, stamp in self._done.items())]
             partial.write_text(''.join(map(_line, lines)), encoding='ascii')
         self._started = True
 
@@ -71,15 +94,21 @@ class PredictRecord:
             raise
         self._done[name] = stamp
 
-    def _read(self):
+    def _read(self) -> tuple[dict[str, Any], set[str], dict[str, list]]:
+        """Settings, files that were written, and the images that are done."""
         try:
-            first, *lines = self._path.read_text(encoding='ascii').split('\n')
-            before = unsealed(json.loads(first))
+            first, second, *lines = self._path.read_text(encoding='ascii').split('\n')
             # What follows the last end of line is the beginning of a line, or nothing.
-            self._done = {name: stamp for name, *stamp in map(json.loads, lines[:-1])}
+            done = {name: stamp for name, *stamp in map(json.loads, lines[:-1])}
+            files = json.loads(second)
+            if not all(isinstance(name, str) for name in files):
+                raise ValueError('its second line names no files')
+            return unsealed(json.loads(first)), set(files), done
         except (ValueError, TypeError, AttributeError, OSError, InputError) as error:
-            raise InputError(f'--resume: {self._path} cannot be read ({error}); leave out --resume '
-                             f'to write all results again') from None
+            raise InputError(f'--resume: {self._path} cannot be read ({error}); give another '
+                             f'--output') from None
+
+    def _check_same(self, before: Mapping[str, Any]):
         for key, (old, new) in configs.difference(before, self._settings).items():
             raise InputError(f'--resume: the results in {self._path.parent} were written with '
                              f'{key} {old!r}, and now it is {new!r}; give another --output, or '

@@ -36,8 +36,9 @@ class Prediction:
       problems: one line for every image that could not be read or written.
 
     Raises:
-      InputError: results that are not written of images that are read piece by piece, or an
-        inference method that takes images in memory only.
+      InputError: results that are not written of images that are read piece by piece, an inference
+        method that takes images in memory only, or a file that no prediction has written in the
+        place of a result.
     """
 
     def __init__(self, run: Workdir, results: Results, output: pathlib.Path, record: PredictRecord,
@@ -51,6 +52,8 @@ class Prediction:
                              f'overlays, are written')
         if self._large:
             check_rows(run, self._large[0])
+        files = itertools.chain.from_iterable(map(self._files, images))
+        record.claim([*files, *results.shared_files(output)])
         self.problems: list[str] = []
         self.done = {target for path, target in images.items()
                      if record.done(str(target), path)

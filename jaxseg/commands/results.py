@@ -85,6 +85,10 @@ class Results:
         """All files of an image."""
         return [path for kind in self.outputs for path in self._files(kind, place)]
 
+    def shared_files(self, output: pathlib.Path) -> list[pathlib.Path]:
+        """The files of all images together."""
+        return [output / COCO] if 'polygons' in self.outputs else []
+
     def polygons(self, place: pathlib.Path) -> pathlib.Path:
         """The file of an image's polygons."""
         return self._files('polygons', place)[0]
