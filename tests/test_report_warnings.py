@@ -1,6 +1,7 @@
 """What a report warns of, from hand-made measurements."""
 
 import dataclasses
+import pathlib
 import types
 
 import numpy as np
@@ -12,6 +13,9 @@ from jaxseg.data.inspection import Frequencies
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.metrics.confusion import Confusion
 from jaxseg.metrics.images import ImageCounts
+from jaxseg.records import write_json
+from jaxseg.training.restore import make_record
+from jaxseg.training.selection import Progress
 
 SPEC = DatasetSpec('d', ('sky', 'road', 'car'))
 FREQUENCIES = Frequencies(SPEC, np.array([50, 40, 10]), np.array([90, 80, 70]),
@@ -43,14 +47,14 @@ def test_each_fault_of_the_data_gives_one_warning(change, words):
     assert all(word in warning for word in words), warning
 
 
-def found(matrix, counts, steps=10, images=20):
+def found(matrix, counts, steps=10, images=20, path=pathlib.Path('none'), early_stopping=None):
     """The warnings on a run and its scores."""
     metrics = types.SimpleNamespace(images=ImageCounts(
         ('n',) * images, (np.array(counts),) * images, SPEC.classes))
     examination = types.SimpleNamespace(scores=Confusion(np.array(matrix), SPEC.classes),
                                         metrics=metrics, image_scores=np.ones(images))
     run = types.SimpleNamespace(
-        config=types.SimpleNamespace(steps=10), spec=SPEC,
+        path=path, config=types.SimpleNamespace(steps=10, early_stopping=early_stopping), spec=SPEC,
         parts=types.SimpleNamespace(inference=types.SimpleNamespace(windowed=[])))
     return list(run_warnings(run, examination, 'val', [{'step': steps, 'loss': 1.0}]))
 
@@ -65,3 +69,15 @@ def test_runs_are_warned_of_by_their_end_their_images_and_their_classes():
     assert absent.endswith('anywhere: car.')
     never, = found([[5, 1, 0], [1, 5, 0], [3, 3, 0]], [[5, 5, 0], [1, 1, 0], [1, 1, 6]])
     assert never == "These classes occur in 'val', but are never predicted: car."
+
+
+@pytest.mark.parametrize('early_stopping, stopped', [(2, False), (3, True), (None, True)])
+def test_a_training_that_early_stopping_ended_is_not_called_stopped(tmp_path, early_stopping,
+                                                                    stopped):
+    for step, stale in ((2, 0), (4, 1), (6, 2)):
+        (tmp_path / f'checkpoints/{step}/metrics').mkdir(parents=True)
+        write_json(tmp_path / f'checkpoints/{step}/metrics/metrics',
+                   make_record(0.5, Progress(0.5, stale, step), {}))
+    warnings = found([[5, 1, 0], [1, 5, 0], [0, 1, 5]], [[5] * 3, [1, 2, 0], [1, 1, 1]], steps=6,
+                     path=tmp_path, early_stopping=early_stopping)
+    assert ['stopped at step 6' in warning for warning in warnings] == [True] * stopped

@@ -8,6 +8,7 @@ from jaxseg.commands.examination import Examination
 from jaxseg.commands.report_sections import label_share
 from jaxseg.commands.workdir import Workdir
 from jaxseg.data.fingerprint import Fingerprint
+from jaxseg.training.restore import list_checkpoints
 
 FEW_IMAGES = 20  # of a split: a score rests on few
 RARE_IMAGES = 5  # of training: a class is seen in few
@@ -22,7 +23,7 @@ def run_warnings(run: Workdir, examination: Examination, split: str,
                  rows: Sequence[Mapping[str, float]]) -> Iterator[str]:
     """On the training and on the split that is scored."""
     last = int(max((row['step'] for row in rows), default=run.config.steps))
-    if last < run.config.steps:
+    if last < run.config.steps and not _ended_early(run):
         yield (f'The training was stopped at step {last:,} of {run.config.steps:,}: '
                f'the model may become better.')
     count = len(examination.image_scores)
@@ -43,6 +44,13 @@ def run_warnings(run: Workdir, examination: Examination, split: str,
     if windowed:
         yield (f'{windowed} images were too large for the memory in one piece, and went through '
                f'windows.')
+
+
+def _ended_early(run: Workdir) -> bool:
+    """Whether early stopping has ended the training."""
+    checkpoints, _ = list_checkpoints(run.path / 'checkpoints')
+    return bool(checkpoints) and checkpoints[max(checkpoints)].progress.stalled(
+        run.config.early_stopping)
 
 
 def data_warnings(found: Fingerprint) -> Iterator[str]:

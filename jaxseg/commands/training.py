@@ -233,7 +233,7 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
     restored = restore_state(folder, layout.place(plan.state), algorithm.variables)
     first = restored[0] if restored else 0
     progress = progress_at(folder, first)
-    if _stalled(config, progress):
+    if progress.stalled(config.early_stopping):
         return _trained(plan, first, progress)
     share, shares = layout.share_of_batch()
     batches = plan.read(batch_size=config.batch_size, start_step=first, workers=config.workers,
@@ -268,7 +268,8 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
             step=step, first=first, steps=config.steps, report=report,
             save=functools.partial(_save, checkpoints, algorithm, config.best),
             intervals=intervals, stop_requested=stop.after_step,
-            stalled=lambda: _stalled(config, checkpoints.progress), validated=progress.validated,
+            stalled=lambda: checkpoints.progress.stalled(config.early_stopping),
+            validated=progress.validated,
             evaluate=lambda state: validate(plan.parts, algorithm, state, plan.sources['val'],
                                             plan.spec, stop))
         progress = checkpoints.progress
@@ -284,16 +285,13 @@ def _memory_remedy(model: Any) -> str:
 
 
 def _trained(plan: _Plan, done: int, progress: Progress) -> Trained:
-    if _stalled(plan.config, progress):
+    stalled = progress.stalled(plan.config.early_stopping)
+    if stalled:
         print(f'early stopping at step {done}: {progress.stale} validations without a better '
               f'{plan.config.best.metric}', flush=True)
     scored = 'val' not in plan.sources or progress.validated == done
-    finished = done == plan.config.steps and scored or _stalled(plan.config, progress)
+    finished = done == plan.config.steps and scored or stalled
     return Trained(plan.dataset, done, finished)
-
-
-def _stalled(config: RunConfig, progress: Progress) -> bool:
-    return config.early_stopping is not None and progress.stale >= config.early_stopping
 
 
 def _save(checkpoints: Checkpoints, algorithm: Any, best: Best, step: int, state: Any,

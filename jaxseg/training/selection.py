@@ -59,5 +59,9 @@ class Progress(NamedTuple):
             return Progress(score, validated=step)
         return self._replace(stale=self.stale + 1, validated=step)
 
+    def stalled(self, early_stopping: int | None) -> bool:
+        """Whether so many validations were not better, which ends a training; None never does."""
+        return early_stopping is not None and self.stale >= early_stopping
+
 
 NO_PROGRESS = Progress()  # of a new run
