@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import types
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxseg.commands import main
-from jaxseg.commands.examination import Drawing, choose, entropy
+from jaxseg.commands.examination import Drawing, choose, uncertainty
 from jaxseg.data.folder import Folder
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.data.synthetic import Shapes
@@ -147,11 +148,15 @@ def test_best_median_and_worst_images_are_chosen_once_each(scores, count, found)
     assert tuple(choose(np.array(scores), count).values()) == found
 
 
-def test_entropy_is_one_where_nothing_is_known_and_zero_where_it_is_certain():
+@pytest.mark.parametrize('overlapping, expected', [(False, [[1, 0, 0.5]]),
+                                                   (True, [[0.811278, 0, 0.5]])])
+def test_the_uncertainty_that_is_shown_is_the_entropy_that_predict_writes(overlapping, expected):
+    run = types.SimpleNamespace(parts=types.SimpleNamespace(inference=None),
+                                spec=types.SimpleNamespace(overlapping=overlapping))
     values = np.array([[[0.25] * 4, [0, 0, 1, 0], [0.5, 0.5, 0, 0]]], np.float32)
-    np.testing.assert_allclose(entropy(values, overlapping=False), [[1, 0, 0.5]], atol=1e-6)
-    masks = np.array([[[0.5, 0], [1, 0], [0.11002786, 0.9999]]], np.float32)
-    np.testing.assert_allclose(entropy(masks, overlapping=True), [[1, 0, 0.5]], atol=1e-6)
+    found = uncertainty(run)[1](None, None, values)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.dtype == np.float32
 
 
 def test_truth_leaves_void_clear_and_errors_are_those_of_labelled_pixels():

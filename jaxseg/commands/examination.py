@@ -14,6 +14,7 @@ from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import Subset
 from jaxseg.data.visualize import as_rgb, class_indices
+from jaxseg.inference.uncertainty import entropy
 from jaxseg.report import pictures
 
 SHOWN_SIDE = 2048  # pixels: of larger images every second, third... is taken before anything else
@@ -135,34 +136,16 @@ def uncertainty(run: Workdir) -> tuple[str, Callable[[Any, np.ndarray, np.ndarra
         return ('standard deviation of the probabilities over augmented copies of the image, or '
                 'over the models of an ensemble: dark is 0, brightest 0.5 and more',
                 functools.partial(_deviation, run))
-    return ('entropy of the probabilities: dark is certain, brightest where all classes are '
-            'equally probable', lambda variables, image, probabilities: entropy(
+    brightest = ('every class is as probable as not' if run.spec.overlapping else
+                 'all classes are equally probable')
+    return (f'entropy of the probabilities: dark is certain, brightest where {brightest}',
+            lambda variables, image, probabilities: entropy(
                 probabilities, overlapping=run.spec.overlapping))
 
 
 def _deviation(run: Workdir, variables: Any, image: np.ndarray, probabilities: np.ndarray
                ) -> np.ndarray:
     return np.minimum(2 * np.sqrt(run.parts.inference.variance(variables, image)), 1)
-
-
-def entropy(probabilities: np.ndarray, *, overlapping: bool) -> np.ndarray:
-    """Shannon entropy (H, W) of class probabilities (H, W, classes), divided by its maximum.
-
-    Of overlapping classes it is the largest of those of each class and its complement.
-    """
-    # By classes: a few images of the size of one class are held at a time.
-    result = np.zeros(probabilities.shape[:2], np.float32)
-    for k in range(probabilities.shape[-1]):
-        p = probabilities[..., k]
-        if overlapping:
-            np.maximum(result, (_surprise(p) + _surprise(1 - p)) / math.log(2), out=result)
-        else:
-            result += _surprise(p) / math.log(max(probabilities.shape[-1], 2))
-    return result
-
-
-def _surprise(p: np.ndarray) -> np.ndarray:
-    return -p * np.log(np.maximum(p, 1e-12))
 
 
 def reduced(array: np.ndarray) -> np.ndarray:

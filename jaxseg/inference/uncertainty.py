@@ -50,12 +50,15 @@ def entropy(probabilities: np.ndarray, *, overlapping: bool) -> np.ndarray:
     Returns:
       (H, W) float32 between 0 and 1.
     """
-    if overlapping:
-        both = _information(probabilities) + _information(1 - probabilities)
-        found = both.mean(-1) / np.log(2)
-    else:
-        found = _information(probabilities).sum(-1) / np.log(probabilities.shape[-1])
-    return np.clip(found, 0, 1).astype(np.float32)
+    channels = probabilities.shape[-1]
+    largest = channels * np.log(2) if overlapping else np.log(max(channels, 2))
+    total = np.zeros(probabilities.shape[:2], np.float32)
+    for index in range(channels):  # one after the other: an image may be large, the classes many
+        p = probabilities[..., index]
+        total += _information(p)
+        if overlapping:
+            total += _information(1 - p)
+    return np.clip(total / np.float32(largest), 0, 1)
 
 
 def _information(p: np.ndarray) -> np.ndarray:
