@@ -11,11 +11,12 @@ from jaxseg.data.class_names import find_names
 from jaxseg.data.folder import Folder
 from jaxseg.data.folds import Fold
 from jaxseg.data.mask_survey import Survey, name_classes
-from jaxseg.data.proposal import propose_folder
+from jaxseg.data.proposal import propose, propose_folder
 from jaxseg.data.split_choice import choose_fold, choose_splits
 from jaxseg.data.splits import assign_split
 from jaxseg.errors import InputError
 from tests.test_data_folds import Named
+from tests.trial_folders import palette_masks
 
 COLORS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
 
@@ -94,6 +95,18 @@ def test_where_no_val_is_given_a_part_of_train_validates(tmp_path, layout, other
     counts = {split: len(data.source(split)) for split in data.spec.splits}
     assert counts == {'train': 5, 'val': 2, **dict.fromkeys(others, 3)}
     assert not propose_folder(tmp_path, {'splits': {'train': 0.5, 'val': 0.5}}).fold
+
+
+def test_a_tree_without_val_is_validated_on_a_part_of_train(tmp_path):
+    palette_masks(tmp_path)
+    assert propose(tmp_path, {}).fold == {}
+    (tmp_path / 'ImageSets/Segmentation/val.txt').unlink()
+    found, fold = propose(tmp_path, {})
+    assert found['type'].value == 'voc.Voc' and 'splits' not in found
+    assert fold['folds'].value == 5 and 'validated on 4 of 20' in fold['type'].reason
+    assert propose(tmp_path, {'splits': {'train': 1.0}}).fold == {}
+    # What the data set does not have is reported where it is built.
+    assert propose(tmp_path, {'chanels': 1}).fold == fold
 
 
 def test_the_part_that_validates_does_not_take_a_class_from_training(tmp_path):

@@ -61,8 +61,8 @@ def choose_splits(contents: Contents) -> Proposal:
         raise InputError(f'data.root: {len(units)} image(s), too few to train on some and to '
                          f'score on others; give two at least')
     seed = min(range(SEEDS), key=lambda seed: _misfit(
-        contents, [assign_split(unit, shares, seed) for unit in units], shares))
-    counts = collections.Counter(assign_split(unit, shares, seed) for unit in units)
+        contents, _assigned(units, shares, seed), shares))
+    counts = collections.Counter(_assigned(units, shares, seed))
     shown = ', '.join(f'{counts[split]} {split}' for split in shares)
     singly = '' if group else _singly(contents)
     findings = {
@@ -96,6 +96,12 @@ def choose_fold(contents: Contents) -> Findings:
     if group:
         findings['group'] = Finding(group, _together(units))
     return findings
+
+
+def _assigned(units: Sequence[str], shares: Mapping[str, float], seed: int) -> list[str | None]:
+    """The split of every stem by the hash of its unit."""
+    split_of = {unit: assign_split(unit, shares, seed) for unit in set(units)}
+    return [split_of[unit] for unit in units]
 
 
 def _blocks(contents: Contents, group: str) -> Findings:
