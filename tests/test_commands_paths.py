@@ -1,10 +1,12 @@
 """Paths on the command line: what is in the way, what must not be overwritten."""
 
 import shlex
+import types
 
+import numpy as np
 import pytest
 
-from jaxseg.commands import main
+from jaxseg.commands import main, training
 from jaxseg.commands.paths import command
 from jaxseg.commands.predict import find_images
 from jaxseg.commands.training import run
@@ -112,6 +114,16 @@ def test_a_run_names_the_command_that_scores_it_on_a_split_that_exists(trained, 
                  *few]) == 0
     out = capfd.readouterr().out
     assert f"score it: jaxseg evaluate --workdir='{workdir}' --split=val\n" in out
+
+
+def test_a_run_is_not_scored_on_a_test_split_without_labels(trained, capfd, monkeypatch):
+    void, labelled = ([{'mask': np.array([[label]])}] for label in (255, 0))
+    dataset = types.SimpleNamespace(
+        spec=types.SimpleNamespace(splits=('train', 'val', 'test'), ignore_index=255),
+        source={'train': labelled, 'val': labelled, 'test': void}.get)
+    monkeypatch.setattr(training, 'train_in', lambda *_: training.Trained(dataset, 1, True))
+    assert run(**open_workdir(trained).config.to_dict(), workdir=trained)
+    assert capfd.readouterr().out.endswith('--split=val\n')
 
 
 def test_commands_can_be_pasted(tmp_path):
