@@ -104,7 +104,9 @@ def test_a_file_for_any_size_runs_without_jaxseg(workdirs, predicted, tmp_path, 
     path = tmp_path / f'new/model.{suffix}'
     export(workdirs[dtype], path, '--outputs=probabilities')
     channels = 3 if dtype == 'uint8' else 2
-    assert f'{dtype} (any, any, any, {channels}) -> probabilities' in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert f'{dtype} (any, any, any, {channels}) -> probabilities' in told
+    assert ('onnxruntime differs from the model by at most' in told) == (suffix == 'onnx')
     batches, wanted = zip(*predicted[dtype], strict=True)
     printed, found = run_elsewhere(path, tmp_path, batches)
     assert printed == f'[] {classes}\n'
@@ -204,4 +206,16 @@ def test_what_onnx_cannot_do_is_refused(workdirs, tmp_path, capfd, monkeypatch):
             ['computes in bfloat16', '--config.model.dtype=float32'], capfd)
     monkeypatch.delitem(onnx.RULES, 'conv_general_dilated')
     refused(start, ['conv_general_dilated', 'use --format=stablehlo'], capfd)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('rule, words', [
+    (lambda graph, eqn, x, y: graph.node('Add', x, y), ['onnxruntime differs from the model']),
+    (lambda graph, eqn, x, y: graph.node('MatMul', x, y), ['does not run the model']),
+], ids=['wrong', 'failing'])
+def test_a_file_that_computes_something_else_is_not_written(workdirs, tmp_path, capfd, monkeypatch,
+                                                            rule, words):
+    monkeypatch.setitem(onnx.RULES, 'mul', rule)
+    refused(['export', f'--workdir={workdirs["uint8"]}', '--format=onnx', '--outputs=probabilities',
+             f'--output={tmp_path}/a.onnx'], [*words, 'use --format=stablehlo'], capfd)
     assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxseg.commands.overrides import check_overrides
 from jaxseg.commands.paths import check_file, path_argument
@@ -20,6 +21,8 @@ from jaxseg.layers.platform import traced_for
 
 FORMATS = {'stablehlo': (stablehlo, '.zip'), 'onnx': (onnx, '.onnx')}
 OUTPUTS = ('mask', 'probabilities')
+# Of a probability, or as a share of the pixels of a mask, between onnxruntime and the model.
+LARGEST_DIFFERENCE = 1e-3
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -68,6 +71,8 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
         except NotSupported as error:
             raise InputError(f'--format=onnx: this model has {error}; use --format=stablehlo'
                              ) from error
+    if arguments.format == 'onnx':
+        _compare(function, exported, run, tuple(size))
     output.parent.mkdir(parents=True, exist_ok=True)
     module.write(output, exported.program, _metadata(run, step, arguments.outputs, exported))
     print(f'checkpoint {step}: {exported.images} -> {arguments.outputs}, '
@@ -97,6 +102,29 @@ def _function(run: Workdir, variables: Any, outputs: str) -> Callable[[jax.Array
     task = run.parts.task
     finish = task.predictions if outputs == 'mask' else task.probabilities
     return lambda images: finish(run.parts.forward(variables, images))
+
+
+def _compare(function: Callable, exported: Exported, run: Workdir, size: tuple[int, int]):
+    """Prints how far onnxruntime is from the model on noise of the size of the training images.
+
+    Raises:
+      InputError: it does not run the model, or computes something else.
+    """
+    batch, height, width, channels = exported.images.shape
+    shape = (batch or 1, height or size[0], width or size[1], channels)
+    noise = np.random.default_rng(0).uniform(*run.record.value_range, shape)
+    pixels = noise.astype(exported.images.dtype)
+    found, wanted = onnx.run(exported.program, pixels), np.asarray(jax.jit(function)(pixels))
+    if wanted.dtype.kind == 'f':
+        far = float(np.abs(found - wanted).max())
+        text = f'by at most {far:.1e}'
+    else:
+        far = float((found != wanted).mean())
+        text = f'in {far:.3%} of the pixels'
+    print(f'onnxruntime differs from the model {text}, on noise of {"x".join(map(str, shape))}')
+    if not far <= LARGEST_DIFFERENCE:
+        raise InputError(f'--format=onnx: onnxruntime differs from the model {text}, more than '
+                         f'{LARGEST_DIFFERENCE:g}; use --format=stablehlo, and report it')
 
 
 def _metadata(run: Workdir, step: int, outputs: str, exported: Exported) -> dict[str, Any]:

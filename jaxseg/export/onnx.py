@@ -36,9 +36,10 @@ def check_packages():
     """Raises InputError if what writes the file is not installed."""
     try:
         import onnx  # noqa: F401  an extra
+        import onnxruntime  # noqa: F401  an extra
     except ImportError as error:
-        raise InputError("--format=onnx: onnx is not installed; "
-                         "pip install 'jaxseg[export]'") from error
+        raise InputError(f"--format=onnx: {error.name} is not installed; "
+                         f"pip install 'jaxseg[export]'") from error
 
 
 def convert(function: Callable[[jax.Array], jax.Array], images: Images) -> Any:
@@ -80,8 +81,32 @@ def write(path: pathlib.Path, program: Any, metadata: Mapping[str, Any]):
     from onnx import helper
 
     helper.set_model_props(program, {key: json.dumps(value) for key, value in metadata.items()})
-    if program.ByteSize() > LARGEST_FILE:
-        raise InputError(f'--output={path}: the model has {program.ByteSize() / 1e9:.1f} GB, and '
-                         f'an ONNX file at most 2; use --format=stablehlo')
     with replacing(path) as partial:
-        partial.write_bytes(program.SerializeToString())
+        partial.write_bytes(_serialized(program))
+
+
+def run(program: Any, images: np.ndarray) -> np.ndarray:
+    """What onnxruntime computes for a batch of images.
+
+    Raises:
+      InputError: the model is larger than a file can be, or onnxruntime does not run it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # the exception says it, too
+    serialized = _serialized(program)
+    try:
+        session = onnxruntime.InferenceSession(serialized, options)
+        return session.run(None, {INPUT: images})[0]
+    except Exception as error:  # its exceptions have no class of their own in common
+        raise InputError(f'--format=onnx: onnxruntime {onnxruntime.__version__} does not run the '
+                         f'model: {" ".join(str(error).split())}; use --format=stablehlo'
+                         ) from error
+
+
+def _serialized(program: Any) -> bytes:
+    if program.ByteSize() > LARGEST_FILE:
+        raise InputError(f'--format=onnx: the model has {program.ByteSize() / 1e9:.1f} GB, and '
+                         f'an ONNX file at most 2; use --format=stablehlo')
+    return program.SerializeToString()
