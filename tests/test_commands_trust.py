@@ -1,9 +1,11 @@
 """What a work directory of somebody else may do: nothing but build parts of jaxseg."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from unittest import mock
 
 import pytest
@@ -85,6 +87,21 @@ def test_a_second_training_in_a_work_directory_is_refused(copied, capfd):
         assert state_of(copied / 'checkpoints').items() <= before.items()
     with locked(copied):
         pass
+
+
+def test_a_training_that_has_just_begun_is_named_too(tmp_path):
+    with open(tmp_path / 'train.lock', 'a+') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def name():
+            file.write('process 7 on there')
+            file.flush()
+
+        timer = threading.Timer(0.3, name)
+        timer.start()
+        with pytest.raises(InputError, match='process 7 on there trains there'), locked(tmp_path):
+            pass
+        timer.join()
 
 
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path, monkeypatch, capsys):

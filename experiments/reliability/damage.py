@@ -53,11 +53,13 @@ class Truth(NamedTuple):
 
     Attributes:
       scores: the JSON of an evaluation, by checkpoint.
+      best: the checkpoint that an evaluation takes, of the two; which one depends on the processor.
       arrays: all that is saved after the last step of the longer training.
     """
 
     workdir: pathlib.Path
     scores: dict[int, dict]
+    best: int
     arrays: dict[str, np.ndarray]
 
 
@@ -100,11 +102,14 @@ def undisturbed(root: pathlib.Path) -> Truth:
         expect_success('evaluate', f'--workdir={workdir}', f'--checkpoint={step}', root=root)
         scores[step] = json.loads((workdir / RESULT).read_text())
         (workdir / RESULT).unlink()
+    expect_success('evaluate', f'--workdir={workdir}', root=root)
+    best = json.loads((workdir / RESULT).read_text())['checkpoint']
+    (workdir / RESULT).unlink()
     if scores[2] == {**scores[STEPS], 'checkpoint': 2}:
         raise SystemExit('both checkpoints have the same scores: no evaluation shows which is used')
     shutil.copytree(workdir, longer)
     expect_success('train', f'--workdir={longer}', f'--config.steps={MORE}', root=root)
-    return Truth(workdir, scores, arrays(longer, MORE))
+    return Truth(workdir, scores, best, arrays(longer, MORE))
 
 
 def expect_success(*arguments: str, root: pathlib.Path):
@@ -169,7 +174,8 @@ def judged(workdir: pathlib.Path, truth: Truth, file: pathlib.Path, command: str
         failures += wrong_end(workdir, MORE, truth.arrays)
     else:
         # The damaged checkpoint that is named is not used.
-        step = 2 if error and file.parts[1] == str(STEPS) else STEPS
+        other, = truth.scores.keys() - {truth.best}
+        step = other if error and file.parts[1] == str(truth.best) else truth.best
         with contextlib.suppress(OSError, ValueError):
             if json.loads((workdir / RESULT).read_text()) == truth.scores[step]:
                 return ('named' if error else 'no effect'), failures

@@ -7,6 +7,7 @@ import os
 import pathlib
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -51,11 +52,20 @@ def _acquire(file: TextIO, workdir: pathlib.Path):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        raise InputError(f'--workdir={workdir}: {file.read(200) or "another process"} trains '
-                         f'there; wait until it ends, stop it, or give another --workdir') from None
+        raise InputError(f'--workdir={workdir}: {_holder(file)} trains there; wait until it ends, '
+                         f'stop it, or give another --workdir') from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
         print(printable(f'--workdir={workdir} cannot be locked ({error.strerror}): make sure that '
                         f'no other training runs there'), file=sys.stderr, flush=True)
+
+
+def _holder(file: TextIO) -> str:
+    """What holds the lock, which may need a moment after it to say so."""
+    for _ in range(20):
+        file.seek(0)
+        if text := file.read(200):
+            return text
+        time.sleep(0.1)
+    return 'another process'
