@@ -30,6 +30,7 @@ LEVERS = {
     'upsampling as four phases': [(upsample_conv, 'on_many_devices', lambda: True)],
     'weight gradients as products': [(
         conv, '_products_are_faster', lambda strides, kernel: kernel.shape[:2] == (1, 1))],
+    'padding where there is none': [(conv, '_padded_conv', conv._conv)],
 }
 COLUMNS = ('levers', 'work', 'milliseconds', 'ratio', 'compile_seconds', 'machine')
 

@@ -58,6 +58,20 @@ def _conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.
                                     feature_group_count=groups)
 
 
+def _padded_conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.Array:
+    """`_conv`; where it has no padding, the middle of one that has.
+
+    XLA on CPU takes 2 to 8 times as long for windows of 2x2 or 3x3 without padding as with it
+    (experiments/benchmarks/levers.csv).
+    """
+    reach = [(side - 1) * step for side, step in zip(kernel.shape[:2], dilation, strict=True)]
+    small = any(reach) and max(kernel.shape[:2]) <= 3 and strides == spacing == (1, 1)
+    if not small or any(map(any, padding)) or on_many_devices():
+        return _conv(x, kernel, strides, padding, dilation, groups, spacing)
+    y = _conv(x, kernel, strides, [(side, side) for side in reach], dilation, groups)
+    return y[:, reach[0]:y.shape[1] - reach[0], reach[1]:y.shape[2] - reach[1]]
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def _convolve(strides, padding, dilation, groups, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A convolution whose gradients are convolutions in the layout of the forward pass.
@@ -66,7 +80,7 @@ def _convolve(strides, padding, dilation, groups, x: jax.Array, kernel: jax.Arra
     layout everywhere but in the body of a loop, where they are 20 to 60 times slower
     (experiments/benchmarks/convolution_in_loop.csv).
     """
-    return _conv(x, kernel, strides, padding, dilation, groups)
+    return _padded_conv(x, kernel, strides, padding, dilation, groups)
 
 
 def _forward(strides, padding, dilation, groups, x, kernel):
@@ -94,7 +108,7 @@ def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) ->
         before, reach = padding[axis][0], (kernel.shape[axis] - 1) * dilation[axis]
         covered = (cotangent.shape[axis + 1] - 1) * strides[axis] + 1
         margins.append((reach - before, x.shape[axis + 1] - covered + before))
-    return _conv(cotangent, rotated, (1, 1), margins, dilation, groups, spacing=strides)
+    return _padded_conv(cotangent, rotated, (1, 1), margins, dilation, groups, spacing=strides)
 
 
 def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
