@@ -53,13 +53,11 @@ class Truth(NamedTuple):
 
     Attributes:
       scores: the JSON of an evaluation, by checkpoint.
-      best: the checkpoint that an evaluation takes, of the two; which one depends on the processor.
       arrays: all that is saved after the last step of the longer training.
     """
 
     workdir: pathlib.Path
     scores: dict[int, dict]
-    best: int
     arrays: dict[str, np.ndarray]
 
 
@@ -100,16 +98,19 @@ def undisturbed(root: pathlib.Path) -> Truth:
     expect_success('evaluate', f'--workdir={workdir}', '--split=train', '--num_images=1', root=root)
     for step in (2, STEPS):
         expect_success('evaluate', f'--workdir={workdir}', f'--checkpoint={step}', root=root)
-        scores[step] = json.loads((workdir / RESULT).read_text())
+        scores[step] = scores_of(workdir)
         (workdir / RESULT).unlink()
-    expect_success('evaluate', f'--workdir={workdir}', root=root)
-    best = json.loads((workdir / RESULT).read_text())['checkpoint']
-    (workdir / RESULT).unlink()
     if scores[2] == {**scores[STEPS], 'checkpoint': 2}:
         raise SystemExit('both checkpoints have the same scores: no evaluation shows which is used')
     shutil.copytree(workdir, longer)
     expect_success('train', f'--workdir={longer}', f'--config.steps={MORE}', root=root)
-    return Truth(workdir, scores, best, arrays(longer, MORE))
+    return Truth(workdir, scores, arrays(longer, MORE))
+
+
+def scores_of(workdir: pathlib.Path) -> dict:
+    """The JSON of an evaluation, without the reason why its checkpoint was taken."""
+    found = json.loads((workdir / RESULT).read_text())
+    return {key: value for key, value in found.items() if key != 'checkpoint_selection'}
 
 
 def expect_success(*arguments: str, root: pathlib.Path):
@@ -174,10 +175,9 @@ def judged(workdir: pathlib.Path, truth: Truth, file: pathlib.Path, command: str
         failures += wrong_end(workdir, MORE, truth.arrays)
     else:
         # The damaged checkpoint that is named is not used.
-        other, = truth.scores.keys() - {truth.best}
-        step = other if error and file.parts[1] == str(truth.best) else truth.best
+        step = 2 if error and file.parts[1] == str(STEPS) else STEPS
         with contextlib.suppress(OSError, ValueError):
-            if json.loads((workdir / RESULT).read_text()) == truth.scores[step]:
+            if scores_of(workdir) == truth.scores[step]:
                 return ('named' if error else 'no effect'), failures
         failures.append(f'the scores are not those of checkpoint {step}')
     return ('named' if error else 'no effect'), failures
