@@ -92,7 +92,7 @@ def jax_works(model_config: dict, images: np.ndarray, labels: np.ndarray
     return found
 
 
-def torch_works(name: str, parameters: int, images: np.ndarray, labels: np.ndarray
+def torch_works(name: str, model_config: dict, images: np.ndarray, labels: np.ndarray
                 ) -> dict[str, dict[str, Callable]]:
     """`{variant: {work: function of nothing}}` of a model in PyTorch; empty where it has none."""
     if importlib.util.find_spec('torch') is None:
@@ -108,8 +108,9 @@ def torch_works(name: str, parameters: int, images: np.ndarray, labels: np.ndarr
         network = torch_models.make(name, CLASSES)
         if network is None:
             return {}
-        theirs = sum(parameter.numel() for parameter in network.parameters())
-        assert theirs == parameters, f'{name}: {parameters} parameters here, {theirs} there'
+        ours, theirs = parameter_count(model_config), sum(
+            parameter.numel() for parameter in network.parameters())
+        assert theirs == ours, f'{name}: {ours} parameters here, {theirs} there'
         network = network.to(memory_format=memory_format)
         x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
         y = torch.from_numpy(labels).long()
@@ -145,7 +146,7 @@ def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats:
     images = rng.normal(size=(*shape, 3)).astype(np.float32)
     labels = rng.integers(0, CLASSES, shape).astype(np.int32)
     ours, rows = jax_works(model_config, images, labels), []
-    theirs = torch_works(name, parameter_count(model_config), images, labels)
+    theirs = torch_works(name, model_config, images, labels)
     for work, (function, compile_seconds, memory) in ours.items():
         others = {variant: works[work] for variant, works in theirs.items()}
         medians = take_turns({'jaxseg': function, **others}, repeats)

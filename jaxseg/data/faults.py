@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from jaxseg.data.spec import DatasetSpec, Source
+from jaxseg.data.splits import sample_mask
 from jaxseg.errors import InputError
 
 Policy = Literal['raise', 'skip']
@@ -61,8 +62,7 @@ class ReadableMasks:
           InputError: too many masks cannot be read.
         """
         try:
-            return (self._source.mask(index) if hasattr(self._source, 'mask')
-                    else self._source[index]['mask'])
+            return sample_mask(self._source, index)
         except (InputError, OSError) as problem:
             self._faults(index, problem)
         return self._void

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxseg.data.spec import DatasetSpec, Source, nothing_labelled
+from jaxseg.data.splits import sample_mask
 from jaxseg.errors import InputError, printable
 
 # Masks that are read to tell whether a split has labels.
@@ -120,8 +121,7 @@ def has_labels(dataset: Any, split: str) -> bool:
         return False
     for index in range(len(source))[::-(-len(source) // PROBED) or 1]:
         with contextlib.suppress(InputError, OSError):  # Reported where the sample is used.
-            mask = source.mask(index) if hasattr(source, 'mask') else source[index]['mask']
-            if (mask != dataset.spec.ignore_index).any():
+            if (sample_mask(source, index) != dataset.spec.ignore_index).any():
                 return True
     return False
 

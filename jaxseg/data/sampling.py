@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 
 from jaxseg.data.spec import DatasetSpec, Source, nothing_labelled
+from jaxseg.data.splits import sample_mask
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, Range, check_fields
 
@@ -70,10 +71,8 @@ class ClassDraw:
 
 def class_pixels(source: Source, spec: DatasetSpec) -> np.ndarray:
     """How many pixels of each class every sample shows, (N, classes); it reads all masks."""
-    read = getattr(source, 'mask', lambda index: source[index]['mask'])
-
     def count(index: int) -> np.ndarray:
-        mask = np.asarray(read(index))
+        mask = np.asarray(sample_mask(source, index))
         if spec.overlapping:
             return (mask == 1).sum((0, 1))
         labels, counts = np.unique(mask, return_counts=True)

@@ -52,9 +52,9 @@ def choose_splits(contents: Contents) -> Proposal:
       InputError: fewer than two images.
     """
     group = _many_groups(contents)
-    if group is None and _few_videos(contents):
+    if group is None and (videos := _few_videos(contents)):
         whole = Finding({TRAIN: 1.0}, 'no split given: all, of which the fold is a part')
-        return Proposal({'splits': whole}, _blocks(contents, _few_videos(contents)))
+        return Proposal({'splits': whole}, _blocks(contents, videos))
     units = _groups(contents, group)
     shares = next((shares for count, shares in FRACTIONS if len(set(units)) >= count), None)
     if shares is None:
@@ -81,8 +81,8 @@ def choose_fold(contents: Contents) -> Findings:
       All but `data`; {} where there are too few samples.
     """
     group = _many_groups(contents)
-    if group is None and _few_videos(contents):
-        return _blocks(contents, _few_videos(contents))
+    if group is None and (videos := _few_videos(contents)):
+        return _blocks(contents, videos)
     units = _groups(contents, group)
     folds = min(FOLDS, len(set(units)))
     if folds < 2:

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxseg.data.spec import Source
 from jaxseg.errors import InputError
 from jaxseg.fields import Probability, check_value
@@ -100,6 +102,11 @@ def sample_names(source: Source) -> tuple[str, ...]:
     if hasattr(source, 'names'):
         return tuple(source.names)
     return tuple(source[index]['name'] for index in range(len(source)))
+
+
+def sample_mask(source: Source, index: int) -> np.ndarray:
+    """The mask of one sample, without its image where the source has it alone."""
+    return source.mask(index) if hasattr(source, 'mask') else source[index]['mask']
 
 
 def split_identity(source: Source) -> dict[str, Any]:
