@@ -89,6 +89,25 @@ def test_gradients_equal_those_of_xla(size, strides, dilation, groups, padding):
                       functools.partial(reference, **options), random(2, 8, 9, 4), kernel)
 
 
+@pytest.mark.parametrize('size, window, stride, margins', [
+    ((8, 12), 7, 2, (3, 3)), ((9, 7), 7, 2, (3, 3)), ((8, 9), 3, 2, (1, 1)), ((9, 8), 3, 2, (0, 1)),
+    ((12, 9), 7, 4, (3, 3)), ((8, 12), 4, 4, (0, 0)), ((7, 8), 2, 3, (2, 1))])
+def test_a_strided_convolution_of_few_channels_equals_that_of_xla(size, window, stride, margins):
+    assert_equal_vjps(
+        *(functools.partial(function, padding=(margins, margins[::-1]), strides=(stride, stride))
+          for function in (convolve, reference)),
+        random(2, *size, 3), random(window, window, 3, 24, seed=1))
+
+
+def test_a_strided_convolution_of_few_channels_has_no_stride_on_cpu():
+    def convolution(features):
+        return str(jax.make_jaxpr(functools.partial(convolve, padding='SAME', strides=(2, 2)))(
+            random(1, 8, 8, 3), random(7, 7, 3, features)))
+
+    assert 'window_strides=(1, 1)' in convolution(32)
+    assert 'window_strides=(2, 2)' in convolution(64)  # XLA is fast there
+
+
 @pytest.mark.parametrize('channels, features, strides, dilation', [
     (129, 128, (1, 1), (1, 1)), (128, 130, (1, 1), (2, 3)), (70, 3, (2, 1), (1, 1))])
 def test_gradients_of_many_channels_equal_those_of_xla(channels, features, strides, dilation):

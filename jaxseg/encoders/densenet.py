@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.pooling import max_pool
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
@@ -59,7 +60,7 @@ class DenseNet(nn.Module):
         features, growth, blocks = SIZES[self.depth]
         x = nn.relu(norm(name='norm0')(Conv(features, 7, 2, name='conv0')(x)))
         stages = [Stage(2, x)]
-        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool(x, 3, 2, padding=1)
         for index, layers in enumerate(blocks, 1):
             for place in range(1, layers + 1):
                 layer = _DenseLayer(growth, norm, name=f'block{index}_layer{place}')

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.pooling import max_pool
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
@@ -92,8 +93,7 @@ class HarDNet(nn.Module):
     def _halve(self, x: jax.Array, window: int, norm: Callable, place: int) -> jax.Array:
         if VARIANTS[self.variant].depthwise:
             return _depthwise(x, norm, f'base{place}', stride=2)
-        margin = (window - 1) // 2
-        return nn.max_pool(x, (window, window), (2, 2), ((margin, margin), (margin, margin)))
+        return max_pool(x, window, 2, padding=(window - 1) // 2)
 
     def _block(self, x: jax.Array, *, block: _Block, norm: Callable, place: int) -> jax.Array:
         variant, outputs = VARIANTS[self.variant], [x]

@@ -11,6 +11,7 @@ from jaxseg.errors import InputError
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, norm_layer
+from jaxseg.layers.pooling import max_pool
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.residual import BasicBlock, Bottleneck
 from jaxseg.layers.stages import Stage, Stages
@@ -78,7 +79,7 @@ class ResNet(nn.Module):
         norm = functools.partial(norm_layer, self.norm, train)
         x = self._stem(x, norm)
         stages = [Stage(2, x)]
-        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool(x, 3, 2, padding=1)
         block = self._block(train, norm)
         counts = BLOCKS[self.depth]
         reached, dilation, number = 4, 1, 0

@@ -7,6 +7,7 @@ import jax
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, make_norm
+from jaxseg.layers.pooling import max_pool
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
 
@@ -43,7 +44,7 @@ class VGG(nn.Module):
             x = call_block(self._convolutions, x, self.remat, first=index, count=count, width=width,
                            train=train)
             stages.append(Stage(2 ** stage, x))
-            x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+            x = max_pool(x, 2, 2)
             index += count * self._layers + 1
         return (*stages, Stage(self.stride, x))
 

@@ -9,6 +9,7 @@ from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import NormSpec, make_norm
+from jaxseg.layers.pooling import max_pool
 from jaxseg.layers.stages import Stage, Stages
 
 
@@ -53,5 +54,5 @@ class VGGLike(nn.Module):
                 x = Conv(width, kernel, stride, name=f'stage{stage}_conv{index}')(x)
                 x = nn.relu(make_norm(self.norm, f'stage{stage}_norm{index}')(x, train=train))
             stages.append(Stage(self.stem_stride * 2 ** stage, x))
-            x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+            x = max_pool(x, 2, 2)
         return (*stages, Stage(self.stride, x))

@@ -12,8 +12,10 @@ from jax import lax
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.dense import weight_gradient
 from jaxseg.layers.depthwise import depthwise, pad_map, strided_depthwise
+from jaxseg.layers.merge import fold
 from jaxseg.layers.partition import on_many_devices
 from jaxseg.layers.platform import platform
+from jaxseg.layers.symbolic import are_numbers
 
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -80,7 +82,41 @@ def _convolve(strides, padding, dilation, groups, x: jax.Array, kernel: jax.Arra
     layout everywhere but in the body of a loop, where they are 20 to 60 times slower
     (experiments/benchmarks/convolution_in_loop.csv).
     """
+    if _folding_is_faster(strides, dilation, groups, kernel) and are_numbers(x.shape):
+        return _folded_conv(strides[0], padding, x, kernel)
     return _padded_conv(x, kernel, strides, padding, dilation, groups)
+
+
+def _folding_is_faster(strides: Pair, dilation: Pair, groups: int, kernel: jax.Array) -> bool:
+    """Whether XLA's strided convolution is slow: few channels, such as colors, to few features."""
+    rows, columns, channels, features = kernel.shape
+    strided = strides[0] == strides[1] > 1 and dilation == (1, 1) and groups == 1
+    few = rows == columns and channels <= 4 and 16 < features < 64
+    return strided and few and not on_many_devices()
+
+
+def _folded_conv(stride: int, padding: Sequence[Pair], x: jax.Array, kernel: jax.Array
+                 ) -> jax.Array:
+    """A strided convolution as one of stride 1 over blocks of `stride` x `stride` pixels.
+
+    The pixels of a block are its channels; zeros before and after the kernel make it whole blocks.
+    The stem of a ResNet with 32 features takes 8 ms in place of 48
+    (experiments/benchmarks/levers.csv).
+    """
+    blocks, taps, margins = [], [], []
+    for side, window, (before, after) in zip(x.shape[1:3], kernel.shape[:2], padding, strict=True):
+        shift = -before % stride  # zeros before the kernel, so that it begins with a block
+        count = -(-(window + shift) // stride)
+        size = (side + before + after - window) // stride + 1
+        front = (before + shift) // stride
+        blocks.append(-(-side // stride))
+        taps.append((shift, count * stride - window - shift))
+        margins.append((front, size - 1 + count - front - blocks[-1]))
+    x = pad_map(x, [(0, count * stride - side) for count, side in zip(
+        blocks, x.shape[1:3], strict=True)])
+    kernel = jnp.pad(kernel, (*taps, (0, 0), (0, 0))).transpose(3, 0, 1, 2)
+    kernel = fold(kernel, stride).transpose(1, 2, 3, 0)
+    return _padded_conv(fold(x, stride), kernel, (1, 1), margins, (1, 1), 1)
 
 
 def _forward(strides, padding, dilation, groups, x, kernel):

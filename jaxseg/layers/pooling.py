@@ -1,0 +1,80 @@
+"""Max pooling with a gradient by comparison."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxseg.layers.partition import on_many_devices
+from jaxseg.layers.platform import platform
+
+
+def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
+    """Largest values of windows of `window` x `window`: (B, H, W, C) -> (B, H', W', C).
+
+    H' is `(H + 2 padding - window) // stride + 1`; padding is below every value. The gradient goes
+    to the first of equal values, in the order of rows. On CPU, where there is no forward-mode
+    derivative, it is found by comparing every value with the maximum: XLA's own takes 7 times as
+    long there for windows of 3x3 (experiments/benchmarks/levers.csv).
+    """
+    if platform() != 'cpu' or on_many_devices():
+        return _pool(window, stride, padding, x)
+    return _max_pool(window, stride, padding, x)
+
+
+def _pool(window: int, stride: int, padding: int, x: jax.Array) -> jax.Array:
+    return nn.max_pool(x, (window, window), (stride, stride), ((padding, padding),) * 2)
+
+
+_max_pool = functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))(_pool)
+
+
+def _forward(window, stride, padding, x):
+    y = _max_pool(window, stride, padding, x)
+    return y, (x, y)
+
+
+def _backward(window, stride, padding, residuals, cotangent):
+    x, y = residuals
+    batch, height, width, channels = x.shape
+    first = _first_maximum(window, stride, padding, x, y)
+    # Row r of the padded map is number r % stride of block r // stride, and the windows that it is
+    # in begin in this block, or in one of the `reach` blocks before it.
+    reach = (window - 1) // stride
+    blocks = [-(-(side + padding) // stride) for side in (height, width)]
+    margins = [(0, 0, 0), *((reach, count - side, 0) for count, side in zip(
+        blocks, y.shape[1:3], strict=True)), (0, 0, 0)]
+    cotangent = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), margins)
+    first = lax.pad(first, jnp.int16(-1), margins)
+
+    def at(row: int, column: int) -> jax.Array:
+        total = jnp.zeros((batch, *blocks, channels), cotangent.dtype)
+        for i in range(row, window, stride):
+            for j in range(column, window, stride):
+                top, left = reach - i // stride, reach - j // stride
+                place = np.s_[:, top:top + blocks[0], left:left + blocks[1]]
+                total += jnp.where(first[place] == i * window + j, cotangent[place], 0)
+        return total
+
+    rows = [jnp.stack([at(row, column) for column in range(stride)], 3) for row in range(stride)]
+    dx = jnp.stack(rows, 2).reshape(batch, stride * blocks[0], stride * blocks[1], channels)
+    return (dx[:, padding:padding + height, padding:padding + width],)
+
+
+_max_pool.defvjp(_forward, _backward)
+
+
+def _first_maximum(window, stride, padding, x, y) -> jax.Array:
+    """For every window the number of the first position, row by row, that has the maximum."""
+    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype),
+                [(0, 0, 0), (padding, padding, 0), (padding, padding, 0), (0, 0, 0)])
+    rows, columns = ((side - 1) * stride + 1 for side in y.shape[1:3])
+    first = jnp.full(y.shape, -1, jnp.int16)
+    for number in reversed(range(window ** 2)):
+        i, j = divmod(number, window)
+        values = x[:, i:i + rows:stride, j:j + columns:stride]
+        first = jnp.where(values == y, jnp.int16(number), first)
+    return first
