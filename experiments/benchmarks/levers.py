@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from measure import argument_parser, machine, take_turns, write  # noqa: E402
 from step import CLASSES, UNET, jax_works  # noqa: E402
 
-from jaxseg.layers import conv, upsample_conv  # noqa: E402
+from jaxseg.layers import conv, pooling, upsample_conv  # noqa: E402
 
 SHAPE = 4, 256, 256
 # What is replaced, and by what, where a lever is off.
@@ -31,6 +31,8 @@ LEVERS = {
     'weight gradients as products': [(
         conv, '_products_are_faster', lambda strides, kernel: kernel.shape[:2] == (1, 1))],
     'padding where there is none': [(conv, '_padded_conv', conv._conv)],
+    'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
+    'strided few channels as blocks': [(conv, '_folding_is_faster', lambda *_: False)],
 }
 COLUMNS = ('levers', 'work', 'milliseconds', 'ratio', 'compile_seconds', 'machine')
 
