@@ -47,7 +47,8 @@ def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
              'label': jax.ShapeDtypeStruct(shape, jnp.int32),
              'valid': jax.ShapeDtypeStruct(shape, bool)}
     state = jax.eval_shape(lambda batch: algorithm.init(init_key(0), batch), batch)
-    assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == PARAMETERS[name]
+    params = algorithm.variables(state)['params']
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == PARAMETERS[name]
     after, metrics = jax.eval_shape(
         lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, batch)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)

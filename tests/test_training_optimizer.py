@@ -11,6 +11,7 @@ import pytest
 from jaxseg.errors import InputError
 from jaxseg.training import optimizer as optimizers
 from jaxseg.training import schedule as schedules
+from tests.variables import random
 
 
 def test_schedules_have_hand_worked_values():
@@ -117,6 +118,18 @@ def test_muon_makes_the_momentum_of_kernels_orthogonal_and_leaves_the_rest_to_ad
         steps = np.asarray(update[name][part]) / np.sign(gradient[name][part])
         np.testing.assert_allclose(steps, steps.flat[0], rtol=1e-3)
         assert steps.flat[0] < 0
+
+
+def test_one_iteration_of_muon_is_its_polynomial_of_the_singular_values():
+    rule = optimizers.muon(learning_rate=0.5, schedule=schedules.constant(steps=9), iterations=1,
+                           weight_decay=0.0)
+    gradient = {'kernel': random(6, 3)}
+    params = {'kernel': jnp.zeros((6, 3))}
+    update, _ = rule.update(gradient, rule.init(params), params)
+    left, values, right = np.linalg.svd(np.asarray(gradient['kernel']), full_matrices=False)
+    values /= np.sqrt((values ** 2).sum())  # the Frobenius norm
+    expected = left * (3.4445 * values - 4.775 * values ** 3 + 2.0315 * values ** 5) @ right
+    np.testing.assert_allclose(update['kernel'], -0.5 * 0.2 * np.sqrt(6) * expected, atol=1e-4)
 
 
 def test_schedule_free_evaluates_the_mean_of_its_steps():

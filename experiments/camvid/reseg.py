@@ -20,10 +20,10 @@ from experiments.camvid import convolutional
 def get_config() -> ConfigDict:
     """The convolutional experiment with other parts."""
     config = convolutional.get_config()
+    config.pretrained = None
     config.steps = 1000
     config.model.encoder = dict(type='vgg_like.VGGLike', widths=[32, 64, 128])
     config.model.context = [dict(type='renet.ReNet', features=100, patch=2),
                             dict(type='renet.ReNet', features=100)]
     config.model.decoder = dict(type='fcn.FCN', widths=[64])
-    config.model.input_scale = 1.0
     return config
