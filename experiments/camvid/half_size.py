@@ -16,8 +16,9 @@ def get_config() -> ConfigDict:
     config.pretrained = None
     config.steps = 900
     config.batch_size = 8
-    config.transforms[0].low, config.transforms[0].high = 0.35, 0.9
-    config.transforms[1].size = [128, 192]
+    scale, crop, *_ = config.transforms
+    scale.update(low=0.35, high=0.9)
+    crop.update(size=[128, 192])
     config.optimizer.learning_rate = 4e-3
     config.evaluate_every = config.steps
     return config
