@@ -26,12 +26,12 @@ def get_config() -> ConfigDict:
     """The experiment's record."""
     return ConfigDict(dict(
         seed=0,
-        steps=800,
-        batch_size=4,
+        steps=600,
+        batch_size=3,
         data=dict(type='folder.Folder', root='../shared/data/camvid'),
         transforms=[
-            dict(type='transforms.RandomScale', low=0.7, high=1.5),
-            dict(type='transforms.RandomCrop', size=[256, 384]),
+            dict(type='transforms.RandomScale', low=0.8, high=1.5),
+            dict(type='transforms.RandomCrop', size=[352, 480]),
             dict(type='transforms.RandomFlip'),
             dict(type='transforms.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4,
                  hue=0.03),
@@ -56,6 +56,6 @@ def get_config() -> ConfigDict:
         optimizer=dict(type='optimizer.muon', learning_rate=2e-3, iterations=3, weight_decay=0.05,
                        max_grad_norm=1.0),
         schedule=dict(type='schedule.cosine', warmup=50),
-        evaluate_every=400,
+        evaluate_every=300,
         report_every=50,
     ))
