@@ -112,7 +112,7 @@ def data_wait(folder: pathlib.Path, steps: int) -> float:
     """The median of the reports of a training, without the first."""
     with tempfile.TemporaryDirectory() as workdir:
         status = jaxseg_main([
-            'train', f'--config={ROOT / "experiments/camvid/convolutional.py"}',
+            'train', f'--config={ROOT / "experiments/camvid/half_size.py"}',
             f'--config.data.root={folder}', f'--workdir={workdir}/run', f'--config.steps={steps}',
             '--config.report_every=5', '--config.schedule.warmup=0',
             f'--config.evaluate_every={10 * steps}'])
@@ -145,7 +145,7 @@ def main():
         write(arguments.csv, rows, COLUMNS)
     if arguments.steps:
         share = data_wait(arguments.folder, arguments.steps)
-        rows.append(dict(zip(COLUMNS, ('train camvid/convolutional', 'jaxseg', 0, THREADS,
+        rows.append(dict(zip(COLUMNS, ('train camvid/half_size', 'jaxseg', 0, THREADS,
                                        f'{share:.4f}', 'data wait / time', place), strict=True)))
         print('data wait:', share)
         if arguments.csv:

@@ -39,7 +39,7 @@ from jaxseg.data.spec import DatasetSpec  # noqa: E402
 EXPERIMENTS = pathlib.Path(__file__).parents[1]
 COLUMNS = ('what', 'seconds', 'cpu_seconds', 'runs', 'machine')
 # Experiments whose models predict: the smallest, and a ResNet-18 U-Net.
-PREDICTED = ('shapes/convolutional', 'camvid/convolutional')
+PREDICTED = ('shapes/convolutional', 'camvid/half_size')
 SIZE = (360, 480)
 SHAPES_CROP = (64, 96)  # of experiments/shapes, whose images are not cropped
 Seconds = tuple[float, float]  # by the clock, of the processor

@@ -41,12 +41,11 @@ class Up(nn.Module):
 
 
 class Unet(nn.Module):
-    """ResNet-18 of a width and one step up for each of `ups`, on images scaled by `input_scale`."""
+    """ResNet-18 of a width and one step up for each of `ups`."""
 
-    def __init__(self, classes: int, width: int = 64, ups: tuple[int, ...] = (256, 128, 64, 32, 16),
-                 input_scale: float = 1.0):
+    def __init__(self, classes: int, width: int = 64, ups: tuple[int, ...] = (256, 128, 64, 32, 16)
+                 ):
         super().__init__()
-        self.input_scale = input_scale
         self.stem = nn.Sequential(nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width),
                                   nn.ReLU())
         self.pool = nn.MaxPool2d(3, 2, 1)
@@ -62,8 +61,6 @@ class Unet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         size, x = images.shape[2:], images
-        if self.input_scale != 1:
-            x = nn.functional.interpolate(x, scale_factor=self.input_scale, mode='area')
         # As jaxseg does where the encoder has stride 32, and segmentation_models.pytorch refuses.
         inside = x.shape[2:]
         right, bottom = -inside[1] % 32, -inside[0] % 32
@@ -87,7 +84,7 @@ class Unet(nn.Module):
 def make(name: str, classes: int) -> nn.Module | None:
     """The network of that name, with random weights; None without the package that has it."""
     written = {'resnet18_unet': lambda: Unet(classes),
-               'camvid_convolutional': lambda: Unet(classes, 32, (128, 64, 48, 32), 0.5)}
+               'camvid_convolutional': lambda: Unet(classes, 32, (128, 64, 64))}
     smp = importlib.util.find_spec('segmentation_models_pytorch') is not None
     found: dict[str, Callable] = {**written, **(_of_smp(classes) if smp else {})}
     return found[name]() if name in found else None
