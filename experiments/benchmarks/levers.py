@@ -31,6 +31,7 @@ LEVERS = {
     'weight gradients as products': [(
         conv, '_products_are_faster', lambda strides, kernel: kernel.shape[:2] == (1, 1))],
     'padding where there is none': [(conv, '_padded_conv', conv._conv)],
+    'weight gradients in blocks of rows': [(conv, 'BLOCK', 2 ** 62)],
     'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
     'strided few channels as blocks': [(conv, '_folding_is_faster', lambda *_: False)],
 }

@@ -14,6 +14,10 @@ classes. Encoder: He et al. 2016 with half the width. Training begins with image
 size (`half_size.py`), where a step takes a third of the time, and ends at full size. The optimizer
 is Muon (Jordan et al. 2024). The weights of the classes are the cube roots of the median-frequency
 weights (Eigen & Fergus 2015) of the training split, which `jaxseg inspect` prints.
+
+Test mIoU 0.513, Seq05VD 0.504, val 0.646 (2026-11-30, seed 0 alone; the checkpoint with the best
+val) after 9.8 + 13.3 minutes on two cores of an Intel Xeon with AVX-512. What each choice gave:
+`experiments/results/camvid_levers.md`.
 """
 
 from ml_collections import ConfigDict
