@@ -122,7 +122,8 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         **OPTIMIZER, 'momentum': BELOW_ONE, 'nesterov': FLAG}),
     ('optimizer', 'optimizer.adamw', {'learning_rate': 0.1}, BETAS),
     ('optimizer', 'optimizer.lion', {'learning_rate': 0.1}, BETAS),
-    ('optimizer', 'optimizer.muon', {'learning_rate': 0.1}, {**BETAS, 'momentum': BELOW_ONE}),
+    ('optimizer', 'optimizer.muon', {'learning_rate': 0.1}, {
+        **BETAS, 'momentum': BELOW_ONE, 'iterations': POSITIVE}),
     ('optimizer', 'optimizer.schedule_free_adamw', {'learning_rate': 0.1}, {
         **BETAS, 'b1': (*BELOW_ONE, 0, 0.0)}),
     ('schedule', 'schedule.constant', {}, {'warmup': COUNT}),
