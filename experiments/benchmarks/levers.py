@@ -33,7 +33,6 @@ LEVERS = {
     'padding where there is none': [(conv, '_padded_conv', conv._conv)],
     'weight gradients in blocks of rows': [(conv, 'BLOCK', 2 ** 62)],
     'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
-    'strided few channels as blocks': [(conv, '_folding_is_faster', lambda *_: False)],
 }
 COLUMNS = ('levers', 'work', 'milliseconds', 'ratio', 'compile_seconds', 'machine')
 

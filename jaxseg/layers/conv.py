@@ -102,8 +102,8 @@ def _folded_conv(stride: int, padding: Sequence[Pair], x: jax.Array, kernel: jax
     """A strided convolution as one of stride 1 over blocks of `stride` x `stride` pixels.
 
     The pixels of a block are its channels; zeros before and after the kernel make it whole blocks.
-    The stem of a ResNet with 32 features takes 8 ms in place of 48
-    (experiments/benchmarks/levers.csv).
+    On two cores of a Xeon the stem of a ResNet with 32 features, on 8x128x192, takes 8 ms in place
+    of 48; one with 64 gains nothing.
     """
     blocks, taps, margins = [], [], []
     for side, window, (before, after) in zip(x.shape[1:3], kernel.shape[:2], padding, strict=True):
