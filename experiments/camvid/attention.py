@@ -1,14 +1,15 @@
 """Multi-head self-attention (arXiv:1706.03762) over the feature map on CamVid, from scratch.
 
     jaxseg train --config=experiments/camvid/attention.py --workdir=runs/camvid_attention \\
-        --config.data.root=../shared/data/camvid --config.pretrained.path=runs/camvid_half.safetensors
+        --config.data.root=../shared/data/camvid \\
+        --config.pretrained.path=runs/camvid_half.safetensors
     jaxseg evaluate --workdir=runs/camvid_attention --split=test
     jaxseg evaluate --workdir=runs/camvid_attention --split=test --match=Seq05VD
 
 Vaswani et al. 2017. `convolutional.py` has the commands of the first part, which has no context and
 is the same for all three. A pre-norm block on the map at stride 32, then attention pooling. Test
-mIoU 0.513, Seq05VD 0.505, val 0.645 (2026-11-30, seed 0 alone) after 9.8 + 15.4 minutes on two cores
-of an Intel Xeon with AVX-512.
+mIoU 0.513, Seq05VD 0.505, val 0.645 (2026-11-30, seed 0 alone) after 9.8 + 15.4 minutes on two
+cores of an Intel Xeon with AVX-512.
 """
 
 from ml_collections import ConfigDict

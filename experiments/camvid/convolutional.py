@@ -5,7 +5,8 @@
     jaxseg export-weights --workdir=runs/camvid_half --checkpoint=latest \\
         --output=runs/camvid_half.safetensors
     jaxseg train --config=experiments/camvid/convolutional.py --workdir=runs/camvid_convolutional \\
-        --config.data.root=../shared/data/camvid --config.pretrained.path=runs/camvid_half.safetensors
+        --config.data.root=../shared/data/camvid \\
+        --config.pretrained.path=runs/camvid_half.safetensors
     jaxseg evaluate --workdir=runs/camvid_convolutional --split=test
     jaxseg evaluate --workdir=runs/camvid_convolutional --split=test --match=Seq05VD
 

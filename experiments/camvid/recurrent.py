@@ -1,7 +1,8 @@
 """ReNet context (arXiv:1505.00393; for segmentation ReSeg, arXiv:1511.07053) on CamVid.
 
     jaxseg train --config=experiments/camvid/recurrent.py --workdir=runs/camvid_recurrent \\
-        --config.data.root=../shared/data/camvid --config.pretrained.path=runs/camvid_half.safetensors
+        --config.data.root=../shared/data/camvid \\
+        --config.pretrained.path=runs/camvid_half.safetensors
     jaxseg evaluate --workdir=runs/camvid_recurrent --split=test
     jaxseg evaluate --workdir=runs/camvid_recurrent --split=test --match=Seq05VD
 
