@@ -23,11 +23,12 @@ MAY_IMPORT = {
     'inference': {'inference'}, 'explain': {'explain'}, 'export': {'export'},
     'pretrained': {'pretrained'}, 'report': {'report'}, 'classical': {'classical'},
     'commands': PACKAGES | {'build'},
-    'axis.py': set(), 'build.py': set(), 'errors.py': set(), 'fields.py': set(), 'files.py': set(),
-    'memory.py': set(), 'processes.py': set(), 'records.py': set(), '__init__.py': set(),
+    'axis.py': set(), 'build.py': set(), 'cores.py': set(), 'errors.py': set(), 'fields.py': set(),
+    'files.py': set(), 'memory.py': set(), 'processes.py': set(), 'records.py': set(),
+    '__init__.py': set(),
     '__main__.py': {'commands'},
 }
-OPEN_TO_ALL = {'axis', 'errors', 'fields', 'files', 'memory', 'processes', 'records'}
+OPEN_TO_ALL = {'axis', 'cores', 'errors', 'fields', 'files', 'memory', 'processes', 'records'}
 # The only file of a package that its other files may import.
 SHARED_FILE = {'losses': 'pixels', 'metrics': 'report', 'tasks': 'pixelwise'}
 # The keys of a config are fields of one class, the only one with more than 12.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.layers import conv
+from jaxseg.layers import conv, cpu_conv
 from jaxseg.layers.conv import Conv, ConvTranspose, convolve
 from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.upsample_conv import UpsampleConv, convolve_upsampled
@@ -111,23 +111,84 @@ def test_a_map_has_no_more_than_so_many_blocks(monkeypatch):
     assert conv._rows_of_a_block(images, cotangent) == 7  # 15 blocks, no more than 16
 
 
+@pytest.mark.parametrize('features', [24, 64])
 @pytest.mark.parametrize('size, window, stride, margins', [
     ((8, 12), 7, 2, (3, 3)), ((9, 7), 7, 2, (3, 3)), ((8, 9), 3, 2, (1, 1)), ((9, 8), 3, 2, (0, 1)),
-    ((12, 9), 7, 4, (3, 3)), ((8, 12), 4, 4, (0, 0)), ((7, 8), 2, 3, (2, 1))])
-def test_a_strided_convolution_of_few_channels_equals_that_of_xla(size, window, stride, margins):
+    ((12, 9), 7, 4, (3, 3)), ((7, 8), 3, 2, (2, 1))])
+def test_a_strided_convolution_of_few_channels_equals_that_of_xla(size, window, stride, margins,
+                                                                  features):
     assert_equal_vjps(
         *(functools.partial(function, padding=(margins, margins[::-1]), strides=(stride, stride))
           for function in (convolve, reference)),
-        random(2, *size, 3), random(window, window, 3, 24, seed=1))
+        random(2, *size, 3), random(window, window, 3, features, seed=1))
 
 
 def test_a_strided_convolution_of_few_channels_has_no_stride_on_cpu():
-    def convolution(features):
-        return str(jax.make_jaxpr(functools.partial(convolve, padding='SAME', strides=(2, 2)))(
-            random(1, 8, 8, 3), random(7, 7, 3, features)))
+    def strides(channels, features):
+        function = functools.partial(convolve, padding='SAME', strides=(2, 2))
+        found, = _convolutions(jax.make_jaxpr(function)(
+            random(1, 8, 8, channels), random(7, 7, channels, features)).jaxpr)
+        return found.params['window_strides']
 
-    assert 'window_strides=(1, 1)' in convolution(32)
-    assert 'window_strides=(2, 2)' in convolution(64)  # XLA is fast there
+    assert strides(3, 32) == strides(4, 64) == (1, 1)
+    assert strides(5, 32) == strides(3, 16) == (2, 2)  # XLA is fast, and slow in any form
+
+
+@pytest.mark.parametrize('size, strides, dilation, padding', [
+    ((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))), ((3, 3), (2, 2), (1, 1), ((1, 1), (1, 1))),
+    ((3, 3), (1, 1), (2, 3), ((2, 2), (3, 3))), ((2, 2), (1, 1), (1, 1), ((1, 1), (1, 1))),
+    ((2, 2), (1, 1), (1, 1), ((0, 1), (0, 1))), ((5, 3), (3, 2), (1, 1), ((0, 2), (2, 0))),
+    ((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0))), ((1, 3), (1, 1), (1, 1), ((0, 0), (2, 2))),
+    ((3, 3), (1, 1), (1, 1), 'VALID'), ((1, 1), (2, 2), (1, 1), 'VALID'),
+    ((7, 7), (2, 2), (1, 1), 'SAME'), ((3, 3), (1, 1), (1, 1), ((1, 1), (-1, 2)))])
+def test_images_side_by_side_do_not_meet(monkeypatch, size, strides, dilation, padding):
+    monkeypatch.setattr(cpu_conv, 'cores', lambda: 64)
+    options = dict(strides=strides, dilation=dilation, padding=padding)
+    assert_equal_vjps(functools.partial(convolve, **options),
+                      functools.partial(reference, **options),
+                      random(3, 8, 9, 5), random(*size, 5, 20, seed=1))
+
+
+def test_images_are_side_by_side_where_a_core_would_be_idle(monkeypatch):
+    def shape(width, features, cores):
+        monkeypatch.setattr(cpu_conv, 'cores', lambda: cores)
+        function = functools.partial(convolve, padding='SAME')
+        found, = _convolutions(jax.make_jaxpr(function)(
+            jnp.zeros((3, 2, width, 4)), jnp.zeros((3, 3, 4, features))).jaxpr)
+        return found.invars[0].aval.shape[:3]
+
+    assert shape(64, 64, cores=1) == (3, 2, 64)
+    assert shape(64, 64, cores=2) == (1, 2, 3 * 65)
+    assert shape(64, 128, cores=2) == (3, 2, 64)
+    assert shape(128, 64, cores=2) == (3, 2, 128)
+    assert shape(128, 64, cores=3) == (1, 2, 3 * 129)
+    assert shape(64, 16, cores=2) == (3, 2, 64)  # XLA has another program
+
+
+@pytest.mark.parametrize('batch', [3, 5])
+def test_weight_gradients_of_an_odd_batch_are_those_of_an_even_one_and_of_an_image(batch):
+    x, kernel = random(batch, 6, 7, 4), random(3, 3, 4, 20, seed=1)
+    function = functools.partial(convolve, padding=((1, 1), (0, 2)))
+    assert_equal_vjps(function, functools.partial(reference, padding=((1, 1), (0, 2))), x, kernel)
+    gradient = jax.grad(lambda kernel: function(x, kernel).sum())
+    # After the forward pass and the gradient of the input.
+    *_, first, second = _convolutions(jax.make_jaxpr(gradient)(kernel).jaxpr)
+    assert [each.invars[1].aval.shape[2] for each in (first, second)] == [batch - 1, 1]
+
+
+@pytest.mark.parametrize('channels, features', [(20, 5), (4, 5), (16, 16)])
+@pytest.mark.parametrize('window, dilation, margins', [
+    (3, (1, 1), ((1, 1), (1, 1))), (3, (2, 1), ((0, 3), (2, 1))), (2, (1, 1), ((1, 0), (0, 0)))])
+def test_weight_gradients_of_few_features_equal_those_of_xla(channels, features, window, dilation,
+                                                             margins):
+    options = dict(padding=margins, dilation=dilation)
+    x, kernel = random(2, 6, 7, channels), random(window, window, channels, features, seed=1)
+    assert_equal_vjps(functools.partial(convolve, **options),
+                      functools.partial(reference, **options), x, kernel)
+    if window == 3:  # the gradient of 2x2 is a product
+        gradient = jax.grad(lambda kernel: convolve(x, kernel, **options).sum())
+        *_, last = _convolutions(jax.make_jaxpr(gradient)(kernel).jaxpr)
+        assert last.invars[1].aval.shape[3] == (channels if channels > 16 else 32)
 
 
 @pytest.mark.parametrize('channels, features, strides, dilation', [
@@ -177,16 +238,17 @@ def test_gradients_in_a_loop_are_convolutions_in_the_layout_of_the_forward_pass(
 
     convolutions = list(_convolutions(jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, kernel).jaxpr))
     assert len(convolutions) == 3
-    for params in convolutions:
+    for params in (equation.params for equation in convolutions):
         numbers = params['dimension_numbers']
         assert (numbers.lhs_spec, numbers.rhs_spec) == ((0, 3, 1, 2), (3, 2, 0, 1))
         assert params['lhs_dilation'] == (1, 1) and params['batch_group_count'] == 1
 
 
 def _convolutions(jaxpr):
+    """The convolutions in it, as equations."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == 'conv_general_dilated':
-            yield equation.params
+            yield equation
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if _is_jaxpr(inner):
                 yield from _convolutions(getattr(inner, 'jaxpr', inner))

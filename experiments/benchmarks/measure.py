@@ -13,6 +13,8 @@ import jax
 
 from jaxseg.commands.malloc import tune_malloc
 
+PAUSE = 0.3  # seconds between two measurements
+
 tune_malloc()  # as the command line does, for PyTorch in the same process too
 
 
@@ -26,10 +28,15 @@ def argument_parser(description: str, repeats: int) -> argparse.ArgumentParser:
 
 
 def take_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -> dict[str, float]:
-    """Median seconds of every function; they alternate, after `warm` rounds that do not count."""
+    """Median seconds of every function; they alternate, after `warm` rounds that do not count.
+
+    A pause before each lets the threads of the one before go to sleep: those of OpenMP and Eigen
+    wait actively for a while, which takes a core from the next.
+    """
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats + warm):
         for name, function in functions.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             function()
             times[name].append(time.perf_counter() - start)

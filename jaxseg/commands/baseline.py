@@ -21,7 +21,8 @@ from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.score_files import Chosen, Scored, write_scores
 from jaxseg.commands.scoring import ObservedMetrics
 from jaxseg.commands.workdir import merged_config
-from jaxseg.data.pipeline import CORES, eval_samples
+from jaxseg.cores import cores
+from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source, nothing_labelled
 from jaxseg.data.splits import Subset, check_source, sample_names
 from jaxseg.errors import InputError
@@ -219,10 +220,10 @@ def _count(source: Source, learned: _Learned, spec: DatasetSpec, counts: Iterabl
 def _in_threads(function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
     """`map(function, items)` on all cores; only a few items wait, so that memory is bounded."""
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > CORES:
+            if len(waiting) > cores():
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
 

@@ -15,6 +15,7 @@ import jax
 from jaxseg.commands.environment import code_version
 from jaxseg.commands.overrides import check_overrides
 from jaxseg.commands.requirements import Requirement, requirements
+from jaxseg.cores import cores
 from jaxseg.memory import host_limits
 
 NVIDIA_DRIVER = pathlib.Path('/proc/driver/nvidia/version')
@@ -94,17 +95,12 @@ def _devices() -> Problems:
         memory = f', {_gib(limit - used)} of {_gib(limit)} free' if limit else ''
         _line(f'{device.platform} {device.id}', f'{device.device_kind}{memory}')
     if jax.default_backend() == 'cpu':
-        _line('cores', f'{_cores()} of {os.cpu_count()}')
+        _line('cores', f'{cores()} of {os.cpu_count()}')
     if (jax.default_backend() != 'cpu' or not NVIDIA_DRIVER.exists()
             or os.environ.get('JAX_PLATFORMS')):
         return []
     return [('this machine has an NVIDIA driver, and JAX uses the CPU',
              "pip install 'jax[cuda13]', or 'jax[cuda12]' for a driver older than 580")]
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def _memory():

@@ -3,21 +3,19 @@
 import collections
 import concurrent.futures
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxseg.cores import cores
 from jaxseg.data.faults import Faults, Policy
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 
 Batch = dict[str, Any]
 TRIED = 8  # sizes of a data set on which transforms are tried before training
-# The cores that this process may use; decoding releases Python's lock.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-THREADS = min(max(CORES, 2), 16)
+THREADS = min(max(cores(), 2), 16)  # decoding releases Python's lock
 AHEAD = 2 * THREADS + 4  # samples decoded ahead of an evaluation
 REMEDY = ("end transforms with one that fixes the size, such as "
           "{'type': 'transforms.RandomCrop', 'size': [256, 256]}")

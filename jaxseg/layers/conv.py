@@ -10,20 +10,25 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
+from jaxseg.layers.cpu_conv import (
+    FEW,
+    LAYOUT,
+    Pair,
+    cpu_conv,
+    fold_strides,
+    folding_is_faster,
+    xla_conv,
+)
 from jaxseg.layers.dense import weight_gradient
 from jaxseg.layers.depthwise import depthwise, pad_map, strided_depthwise
-from jaxseg.layers.merge import fold
 from jaxseg.layers.partition import on_many_devices
 from jaxseg.layers.platform import platform
-from jaxseg.layers.symbolic import are_numbers
 
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
-LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 WIDE = 128  # channels of a matrix product that runs at the speed of a large one
 BLOCK = 2 ** 18  # values of a block of rows, 1 MiB in float32
 MOST_BLOCKS = 16
-Pair = tuple[int, int]
 
 
 def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str,
@@ -47,33 +52,15 @@ def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str,
         padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
     padding = tuple((int(before), int(after)) for before, after in padding)
     if platform() != 'cpu':
-        return _conv(x, kernel, strides, padding, dilation, groups)
+        return xla_conv(x, kernel, strides, padding, dilation, groups)
     if groups == x.shape[-1] == kernel.shape[-1]:
         if strides == (1, 1):
             return depthwise(x, kernel, padding, dilation)
         return strided_depthwise(x, kernel, strides, padding, dilation)
+    if groups == 1 and folding_is_faster(x, kernel, strides, dilation):
+        x, kernel, padding = fold_strides(x, kernel, strides[0], padding)
+        strides = (1, 1)
     return _convolve(strides, padding, dilation, groups, x, kernel)
-
-
-def _conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.Array:
-    """`spacing` - 1 zeros between the positions of `x`."""
-    return lax.conv_general_dilated(x, kernel, strides, padding, lhs_dilation=spacing,
-                                    rhs_dilation=dilation, dimension_numbers=LAYOUT,
-                                    feature_group_count=groups)
-
-
-def _padded_conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.Array:
-    """`_conv`; where it has no padding, the middle of one that has.
-
-    XLA on CPU takes 2 to 8 times as long for windows of 2x2 or 3x3 without padding as with it
-    (experiments/benchmarks/levers.csv).
-    """
-    reach = [(side - 1) * step for side, step in zip(kernel.shape[:2], dilation, strict=True)]
-    small = any(reach) and max(kernel.shape[:2]) <= 3 and strides == spacing == (1, 1)
-    if not small or any(map(any, padding)) or on_many_devices():
-        return _conv(x, kernel, strides, padding, dilation, groups, spacing)
-    y = _conv(x, kernel, strides, [(side, side) for side in reach], dilation, groups)
-    return y[:, reach[0]:y.shape[1] - reach[0], reach[1]:y.shape[2] - reach[1]]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
@@ -84,41 +71,7 @@ def _convolve(strides, padding, dilation, groups, x: jax.Array, kernel: jax.Arra
     layout everywhere but in the body of a loop, where they are 20 to 60 times slower
     (experiments/benchmarks/convolution_in_loop.csv).
     """
-    if _folding_is_faster(strides, dilation, groups, kernel) and are_numbers(x.shape):
-        return _folded_conv(strides[0], padding, x, kernel)
-    return _padded_conv(x, kernel, strides, padding, dilation, groups)
-
-
-def _folding_is_faster(strides: Pair, dilation: Pair, groups: int, kernel: jax.Array) -> bool:
-    """Whether XLA's strided convolution is slow: few channels, such as colors, to few features."""
-    rows, columns, channels, features = kernel.shape
-    strided = strides[0] == strides[1] > 1 and dilation == (1, 1) and groups == 1
-    few = rows == columns and channels <= 4 and 16 < features < 64
-    return strided and few and not on_many_devices()
-
-
-def _folded_conv(stride: int, padding: Sequence[Pair], x: jax.Array, kernel: jax.Array
-                 ) -> jax.Array:
-    """A strided convolution as one of stride 1 over blocks of `stride` x `stride` pixels.
-
-    The pixels of a block are its channels; zeros before and after the kernel make it whole blocks.
-    On two cores of a Xeon the stem of a ResNet with 32 features, on 8x128x192, takes 8 ms in place
-    of 48; one with 64 gains nothing.
-    """
-    blocks, taps, margins = [], [], []
-    for side, window, (before, after) in zip(x.shape[1:3], kernel.shape[:2], padding, strict=True):
-        shift = -before % stride  # zeros before the kernel, so that it begins with a block
-        count = -(-(window + shift) // stride)
-        size = (side + before + after - window) // stride + 1
-        front = (before + shift) // stride
-        blocks.append(-(-side // stride))
-        taps.append((shift, count * stride - window - shift))
-        margins.append((front, size - 1 + count - front - blocks[-1]))
-    x = pad_map(x, [(0, count * stride - side) for count, side in zip(
-        blocks, x.shape[1:3], strict=True)])
-    kernel = jnp.pad(kernel, (*taps, (0, 0), (0, 0))).transpose(3, 0, 1, 2)
-    kernel = fold(kernel, stride).transpose(1, 2, 3, 0)
-    return _padded_conv(fold(x, stride), kernel, (1, 1), margins, (1, 1), 1)
+    return cpu_conv(x, kernel, strides, padding, dilation, groups)
 
 
 def _forward(strides, padding, dilation, groups, x, kernel):
@@ -146,7 +99,7 @@ def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) ->
         before, reach = padding[axis][0], (kernel.shape[axis] - 1) * dilation[axis]
         covered = (cotangent.shape[axis + 1] - 1) * strides[axis] + 1
         margins.append((reach - before, x.shape[axis + 1] - covered + before))
-    return _padded_conv(cotangent, rotated, (1, 1), margins, dilation, groups, spacing=strides)
+    return cpu_conv(cotangent, rotated, (1, 1), margins, dilation, groups, spacing=strides)
 
 
 def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
@@ -154,6 +107,13 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
     batch, height, width, channels = x.shape
     if groups == 1 and _products_are_faster(strides, kernel):
         return _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangent)
+    alone = groups == 1 and not on_many_devices()
+    if alone and max(batch, kernel.shape[-1]) <= FEW:
+        return _kernel_gradient_of_few_features(padding, dilation, x, kernel, cotangent)
+    if alone and batch > 1 and batch % 2:
+        # XLA's program for an odd number of channels is up to 4 times slower.
+        return sum(_kernel_gradient(strides, padding, dilation, groups, x[part], kernel,
+                                    cotangent[part]) for part in (slice(-1), slice(-1, None)))
     margins = []
     for axis in (0, 1):
         before, reach = padding[axis][0], (kernel.shape[axis] - 1) * dilation[axis]
@@ -165,16 +125,36 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
         channels // groups, height, width, groups * batch)
     cotangent = cotangent.transpose(1, 2, 0, 3)
     rows = _rows_of_a_block(images, cotangent)
-    if rows >= len(cotangent) or strides != (1, 1) or groups > 1 or on_many_devices():
-        gradient = _conv(images, cotangent, dilation, margins, strides, groups)
+    if rows >= len(cotangent) or not alone:
+        gradient = xla_conv(images, cotangent, dilation, margins, strides, groups)
         return gradient.transpose(1, 2, 0, 3)
     images, reach = pad_map(images, (margins[0], (0, 0))), (kernel.shape[0] - 1) * dilation[0]
     gradient = jnp.zeros((channels, *kernel.shape[:2], kernel.shape[-1]), jnp.float32)
     for start in range(0, len(cotangent), rows):
         part = cotangent[start:start + rows]
-        gradient += _conv(images[:, start:start + len(part) + reach], part, dilation,
+        gradient += xla_conv(images[:, start:start + len(part) + reach], part, dilation,
                           ((0, 0), margins[1]), strides, groups)
     return gradient.transpose(1, 2, 0, 3).astype(kernel.dtype)
+
+
+def _kernel_gradient_of_few_features(padding, dilation, x, kernel, cotangent) -> jax.Array:
+    """With more than 16 features, for which XLA has its fast program: the channels, or zeros.
+
+    With input and cotangent exchanged this is the gradient of the mirrored kernel.
+    """
+    rows, columns, channels, features = kernel.shape
+    if channels <= FEW:
+        missing = 2 * FEW - features
+        cotangent, kernel = (jnp.pad(part, (*[(0, 0)] * 3, (0, missing)))
+                             for part in (cotangent, kernel))
+        wide = _kernel_gradient((1, 1), padding, dilation, 1, x, kernel, cotangent)
+        return wide[..., :features]
+    reach = [(side - 1) * step for side, step in zip((rows, columns), dilation, strict=True)]
+    margins = [(far - before, far - after)
+               for far, (before, after) in zip(reach, padding, strict=True)]
+    mirrored = _kernel_gradient((1, 1), margins, dilation, 1, cotangent,
+                                kernel.transpose(0, 1, 3, 2), x)
+    return mirrored[::-1, ::-1].transpose(0, 1, 3, 2)
 
 
 def _rows_of_a_block(images: jax.Array, cotangent: jax.Array) -> int:

@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from jaxseg.layers.partition import SPACE_AXIS, batch_axes, constrain, fill_height, space_axis
+from jaxseg.layers.platform import platform
 
 # Taps that are written out as one fused loop; more of them would compile for long.
 UNROLLED_TAPS = 16
@@ -48,6 +49,9 @@ def _interpolate(interpolation: Interpolation, split: bool, x: jax.Array, transp
                  ) -> jax.Array:
     mesh = space_axis() if split else None
     if mesh is None:
+        factor = _integer_factor(interpolation)
+        if factor and transpose and platform() == 'cpu':
+            return _sum_of_phases(factor, interpolation[0], x)
         return _sum_of_taps(*_taps(interpolation, transpose), x)
     plan = _plan(interpolation, transpose, mesh.shape[SPACE_AXIS])
     if plan is not None:
@@ -74,6 +78,37 @@ def _sum_of_taps(indices: np.ndarray, weights: np.ndarray, x: jax.Array) -> jax.
     for tap in zip(indices, weights, strict=True):
         total, _ = add(total, tap)
     return total.astype(x.dtype)
+
+
+def _integer_factor(interpolation: Interpolation) -> int:
+    """By which an axis is enlarged, with half-pixel centres; 0 where it is no integer above 1."""
+    old, new, step, start, antialias = interpolation
+    factor = round(1 / step) if step else 0
+    usual = factor > 1 and not antialias and new <= old * factor
+    return factor if usual and (step, start) == (1 / factor, 0.5 / factor - 0.5) else 0
+
+
+def _sum_of_phases(factor: int, old: int, cotangent: jax.Array) -> jax.Array:
+    """The gradient of an enlargement, (B, L, C) -> (B, old, C), without a gather.
+
+    XLA on CPU computes what a cotangent is made of again for every gather of it, as for every tap
+    of the logits' gradient: 110 ms of one core in a step of 1,500.
+    """
+    batch, new, channels = cotangent.shape
+    cotangent = jnp.pad(cotangent, ((0, 0), (0, old * factor - new), (0, 0)))
+    phases = cotangent.reshape(batch, old, factor, channels).astype(jnp.float32)
+    offsets = (np.arange(factor) + 0.5) / factor - 0.5
+    same, before, after = (
+        sum(phases[:, :, phase] * weight for phase, weight in enumerate(weights) if weight)
+        for weights in (1 - abs(offsets), np.maximum(-offsets, 0), np.maximum(offsets, 0)))
+
+    def pad(part: jax.Array, first: int, last: int) -> jax.Array:
+        return jnp.pad(part, ((0, 0), (first, last), (0, 0)))
+
+    total = pad(before, 0, 2) + pad(same, 1, 1) + pad(after, 2, 0)
+    # What goes beyond an edge goes to it.
+    total = total[:, 1:-1] + pad(total[:, :1], 0, old - 1) + pad(total[:, -1:], old - 1, 0)
+    return total.astype(cotangent.dtype)
 
 
 class Plan(NamedTuple):
