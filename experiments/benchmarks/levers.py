@@ -1,17 +1,19 @@
 """What each of the ways in which `jaxseg.layers` is fast on CPU gives, alone and to the whole.
 
     python experiments/benchmarks/levers.py [--repeats 9] [--csv experiments/benchmarks/levers.csv]
+        [--models NAME,NAME] [--variants all,none,only,but]
 
-Forward and train step of the ResNet-18 U-Net of `step.py` at 4x256x256 on two cores: with all of
-them, with none, each alone, and all without each. A lever that is off is XLA's own program for the
-same operation. The variants take turns, one repetition each; figures are medians, and `ratio` is
-the time of all levers over that of the row: below 1 the row is slower. Close everything else first.
+Forward and train step of the ResNet-18 U-Net of `step.py` at 4x256x256, and of the convolutional
+CamVid model at the size of its training, on two cores: with all of them, with none, each alone, and
+all without each. A lever that is off is XLA's own program for the same operation. The variants take
+turns, one repetition each; figures are medians, and `ratio` is the time of all levers over that of
+the row: below 1 the row is slower. Close everything else first.
 """
 
 import contextlib
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from unittest import mock
 
 import jax
@@ -20,33 +22,50 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from measure import argument_parser, machine, take_turns, write  # noqa: E402
-from step import CLASSES, UNET, jax_works  # noqa: E402
+from step import CLASSES, jax_works, model_of  # noqa: E402
 
-from jaxseg.layers import conv, pooling, upsample_conv  # noqa: E402
+from jaxseg.layers import conv, cpu_conv, interpolation, pooling, upsample_conv  # noqa: E402
 
-SHAPE = 4, 256, 256
+TRAINED_AT = {'resnet18_unet': (4, 256, 256), 'camvid_convolutional': (3, 352, 480)}
+VARIANTS = ('all', 'none', 'only', 'but')
+
+
+def unpadded_conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.Array:
+    """`cpu_conv` without padding where there is none."""
+    return cpu_conv._conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing)
+
+
 # What is replaced, and by what, where a lever is off.
 LEVERS = {
     'upsampling as four phases': [(upsample_conv, 'on_many_devices', lambda: True)],
     'weight gradients as products': [(
         conv, '_products_are_faster', lambda strides, kernel: kernel.shape[:2] == (1, 1))],
-    'padding where there is none': [(conv, '_padded_conv', conv._conv)],
+    'padding where there is none': [(conv, 'cpu_conv', unpadded_conv)],
     'weight gradients in blocks of rows': [(conv, 'BLOCK', 2 ** 62)],
+    'weight gradients of odd batches in two': [(conv, 'EVEN', 1)],
+    'weight gradients of few features': [(conv, 'FEW', 0)],
     'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
+    'images side by side': [(cpu_conv, 'cores', lambda: 0)],
+    'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
+    'gradients of enlargements without gathers': [(
+        interpolation, '_integer_factor', lambda _: 0)],
 }
-COLUMNS = ('levers', 'work', 'milliseconds', 'ratio', 'compile_seconds', 'machine')
+COLUMNS = ('model', 'levers', 'work', 'milliseconds', 'ratio', 'compile_seconds', 'machine')
 
 
-def variants() -> dict[str, tuple[str, ...]]:
-    """`{name: levers that are off}`; of two levers each alone is the whole without the other."""
+def variants(kinds: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """`{name: levers that are off}` of these of `VARIANTS`."""
     found = {'all': (), 'none': tuple(LEVERS)}
-    found |= {f'only {name}': tuple(other for other in LEVERS if other != name) for name in LEVERS}
-    if len(LEVERS) > 2:
+    found = {name: off for name, off in found.items() if name in ('all', *kinds)}
+    if 'only' in kinds:
+        found |= {f'only {name}': tuple(other for other in LEVERS if other != name)
+                  for name in LEVERS}
+    if 'but' in kinds:
         found |= {f'all but {name}': (name,) for name in LEVERS}
     return found
 
 
-def works_without(names: tuple[str, ...], images: np.ndarray, labels: np.ndarray
+def works_without(names: tuple[str, ...], model: dict, images: np.ndarray, labels: np.ndarray
                   ) -> dict[str, tuple[Callable, float, float]]:
     """The works of `step.py`, compiled without these levers."""
     jax.clear_caches()  # what is traced with a lever is not traced again
@@ -54,27 +73,41 @@ def works_without(names: tuple[str, ...], images: np.ndarray, labels: np.ndarray
         for name in names:
             for place, attribute, value in LEVERS[name]:
                 stack.enter_context(mock.patch.object(place, attribute, value))
-        return jax_works(UNET, images, labels)
+        return jax_works(model, images, labels)
+
+
+def measure(name: str, kinds: Sequence[str], repeats: int) -> list[dict]:
+    """Rows of the table for one model."""
+    model, shape = model_of(name)[0], TRAINED_AT[name]
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(*shape, 3)).astype(np.float32)
+    labels = rng.integers(0, CLASSES, shape).astype(np.int32)
+    works = {each: works_without(off, model, images, labels)
+             for each, off in variants(kinds).items()}
+    rows = []
+    for work in ('forward', 'train step'):
+        medians = take_turns({each: found[work][0] for each, found in works.items()}, repeats)
+        for each, seconds in medians.items():
+            ratio = medians['all'] / seconds
+            rows.append(dict(zip(COLUMNS, (
+                name, each, work, round(1000 * seconds, 1), round(ratio, 3),
+                round(works[each][work][1], 1), machine()), strict=True)))
+            print(f'{name:22} {work:11} {each:52} {1000 * seconds:8.1f} ms  {ratio:.3f}',
+                  flush=True)
+    return rows
 
 
 def main():
     """Measures, prints, writes."""
-    arguments = argument_parser(__doc__, repeats=9).parse_args()
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(*SHAPE, 3)).astype(np.float32)
-    labels = rng.integers(0, CLASSES, SHAPE).astype(np.int32)
+    parser = argument_parser(__doc__, repeats=9)
+    for option, known in (('--models', tuple(TRAINED_AT)), ('--variants', VARIANTS)):
+        parser.add_argument(option, type=lambda text: text.split(','), default=known,
+                            help=f'some of {", ".join(known)}')
+    arguments = parser.parse_args()
     print(machine(), flush=True)
-    works = {name: works_without(off, images, labels) for name, off in variants().items()}
     rows = []
-    for work in ('forward', 'train step'):
-        medians = take_turns({name: found[work][0] for name, found in works.items()},
-                             arguments.repeats)
-        for name, seconds in medians.items():
-            rows.append(dict(zip(COLUMNS, (
-                name, work, round(1000 * seconds, 1), round(medians['all'] / seconds, 3),
-                round(works[name][work][1], 1), machine()), strict=True)))
-            print(f'{work:11} {name:40} {1000 * seconds:8.1f} ms  {medians["all"] / seconds:.3f}',
-                  flush=True)
+    for name in arguments.models:
+        rows += measure(name, arguments.variants, arguments.repeats)
         if arguments.csv:
             write(arguments.csv, rows, COLUMNS)
 

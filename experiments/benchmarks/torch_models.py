@@ -84,7 +84,7 @@ class Unet(nn.Module):
 def make(name: str, classes: int) -> nn.Module | None:
     """The network of that name, with random weights; None without the package that has it."""
     written = {'resnet18_unet': lambda: Unet(classes),
-               'camvid_convolutional': lambda: Unet(classes, 32, (128, 64, 64))}
+               'camvid_convolutional': lambda: Unet(classes, 32, (128, 64, 64, 32))}
     smp = importlib.util.find_spec('segmentation_models_pytorch') is not None
     found: dict[str, Callable] = {**written, **(_of_smp(classes) if smp else {})}
     return found[name]() if name in found else None

@@ -29,6 +29,7 @@ KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 WIDE = 128  # channels of a matrix product that runs at the speed of a large one
 BLOCK = 2 ** 18  # values of a block of rows, 1 MiB in float32
 MOST_BLOCKS = 16
+EVEN = 2
 
 
 def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str,
@@ -110,8 +111,8 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
     alone = groups == 1 and not on_many_devices()
     if alone and max(batch, kernel.shape[-1]) <= FEW:
         return _kernel_gradient_of_few_features(padding, dilation, x, kernel, cotangent)
-    if alone and batch > 1 and batch % 2:
-        # XLA's program for an odd number of channels is up to 4 times slower.
+    if alone and batch > 1 and batch % EVEN:
+        # An odd number of channels, as which the images are taken, is up to 4 times slower.
         return sum(_kernel_gradient(strides, padding, dilation, groups, x[part], kernel,
                                     cotangent[part]) for part in (slice(-1), slice(-1, None)))
     margins = []
