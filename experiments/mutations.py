@@ -158,6 +158,17 @@ THIRD = [
     Mutation('a transposed convolution that is mirrored', 'jaxseg/layers/conv.py',
              'kernel[::-1, ::-1], (self.stride', 'kernel, (self.stride',
              (f'{CONV}::test_a_transposed_convolution_adds_the_kernel_at_every_position',)),
+    Mutation('images side by side without zeros between them', 'jaxseg/layers/cpu_conv.py',
+             'gap = max(left, right, left + right - reach)', 'gap = 0',
+             (f'{CONV}::test_images_side_by_side_do_not_meet',)),
+    Mutation('a weight gradient without the last of three images', 'jaxseg/layers/conv.py',
+             '(slice(-1), slice(-1, None))', '(slice(-1), slice(-2, -1))',
+             (f'{CONV}::test_weight_gradients_of_an_odd_batch_are_those_of_an_even_one_and_of_an'
+              f'_image',)),
+    Mutation('what an enlargement takes beyond its edge is lost', 'jaxseg/layers/interpolation.py',
+             'total[:, 1:-1] + pad(total[:, :1], 0, old - 1)', 'total[:, 1:-1]',
+             ('tests/test_layers_resize.py::'
+              'test_bilinear_resizing_has_the_values_and_gradients_of_matrix_products',)),
     Mutation('a strided depthwise convolution of the wrong phase', 'jaxseg/layers/depthwise.py',
              'column:column + sides[1], q]', 'column:column + sides[1], p]',
              (f'{CONV}::test_a_depthwise_convolution_equals_a_grouped_one',)),

@@ -1,4 +1,4 @@
-"""`convolutional.py` with 4500 steps at full size.
+"""`convolutional.py` with 2800 steps at full size.
 
     jaxseg train --config=experiments/camvid/convolutional_long.py --workdir=runs/camvid_long \\
         --config.data.root=../shared/data/camvid \\
@@ -15,6 +15,6 @@ from experiments.camvid import convolutional
 def get_config() -> ConfigDict:
     """The convolutional experiment, longer."""
     config = convolutional.get_config()
-    config.steps = 4500
-    config.evaluate_every = 500
+    config.steps = 2800
+    config.evaluate_every = 700
     return config

@@ -26,7 +26,7 @@ from jaxseg.layers.platform import platform
 
 # He et al. 2015 for ReLU networks, scaled by the outputs as torchvision's ResNet does.
 KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
-WIDE = 128  # channels of a matrix product that runs at the speed of a large one
+WIDE = 64  # channels of a matrix product that runs at the speed of a large one
 BLOCK = 2 ** 18  # values of a block of rows, 1 MiB in float32
 MOST_BLOCKS = 16
 EVEN = 2
@@ -176,15 +176,13 @@ def _rows_of_a_block(images: jax.Array, cotangent: jax.Array) -> int:
 def _products_are_faster(strides: Pair, kernel: jax.Array) -> bool:
     """Whether the gradient of a kernel is left to matrix products.
 
-    A convolution with a window as large as the map is slow where the result has few positions or
-    many channels, and where strides spread its window (experiments/benchmarks/levers.csv).
+    A convolution with a window as large as the map is slow where the result has few positions, and
+    where strides spread its window (experiments/benchmarks/levers.csv).
     """
-    rows, columns, *channels = kernel.shape
+    rows, columns = kernel.shape[:2]
     if on_many_devices():  # the strided slices of a split map would be moved between devices
         return rows == columns == 1
-    few = max(rows, columns) <= 2
-    wide = max(rows, columns) <= 3 and min(channels) >= WIDE
-    return few or wide or strides != (1, 1)
+    return max(rows, columns) <= 2 or strides != (1, 1)
 
 
 def _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangent) -> jax.Array:
@@ -198,7 +196,7 @@ def _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangen
             starts, cotangent.shape[1:3], strides, strict=True)]
         return x[:, starts[0]:ends[0]:strides[0], starts[1]:ends[1]:strides[1]]
 
-    together = 1 if channels >= WIDE // 2 and columns <= 3 else columns
+    together = 1 if channels >= WIDE and columns <= 3 else columns
     gradient = jnp.stack([
         weight_gradient(jnp.concatenate([inputs(i, j + more) for more in range(together)], -1),
                         cotangent)
