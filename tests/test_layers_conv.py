@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.layers import conv, cpu_conv
+from jaxseg.layers import conv
 from jaxseg.layers.conv import Conv, ConvTranspose, convolve
 from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.upsample_conv import UpsampleConv, convolve_upsampled
+from tests.convolutions import assert_equal_vjps, convolutions_of, reference
 from tests.variables import random, random_variables
-
-LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 
 
 def slow_convolution(x, kernel, margin, stride, dilation, groups):
@@ -31,24 +30,6 @@ def slow_convolution(x, kernel, margin, stride, dilation, groups):
         channels = patch[..., group * inside:(group + 1) * inside]
         out[:, i, j, of_group] = np.einsum('bhwc,hwcf->bf', channels, kernel[..., of_group])
     return out
-
-
-def reference(x, kernel, *, padding, strides=(1, 1), dilation=(1, 1), groups=1):
-    """XLA's convolution with XLA's gradients."""
-    return lax.conv_general_dilated(x, kernel, strides, padding, rhs_dilation=dilation,
-                                    dimension_numbers=LAYOUT, feature_group_count=groups)
-
-
-def assert_equal_vjps(function, expected, *arguments):
-    cotangent = random(*jax.eval_shape(expected, *arguments).shape, seed=2)
-
-    @jax.jit
-    def both(cotangent, *arguments):
-        results = [jax.vjp(each, *arguments) for each in (function, expected)]
-        return [(out, vjp_fn(cotangent)) for out, vjp_fn in results]
-
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4),
-                 *both(cotangent, *arguments))
 
 
 @pytest.mark.parametrize('kernel, stride, dilation, groups', [
@@ -111,60 +92,6 @@ def test_a_map_has_no_more_than_so_many_blocks(monkeypatch):
     assert conv._rows_of_a_block(images, cotangent) == 7  # 15 blocks, no more than 16
 
 
-@pytest.mark.parametrize('features', [24, 64])
-@pytest.mark.parametrize('size, window, stride, margins', [
-    ((8, 12), 7, 2, (3, 3)), ((9, 7), 7, 2, (3, 3)), ((8, 9), 3, 2, (1, 1)), ((9, 8), 3, 2, (0, 1)),
-    ((12, 9), 7, 4, (3, 3)), ((7, 8), 3, 2, (2, 1))])
-def test_a_strided_convolution_of_few_channels_equals_that_of_xla(size, window, stride, margins,
-                                                                  features):
-    assert_equal_vjps(
-        *(functools.partial(function, padding=(margins, margins[::-1]), strides=(stride, stride))
-          for function in (convolve, reference)),
-        random(2, *size, 3), random(window, window, 3, features, seed=1))
-
-
-def test_a_strided_convolution_of_few_channels_has_no_stride_on_cpu():
-    def strides(channels, features):
-        function = functools.partial(convolve, padding='SAME', strides=(2, 2))
-        found, = _convolutions(jax.make_jaxpr(function)(
-            random(1, 8, 8, channels), random(7, 7, channels, features)).jaxpr)
-        return found.params['window_strides']
-
-    assert strides(3, 32) == strides(4, 64) == (1, 1)
-    assert strides(5, 32) == strides(3, 16) == (2, 2)  # XLA is fast, and slow in any form
-
-
-@pytest.mark.parametrize('size, strides, dilation, padding', [
-    ((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))), ((3, 3), (2, 2), (1, 1), ((1, 1), (1, 1))),
-    ((3, 3), (1, 1), (2, 3), ((2, 2), (3, 3))), ((2, 2), (1, 1), (1, 1), ((1, 1), (1, 1))),
-    ((2, 2), (1, 1), (1, 1), ((0, 1), (0, 1))), ((5, 3), (3, 2), (1, 1), ((0, 2), (2, 0))),
-    ((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0))), ((1, 3), (1, 1), (1, 1), ((0, 0), (2, 2))),
-    ((3, 3), (1, 1), (1, 1), 'VALID'), ((1, 1), (2, 2), (1, 1), 'VALID'),
-    ((7, 7), (2, 2), (1, 1), 'SAME'), ((3, 3), (1, 1), (1, 1), ((1, 1), (-1, 2)))])
-def test_images_side_by_side_do_not_meet(monkeypatch, size, strides, dilation, padding):
-    monkeypatch.setattr(cpu_conv, 'cores', lambda: 64)
-    options = dict(strides=strides, dilation=dilation, padding=padding)
-    assert_equal_vjps(functools.partial(convolve, **options),
-                      functools.partial(reference, **options),
-                      random(3, 8, 9, 5), random(*size, 5, 20, seed=1))
-
-
-def test_images_are_side_by_side_where_a_core_would_be_idle(monkeypatch):
-    def shape(width, features, cores):
-        monkeypatch.setattr(cpu_conv, 'cores', lambda: cores)
-        function = functools.partial(convolve, padding='SAME')
-        found, = _convolutions(jax.make_jaxpr(function)(
-            jnp.zeros((3, 2, width, 4)), jnp.zeros((3, 3, 4, features))).jaxpr)
-        return found.invars[0].aval.shape[:3]
-
-    assert shape(64, 64, cores=1) == (3, 2, 64)
-    assert shape(64, 64, cores=2) == (1, 2, 3 * 65)
-    assert shape(64, 128, cores=2) == (3, 2, 64)
-    assert shape(128, 64, cores=2) == (3, 2, 128)
-    assert shape(128, 64, cores=3) == (1, 2, 3 * 129)
-    assert shape(64, 16, cores=2) == (3, 2, 64)  # XLA has another program
-
-
 @pytest.mark.parametrize('batch', [3, 5])
 def test_weight_gradients_of_an_odd_batch_are_those_of_an_even_one_and_of_an_image(batch):
     x, kernel = random(batch, 6, 7, 4), random(3, 3, 4, 20, seed=1)
@@ -172,7 +99,7 @@ def test_weight_gradients_of_an_odd_batch_are_those_of_an_even_one_and_of_an_ima
     assert_equal_vjps(function, functools.partial(reference, padding=((1, 1), (0, 2))), x, kernel)
     gradient = jax.grad(lambda kernel: function(x, kernel).sum())
     # After the forward pass and the gradient of the input.
-    *_, first, second = _convolutions(jax.make_jaxpr(gradient)(kernel).jaxpr)
+    *_, first, second = convolutions_of(jax.make_jaxpr(gradient)(kernel).jaxpr)
     assert [each.invars[1].aval.shape[2] for each in (first, second)] == [batch - 1, 1]
 
 
@@ -187,7 +114,7 @@ def test_weight_gradients_of_few_features_equal_those_of_xla(channels, features,
                       functools.partial(reference, **options), x, kernel)
     if window == 3:  # the gradient of 2x2 is a product
         gradient = jax.grad(lambda kernel: convolve(x, kernel, **options).sum())
-        *_, last = _convolutions(jax.make_jaxpr(gradient)(kernel).jaxpr)
+        *_, last = convolutions_of(jax.make_jaxpr(gradient)(kernel).jaxpr)
         assert last.invars[1].aval.shape[3] == (channels if channels > 16 else 32)
 
 
@@ -198,6 +125,19 @@ def test_gradients_of_many_channels_equal_those_of_xla(channels, features, strid
     kernel = random(3, 3, channels, features, seed=1)
     assert_equal_vjps(functools.partial(convolve, **options),
                       functools.partial(reference, **options), random(2, 6, 7, channels), kernel)
+
+
+@pytest.mark.parametrize('strides, dilation, padding', [
+    ((1, 1), (1, 1), ((1, 1), (1, 1))), ((2, 3), (1, 1), ((1, 1), (0, 2))),
+    ((1, 2), (2, 1), ((0, 3), (2, 0))), ((2, 2), (1, 1), ((0, 0), (-1, 1)))])
+def test_input_gradients_of_few_positions_equal_those_of_xla(strides, dilation, padding):
+    options = dict(strides=strides, dilation=dilation, padding=padding)
+    x, kernel = random(2, 6, 4, 70), random(3, 2, 70, 80, seed=1)
+    assert_equal_vjps(functools.partial(convolve, **options),
+                      functools.partial(reference, **options), x, kernel)
+    _, vjp_fn = jax.vjp(lambda x: convolve(x, kernel, **options), x)
+    found = jax.make_jaxpr(vjp_fn)(jax.eval_shape(lambda: convolve(x, kernel, **options)))
+    assert all(each.invars[1].aval.shape[2] != 80 for each in convolutions_of(found.jaxpr))
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 4), (5, 3)])
@@ -236,26 +176,12 @@ def test_gradients_in_a_loop_are_convolutions_in_the_layout_of_the_forward_pass(
         step = lambda x, _: (convolve(x, kernel, padding=((1, 1), (1, 1))), None)  # noqa: E731
         return jnp.sum(lax.scan(step, x, None, length=2)[0])
 
-    convolutions = list(_convolutions(jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, kernel).jaxpr))
+    convolutions = list(convolutions_of(jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, kernel).jaxpr))
     assert len(convolutions) == 3
     for params in (equation.params for equation in convolutions):
         numbers = params['dimension_numbers']
         assert (numbers.lhs_spec, numbers.rhs_spec) == ((0, 3, 1, 2), (3, 2, 0, 1))
         assert params['lhs_dilation'] == (1, 1) and params['batch_group_count'] == 1
-
-
-def _convolutions(jaxpr):
-    """The convolutions in it, as equations."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == 'conv_general_dilated':
-            yield equation
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(inner):
-                yield from _convolutions(getattr(inner, 'jaxpr', inner))
-
-
-def _is_jaxpr(value):
-    return hasattr(value, 'eqns') or hasattr(value, 'jaxpr')
 
 
 @pytest.mark.parametrize('kernel, padding, dilation, strides', [

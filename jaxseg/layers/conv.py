@@ -1,12 +1,14 @@
 """Convolution: one function that every convolution of the library calls."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxseg.fields import NonNegativeInt, PositiveInt
@@ -92,6 +94,9 @@ _convolve.defvjp(_forward, _backward)
 def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
     """The cotangent, spread out by the strides, convolved with the rotated kernel."""
     rows, columns, inputs, outputs = kernel.shape
+    positions = math.prod(cotangent.shape[:3])
+    if groups == 1 and positions < min(inputs, outputs) and not on_many_devices():
+        return _input_gradient_by_product(strides, padding, dilation, x, kernel, cotangent)
     rotated = kernel[::-1, ::-1].reshape(rows, columns, inputs, groups, outputs // groups)
     rotated = rotated.transpose(0, 1, 4, 3, 2).reshape(
         rows, columns, outputs // groups, groups * inputs)
@@ -101,6 +106,26 @@ def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) ->
         covered = (cotangent.shape[axis + 1] - 1) * strides[axis] + 1
         margins.append((reach - before, x.shape[axis + 1] - covered + before))
     return cpu_conv(cotangent, rotated, (1, 1), margins, dilation, groups, spacing=strides)
+
+
+def _input_gradient_by_product(strides, padding, dilation, x, kernel, cotangent) -> jax.Array:
+    """What each position of the cotangent gives to its window, added up.
+
+    Of few positions: there the rotation of a large kernel would take as long as the convolution.
+    """
+    rows, columns, inputs, outputs = kernel.shape
+    given = lax.dot_general(cotangent.reshape(-1, outputs), kernel.reshape(-1, outputs),
+                            (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
+    given = given.reshape(*cotangent.shape[:3], rows, columns, inputs)
+    total = jnp.zeros(x.shape, jnp.float32)
+    for i, j in np.ndindex(rows, columns):
+        margins = []
+        for axis, tap in enumerate((i, j)):
+            first = tap * dilation[axis] - padding[axis][0]
+            covered = (cotangent.shape[axis + 1] - 1) * strides[axis] + 1
+            margins.append((first, x.shape[axis + 1] - first - covered, strides[axis] - 1))
+        total += lax.pad(given[:, :, :, i, j], jnp.float32(0), ((0, 0, 0), *margins, (0, 0, 0)))
+    return total.astype(x.dtype)
 
 
 def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
