@@ -160,7 +160,7 @@ THIRD = [
              (f'{CONV}::test_a_transposed_convolution_adds_the_kernel_at_every_position',)),
     Mutation('images side by side without zeros between them', 'jaxseg/layers/cpu_conv.py',
              'gap = max(left, right, left + right - reach)', 'gap = 0',
-             ('tests/test_layers_cpu_conv.py::test_images_side_by_side_do_not_meet',)),
+             ('tests/test_layers_cpu_conv.py::test_images_and_strips_side_by_side_do_not_meet',)),
     Mutation('a weight gradient without the last of three images', 'jaxseg/layers/conv.py',
              '(slice(-1), slice(-1, None))', '(slice(-1), slice(-2, -1))',
              (f'{CONV}::test_weight_gradients_of_an_odd_batch_are_those_of_an_even_one_and_of_an'

@@ -35,6 +35,7 @@ def test_a_strided_convolution_of_few_channels_has_no_stride_on_cpu():
     assert strides(5, 32) == strides(3, 16) == (2, 2)  # XLA is fast, and slow in any form
 
 
+@pytest.mark.parametrize('batch, cores', [(3, 3), (3, 64), (1, 64)])
 @pytest.mark.parametrize('size, strides, dilation, padding', [
     ((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))), ((3, 3), (2, 2), (1, 1), ((1, 1), (1, 1))),
     ((3, 3), (1, 1), (2, 3), ((2, 2), (3, 3))), ((2, 2), (1, 1), (1, 1), ((1, 1), (1, 1))),
@@ -42,25 +43,29 @@ def test_a_strided_convolution_of_few_channels_has_no_stride_on_cpu():
     ((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0))), ((1, 3), (1, 1), (1, 1), ((0, 0), (2, 2))),
     ((3, 3), (1, 1), (1, 1), 'VALID'), ((1, 1), (2, 2), (1, 1), 'VALID'),
     ((7, 7), (2, 2), (1, 1), 'SAME'), ((3, 3), (1, 1), (1, 1), ((1, 1), (-1, 2)))])
-def test_images_side_by_side_do_not_meet(monkeypatch, size, strides, dilation, padding):
-    monkeypatch.setattr(cpu_conv, 'cores', lambda: 64)
+def test_images_and_strips_side_by_side_do_not_meet(monkeypatch, size, strides, dilation, padding,
+                                                    batch, cores):
+    monkeypatch.setattr(cpu_conv, 'cores', lambda: cores)
     options = dict(strides=strides, dilation=dilation, padding=padding)
     assert_equal_vjps(functools.partial(convolve, **options),
                       functools.partial(reference, **options),
-                      random(3, 8, 9, 5), random(*size, 5, 20, seed=1))
+                      random(batch, 17, 9, 5), random(*size, 5, 20, seed=1))
 
 
 def test_images_are_side_by_side_where_a_core_would_be_idle(monkeypatch):
-    def shape(width, features, cores):
+    def shape(width, features, cores, batch=3):
         monkeypatch.setattr(cpu_conv, 'cores', lambda: cores)
         function = functools.partial(convolve, padding='SAME')
         found, = convolutions_of(jax.make_jaxpr(function)(
-            jnp.zeros((3, 2, width, 4)), jnp.zeros((3, 3, 4, features))).jaxpr)
+            jnp.zeros((batch, 8, width, 4)), jnp.zeros((3, 3, 4, features))).jaxpr)
         return found.invars[0].aval.shape[:3]
 
-    assert shape(64, 64, cores=1) == (3, 2, 64)
-    assert shape(64, 64, cores=2) == (1, 2, 3 * 65)
-    assert shape(64, 128, cores=2) == (3, 2, 64)
-    assert shape(128, 64, cores=2) == (3, 2, 128)
-    assert shape(128, 64, cores=3) == (1, 2, 3 * 129)
-    assert shape(64, 16, cores=2) == (3, 2, 64)  # XLA has another program
+    assert shape(64, 64, cores=1) == (3, 8, 64)
+    assert shape(64, 64, cores=3) == (1, 8, 3 * 65)
+    assert shape(64, 64, cores=4) == (1, 4 + 2, 6 * 65)  # two strips of an image, with a margin
+    assert shape(64, 64, cores=2, batch=1) == (1, 4 + 2, 2 * 65)
+    assert shape(128, 32, cores=2) == (1, 8, 3 * 129)
+    assert shape(64, 128, cores=2) == (3, 8, 64)
+    assert shape(8, 128, cores=2) == (3, 8, 8)
+    assert shape(128, 64, cores=2) == (3, 8, 128)
+    assert shape(64, 16, cores=2) == (3, 8, 64)  # XLA has another program

@@ -40,12 +40,14 @@ LEVERS = {
     'upsampling as four phases': [(upsample_conv, 'on_many_devices', lambda: True)],
     'weight gradients as products': [(
         conv, '_products_are_faster', lambda strides, kernel: kernel.shape[:2] == (1, 1))],
+    'input gradients of few positions as products': [(
+        conv, '_positions_are_few', lambda *_: False)],
     'padding where there is none': [(conv, 'cpu_conv', unpadded_conv)],
     'weight gradients in blocks of rows': [(conv, 'BLOCK', 2 ** 62)],
     'weight gradients of odd batches in two': [(conv, 'EVEN', 1)],
     'weight gradients of few features': [(conv, 'FEW', 0)],
     'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
-    'images side by side': [(cpu_conv, 'cores', lambda: 0)],
+    'images side by side': [(cpu_conv, 'cores', lambda: 1)],
     'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
     'gradients of enlargements without gathers': [(
         interpolation, '_integer_factor', lambda _: 0)],

@@ -94,8 +94,7 @@ _convolve.defvjp(_forward, _backward)
 def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -> jax.Array:
     """The cotangent, spread out by the strides, convolved with the rotated kernel."""
     rows, columns, inputs, outputs = kernel.shape
-    positions = math.prod(cotangent.shape[:3])
-    if groups == 1 and positions < min(inputs, outputs) and not on_many_devices():
+    if groups == 1 and _positions_are_few(kernel, cotangent):
         return _input_gradient_by_product(strides, padding, dilation, x, kernel, cotangent)
     rotated = kernel[::-1, ::-1].reshape(rows, columns, inputs, groups, outputs // groups)
     rotated = rotated.transpose(0, 1, 4, 3, 2).reshape(
@@ -108,11 +107,13 @@ def _input_gradient(strides, padding, dilation, groups, x, kernel, cotangent) ->
     return cpu_conv(cotangent, rotated, (1, 1), margins, dilation, groups, spacing=strides)
 
 
-def _input_gradient_by_product(strides, padding, dilation, x, kernel, cotangent) -> jax.Array:
-    """What each position of the cotangent gives to its window, added up.
+def _positions_are_few(kernel: jax.Array, cotangent: jax.Array) -> bool:
+    """Whether the rotation of a kernel would take about as long as the convolution with it."""
+    return math.prod(cotangent.shape[:3]) < min(kernel.shape[2:]) and not on_many_devices()
 
-    Of few positions: there the rotation of a large kernel would take as long as the convolution.
-    """
+
+def _input_gradient_by_product(strides, padding, dilation, x, kernel, cotangent) -> jax.Array:
+    """What each position of the cotangent gives to its window, added up; no kernel is rotated."""
     rows, columns, inputs, outputs = kernel.shape
     given = lax.dot_general(cotangent.reshape(-1, outputs), kernel.reshape(-1, outputs),
                             (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)

@@ -5,6 +5,7 @@ between the positions of the input. Where a form brings others under it, or avoi
 it, the functions here choose that form by the shapes.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -19,7 +20,8 @@ from jaxseg.layers.symbolic import are_numbers
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 FEW = 16  # channels and features to which XLA's fast program does not apply
-PART = 2 ** 12  # values of a row of the result that XLA gives to one core
+TILE = 64  # columns and features of a result that XLA gives to one core
+LEAST_ROWS = 4  # of a strip of an image
 Pair = tuple[int, int]
 
 
@@ -46,40 +48,60 @@ def cpu_conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> j
 
 
 def _conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing) -> jax.Array:
-    """With the images of a batch side by side, where one of them is too narrow for all cores.
+    """With all images of the batch side by side where XLA would leave cores without work.
 
-    XLA on CPU divides a convolution among the cores by columns and features only, in parts of 4,096
-    values of a row of the result: 64 columns of 64 features are computed by one core alone.
+    XLA on CPU divides a convolution among the cores by columns and features only: 64 columns of 64
+    features are computed by one core alone, however many rows and images there are.
     """
-    (left, right), stride = padding[1], strides[1]
-    batch, height, width, channels = x.shape
-    reach = (kernel.shape[1] - 1) * dilation[1]
+    (left, right), stride, batch = padding[1], strides[1], len(x)
+    rest, reach = ((side - 1) * step for side, step in zip(kernel.shape[:2], dilation, strict=True))
     unusual = groups > 1 or spacing != (1, 1) or min(left, right, reach + 1 - stride - left) < 0
-    if unusual or not _has_idle_cores(x, kernel, stride):
+    wanted = 1 if unusual else _images_for_all_cores(x, kernel, stride)
+    if wanted == 1:
+        return xla_conv(x, kernel, strides, padding, dilation, groups, spacing)
+    rows = (x.shape[1] + sum(padding[0]) - rest - 1) // strides[0] + 1
+    strips = max(1, min(-(-wanted // batch), rows // LEAST_ROWS))
+    if batch * strips == 1:
         return xla_conv(x, kernel, strides, padding, dilation, groups, spacing)
     if kernel.shape[:2] == strides == (1, 1) and not any(map(any, padding)):
-        y = xla_conv(x.reshape(1, 1, -1, channels), kernel, strides, padding, dilation, groups)
-        return y.reshape(batch, height, width, -1)
+        y = xla_conv(x.reshape(1, 1, -1, x.shape[3]), kernel, strides, padding, dilation, groups)
+        return y.reshape(*x.shape[:3], -1)
+    if strips > 1:
+        x = _in_strips(x, strips, -(-rows // strips), kernel, strides, padding, dilation)
+        padding = (0, 0), padding[1]
     # Zeros between the images, as many as a window reaches out of one, and so many that each image
     # begins with a window.
     gap = max(left, right, left + right - reach)
-    gap += -(width + gap) % stride
+    gap += -(x.shape[2] + gap) % stride
+    columns = (x.shape[2] + left + right - reach - 1) // stride + 1
+    images, height, width, channels = x.shape
     x = pad_map(x, ((0, 0), (0, gap))).transpose(1, 0, 2, 3)
-    x = x.reshape(1, height, batch * (width + gap), channels)
+    x = x.reshape(1, height, images * (width + gap), channels)
     padding = padding[0], (left, reach + 1 - stride - left)
     y = xla_conv(x, kernel, strides, padding, dilation, groups)
-    y = y.reshape(y.shape[1], batch, (width + gap) // stride, -1)
-    columns = (width + left + right - reach - 1) // stride + 1
-    return y[:, :, :columns].transpose(1, 0, 2, 3)
+    y = y.reshape(y.shape[1], images, (width + gap) // stride, -1)
+    y = y[:, :, :columns].transpose(1, 0, 2, 3)
+    return y.reshape(batch, -1, *y.shape[2:])[:, :rows]
 
 
-def _has_idle_cores(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
-    """Whether XLA would leave cores without work that have it with the images side by side."""
+def _in_strips(x, strips: int, rows: int, kernel, strides, padding, dilation) -> jax.Array:
+    """(B * strips, ...): the rows of `x`, padded, of which each strip of `rows` results is made."""
+    reach = (kernel.shape[0] - 1) * dilation[0]
+    top, length = padding[0][0], (rows - 1) * strides[0] + reach + 1
+    starts = [strip * rows * strides[0] for strip in range(strips)]
+    x = pad_map(x, ((top, starts[-1] + length - top - x.shape[1]), (0, 0)))
+    x = jnp.stack([x[:, start:start + length] for start in starts], 1)
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _images_for_all_cores(x: jax.Array, kernel: jax.Array, stride: int) -> int:
+    """How many images beside each other give all cores work; 1 where one does, or they do not."""
     channels, features = kernel.shape[2:]
-    if on_many_devices() or not are_numbers(x.shape) or len(x) == 1 or x.dtype != jnp.float32:
-        return False
-    parts = x.shape[2] // stride * features / PART
-    return max(channels, features) > FEW and parts < cores()
+    if on_many_devices() or not are_numbers(x.shape) or x.dtype != jnp.float32:
+        return 1
+    width = x.shape[2] // stride
+    parts = max(features / TILE, 1) * max(width * min(features, TILE) / TILE ** 2, 1)
+    return math.ceil(cores() / parts) if max(channels, features) > FEW else 1
 
 
 def folding_is_faster(x: jax.Array, kernel: jax.Array, strides: Pair, dilation: Pair) -> bool:
