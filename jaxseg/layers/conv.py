@@ -134,10 +134,10 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
     batch, height, width, channels = x.shape
     if groups == 1 and _products_are_faster(strides, kernel):
         return _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangent)
-    alone = groups == 1 and not on_many_devices()
-    if alone and max(batch, kernel.shape[-1]) <= FEW:
+    usual = groups == 1 and strides == (1, 1) and not on_many_devices()
+    if usual and max(batch, kernel.shape[-1]) <= FEW:
         return _kernel_gradient_of_few_features(padding, dilation, x, kernel, cotangent)
-    if alone and batch > 1 and batch % EVEN:
+    if usual and batch > 1 and batch % EVEN:
         # An odd number of channels, as which the images are taken, is up to 4 times slower.
         return sum(_kernel_gradient(strides, padding, dilation, groups, x[part], kernel,
                                     cotangent[part]) for part in (slice(-1), slice(-1, None)))
@@ -152,7 +152,7 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
         channels // groups, height, width, groups * batch)
     cotangent = cotangent.transpose(1, 2, 0, 3)
     rows = _rows_of_a_block(images, cotangent)
-    if rows >= len(cotangent) or not alone:
+    if rows >= len(cotangent) or not usual:
         gradient = xla_conv(images, cotangent, dilation, margins, strides, groups)
         return gradient.transpose(1, 2, 0, 3)
     images, reach = pad_map(images, (margins[0], (0, 0))), (kernel.shape[0] - 1) * dilation[0]
