@@ -9,7 +9,7 @@
 Vaswani et al. 2017. `convolutional.py` has the commands of the first part, which has no context and
 is the same for all three. A pre-norm block on the map at stride 32, then attention pooling. Not
 trained since the decoder ends at stride 2; before, test mIoU was 0.513, as that of
-`convolutional.py` was (2026-11-30, seed 0 alone).
+`convolutional.py` (2026-11-30, seed 0 alone).
 """
 
 from ml_collections import ConfigDict
