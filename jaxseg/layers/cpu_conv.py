@@ -53,7 +53,7 @@ def _conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing) -
     XLA on CPU divides a convolution among the cores by columns and features only: 64 columns of 64
     features are computed by one core alone, however many rows and images there are.
     """
-    (left, right), stride, batch = padding[1], strides[1], len(x)
+    (left, right), stride, batch = padding[1], strides[1], x.shape[0]
     rest, reach = ((side - 1) * step for side, step in zip(kernel.shape[:2], dilation, strict=True))
     unusual = groups > 1 or spacing != (1, 1) or min(left, right, reach + 1 - stride - left) < 0
     wanted = 1 if unusual else _images_for_all_cores(x, kernel, stride)
