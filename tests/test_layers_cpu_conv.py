@@ -15,7 +15,8 @@ from tests.variables import random
 @pytest.mark.parametrize('features', [24, 64])
 @pytest.mark.parametrize('size, window, stride, margins', [
     ((8, 12), 7, 2, (3, 3)), ((9, 7), 7, 2, (3, 3)), ((8, 9), 3, 2, (1, 1)), ((9, 8), 3, 2, (0, 1)),
-    ((12, 9), 7, 4, (3, 3)), ((7, 8), 3, 2, (2, 1))])
+    ((12, 9), 7, 4, (3, 3)), ((8, 12), 4, 4, (0, 0)), ((7, 8), 2, 3, (2, 1)),
+    ((7, 8), 3, 2, (2, 1))])
 def test_a_strided_convolution_of_few_channels_equals_that_of_xla(size, window, stride, margins,
                                                                   features):
     assert_equal_vjps(

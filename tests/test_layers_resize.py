@@ -77,15 +77,15 @@ def _vjp_at_zero(function, x):
     return lambda cotangent: jax.vjp(function, jnp.zeros(x.shape))[1](cotangent)
 
 
-@pytest.mark.parametrize('direction', ['forward', 'backward'])
-def test_bilinear_resizing_takes_a_few_operations_an_output(direction):
+@pytest.mark.parametrize('direction, most', [('forward', 6), ('backward', 9)])
+def test_bilinear_resizing_takes_a_few_operations_an_output(direction, most):
     """Matrix products would take 2 * 128 operations and more."""
     x, size = jax.ShapeDtypeStruct((1, 64, 128, 19), jnp.float32), (256, 512)
     resize = functools.partial(resize_bilinear, size=size, scale=(4, 4))
     if direction == 'backward':
         x, resize = jax.eval_shape(resize, x), _vjp_at_zero(resize, x)
     flops = jax.jit(resize).lower(x).compile().cost_analysis()['flops']
-    assert 2 * size[0] * size[1] * 19 < flops < 9 * size[0] * size[1] * 19
+    assert 2 * size[0] * size[1] * 19 < flops < most * size[0] * size[1] * 19
 
 
 def test_the_gradient_of_an_enlargement_by_an_integer_has_no_gather():

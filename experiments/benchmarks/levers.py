@@ -1,7 +1,7 @@
 """What each of the ways in which `jaxseg.layers` is fast on CPU gives, alone and to the whole.
 
     python experiments/benchmarks/levers.py [--repeats 9] [--csv experiments/benchmarks/levers.csv]
-        [--models NAME,NAME] [--variants all,none,only,but]
+        [--models NAME,NAME] [--variants none,only,but]
 
 Forward and train step of the ResNet-18 U-Net of `step.py` at 4x256x256, and of the convolutional
 CamVid model at the size of its training, on two cores: with all of them, with none, each alone, and
@@ -21,20 +21,13 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import argument_parser, machine, take_turns, write  # noqa: E402
-from step import CLASSES, jax_works, model_of  # noqa: E402
+from measure import add_names, argument_parser, machine, take_turns, write  # noqa: E402
+from step import jax_works, model_of, random_batch  # noqa: E402
 
 from jaxseg.layers import conv, cpu_conv, interpolation, pooling, upsample_conv  # noqa: E402
 
 TRAINED_AT = {'resnet18_unet': (4, 256, 256), 'camvid_convolutional': (3, 352, 480)}
-VARIANTS = ('all', 'none', 'only', 'but')
-
-
-def unpadded_conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.Array:
-    """`cpu_conv` without padding where there is none."""
-    return cpu_conv._conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing)
-
-
+VARIANTS = ('none', 'only', 'but')
 # What is replaced, and by what, where a lever is off.
 LEVERS = {
     'upsampling as four phases': [(upsample_conv, 'on_many_devices', lambda: True)],
@@ -42,10 +35,10 @@ LEVERS = {
         conv, '_products_are_faster', lambda strides, kernel: kernel.shape[:2] == (1, 1))],
     'input gradients of few positions as products': [(
         conv, '_positions_are_few', lambda *_: False)],
-    'padding where there is none': [(conv, 'cpu_conv', unpadded_conv)],
+    'padding where there is none': [(conv, 'cpu_conv', cpu_conv._conv_on_all_cores)],
     'weight gradients in blocks of rows': [(conv, 'BLOCK', 2 ** 62)],
-    'weight gradients of odd batches in two': [(conv, 'EVEN', 1)],
-    'weight gradients of few features': [(conv, 'FEW', 0)],
+    'weight gradients of odd batches in two': [(conv, '_is_odd', lambda _: False)],
+    'weight gradients of few features': [(conv, '_features_are_few', lambda *_: False)],
     'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
     'images side by side': [(cpu_conv, 'cores', lambda: 1)],
     'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
@@ -56,9 +49,10 @@ COLUMNS = ('model', 'levers', 'work', 'milliseconds', 'ratio', 'compile_seconds'
 
 
 def variants(kinds: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`{name: levers that are off}` of these of `VARIANTS`."""
-    found = {'all': (), 'none': tuple(LEVERS)}
-    found = {name: off for name, off in found.items() if name in ('all', *kinds)}
+    """`{name: levers that are off}`: all of them are on, and these of `VARIANTS`."""
+    found = {'all': ()}
+    if 'none' in kinds:
+        found['none'] = tuple(LEVERS)
     if 'only' in kinds:
         found |= {f'only {name}': tuple(other for other in LEVERS if other != name)
                   for name in LEVERS}
@@ -81,9 +75,7 @@ def works_without(names: tuple[str, ...], model: dict, images: np.ndarray, label
 def measure(name: str, kinds: Sequence[str], repeats: int) -> list[dict]:
     """Rows of the table for one model."""
     model, shape = model_of(name)[0], TRAINED_AT[name]
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(*shape, 3)).astype(np.float32)
-    labels = rng.integers(0, CLASSES, shape).astype(np.int32)
+    images, labels = random_batch(shape)
     works = {each: works_without(off, model, images, labels)
              for each, off in variants(kinds).items()}
     rows = []
@@ -103,8 +95,7 @@ def main():
     """Measures, prints, writes."""
     parser = argument_parser(__doc__, repeats=9)
     for option, known in (('--models', tuple(TRAINED_AT)), ('--variants', VARIANTS)):
-        parser.add_argument(option, type=lambda text: text.split(','), default=known,
-                            help=f'some of {", ".join(known)}')
+        add_names(parser, option, known)
     arguments = parser.parse_args()
     print(machine(), flush=True)
     rows = []

@@ -27,6 +27,19 @@ def argument_parser(description: str, repeats: int) -> argparse.ArgumentParser:
     return parser
 
 
+def add_names(parser: argparse.ArgumentParser, option: str, known: Sequence[str]):
+    """An option of some of these names, with commas between them; by default all of them."""
+    def names(text: str) -> list[str]:
+        found = text.split(',')
+        if unknown := set(found) - set(known):
+            raise argparse.ArgumentTypeError(f'{", ".join(sorted(unknown))} is not known; '
+                                             f'known: {", ".join(known)}')
+        return found
+
+    parser.add_argument(option, type=names, default=list(known),
+                        help=f'some of {", ".join(known)}, with commas between them')
+
+
 def take_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -> dict[str, float]:
     """Median seconds of every function; they alternate, after `warm` rounds that do not count.
 

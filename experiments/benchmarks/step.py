@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from measure import argument_parser, machine, take_turns, write  # noqa: E402
+from measure import add_names, argument_parser, machine, take_turns, write  # noqa: E402
 
 from jaxseg.build import build, build_losses  # noqa: E402
 from jaxseg.commands import config as configs  # noqa: E402
@@ -139,12 +139,17 @@ def parameter_count(model_config: dict) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
 
 
+def random_batch(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(*shape, 3)).astype(np.float32)
+    return images, rng.integers(0, CLASSES, shape).astype(np.int32)
+
+
 def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats: int
             ) -> list[dict]:
     """Rows of the table for one model."""
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(*shape, 3)).astype(np.float32)
-    labels = rng.integers(0, CLASSES, shape).astype(np.int32)
+    images, labels = random_batch(shape)
     ours, rows = jax_works(model_config, images, labels), []
     theirs = torch_works(name, model_config, images, labels)
     for work, (function, compile_seconds, memory) in ours.items():
@@ -166,15 +171,10 @@ def measure(name: str, model_config: dict, shape: tuple[int, int, int], repeats:
 def main():
     """Measures, prints, writes."""
     parser = argument_parser(__doc__, repeats=15)
-    parser.add_argument('--models', default=','.join(MODELS),
-                        help='names with commas between them (default: %(default)s)')
+    add_names(parser, '--models', MODELS)
     arguments = parser.parse_args()
-    names = arguments.models.split(',')
-    if unknown := set(names) - set(MODELS):
-        parser.error(f'--models: {", ".join(sorted(unknown))} is not known; '
-                     f'known: {", ".join(MODELS)}')
     # All are read before the first is measured: a mistake in one shows at once.
-    works = {name: model_of(name) for name in names}
+    works = {name: model_of(name) for name in arguments.models}
     print(machine(), flush=True)
     rows = []
     for name, (model_config, shape) in works.items():

@@ -220,10 +220,11 @@ def _count(source: Source, learned: _Learned, spec: DatasetSpec, counts: Iterabl
 def _in_threads(function: Callable[[Any], Any], items: Iterable) -> Iterator[Any]:
     """`map(function, items)` on all cores; only a few items wait, so that memory is bounded."""
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+    threads = cores()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > cores():
+            if len(waiting) > threads:
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
 

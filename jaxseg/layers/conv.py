@@ -31,7 +31,6 @@ KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 WIDE = 64  # channels of a matrix product that runs at the speed of a large one
 BLOCK = 2 ** 18  # values of a block of rows, 1 MiB in float32
 MOST_BLOCKS = 16
-EVEN = 2
 
 
 def convolve(x: jax.Array, kernel: jax.Array, *, padding: Sequence[Pair] | str,
@@ -135,10 +134,9 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
     if groups == 1 and _products_are_faster(strides, kernel):
         return _kernel_gradient_by_products(strides, padding, dilation, x, kernel, cotangent)
     usual = groups == 1 and strides == (1, 1) and not on_many_devices()
-    if usual and max(batch, kernel.shape[-1]) <= FEW:
+    if usual and _features_are_few(batch, kernel):
         return _kernel_gradient_of_few_features(padding, dilation, x, kernel, cotangent)
-    if usual and batch > 1 and batch % EVEN:
-        # An odd number of channels, as which the images are taken, is up to 4 times slower.
+    if usual and _is_odd(batch):
         return sum(_kernel_gradient(strides, padding, dilation, groups, x[part], kernel,
                                     cotangent[part]) for part in (slice(-1), slice(-1, None)))
     margins = []
@@ -162,6 +160,16 @@ def _kernel_gradient(strides, padding, dilation, groups, x, kernel, cotangent) -
         gradient += xla_conv(images[:, start:start + len(part) + reach], part, dilation,
                           ((0, 0), margins[1]), strides, groups)
     return gradient.transpose(1, 2, 0, 3).astype(kernel.dtype)
+
+
+def _is_odd(batch: int) -> bool:
+    """Of several images: XLA takes up to 4 times as long for an odd number of channels."""
+    return batch > 1 and batch % 2 == 1
+
+
+def _features_are_few(batch: int, kernel: jax.Array) -> bool:
+    """Whether XLA's fast program takes neither the images, as channels, nor the features."""
+    return max(batch, kernel.shape[-1]) <= FEW
 
 
 def _kernel_gradient_of_few_features(padding, dilation, x, kernel, cotangent) -> jax.Array:
@@ -193,7 +201,7 @@ def _rows_of_a_block(images: jax.Array, cotangent: jax.Array) -> int:
     give nothing. Every block is compiled.
     """
     height, width, batch, features = cotangent.shape
-    if features <= 16:
+    if features <= FEW:
         return height
     fitting = BLOCK // (width * batch * (len(images) + features))
     return max(fitting, -(-height // MOST_BLOCKS), 1)

@@ -47,7 +47,7 @@ def cpu_conv(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> j
     return y[:, reach[0]:y.shape[1] - reach[0], reach[1]:y.shape[2] - reach[1]]
 
 
-def _conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing) -> jax.Array:
+def _conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing=(1, 1)) -> jax.Array:
     """With all images of the batch side by side where XLA would leave cores without work.
 
     XLA on CPU divides a convolution among the cores by columns and features only: 64 columns of 64
@@ -67,7 +67,7 @@ def _conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing) -
         y = xla_conv(x.reshape(1, 1, -1, x.shape[3]), kernel, strides, padding, dilation, groups)
         return y.reshape(*x.shape[:3], -1)
     if strips > 1:
-        x = _in_strips(x, strips, -(-rows // strips), kernel, strides, padding, dilation)
+        x = _in_strips(x, strips, -(-rows // strips), strides[0], rest + 1, padding[0][0])
         padding = (0, 0), padding[1]
     # Zeros between the images, as many as a window reaches out of one, and so many that each image
     # begins with a window.
@@ -84,11 +84,10 @@ def _conv_on_all_cores(x, kernel, strides, padding, dilation, groups, spacing) -
     return y.reshape(batch, -1, *y.shape[2:])[:, :rows]
 
 
-def _in_strips(x, strips: int, rows: int, kernel, strides, padding, dilation) -> jax.Array:
+def _in_strips(x, strips: int, rows: int, stride: int, window: int, top: int) -> jax.Array:
     """(B * strips, ...): the rows of `x`, padded, of which each strip of `rows` results is made."""
-    reach = (kernel.shape[0] - 1) * dilation[0]
-    top, length = padding[0][0], (rows - 1) * strides[0] + reach + 1
-    starts = [strip * rows * strides[0] for strip in range(strips)]
+    length = (rows - 1) * stride + window
+    starts = [strip * rows * stride for strip in range(strips)]
     x = pad_map(x, ((top, starts[-1] + length - top - x.shape[1]), (0, 0)))
     x = jnp.stack([x[:, start:start + length] for start in starts], 1)
     return x.reshape(-1, *x.shape[2:])

@@ -49,8 +49,7 @@ def _interpolate(interpolation: Interpolation, split: bool, x: jax.Array, transp
                  ) -> jax.Array:
     mesh = space_axis() if split else None
     if mesh is None:
-        factor = _integer_factor(interpolation)
-        if factor and transpose and platform() == 'cpu':
+        if transpose and platform() == 'cpu' and (factor := _integer_factor(interpolation)):
             return _sum_of_phases(factor, interpolation[0], x)
         return _sum_of_taps(*_taps(interpolation, transpose), x)
     plan = _plan(interpolation, transpose, mesh.shape[SPACE_AXIS])
