@@ -11,7 +11,7 @@ from jax import lax
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.chrono_bias_init import chrono_bias_init
 from jaxseg.layers.merge import Combination, Merge, MergeKind, combine, fold
-from jaxseg.layers.nonlinear_cells import gru_step
+from jaxseg.layers.nonlinear_cells import gru_gates, gru_update
 from jaxseg.layers.partition import constrain, gather_height
 
 CellName = Literal['linear', 'gru']
@@ -100,7 +100,8 @@ class _Corner(nn.Module):
 
         def step(state: jax.Array, at: tuple[jax.Array, ...]) -> jax.Array:
             mean = (above(state) + state) / 2
-            state, = gru_step((mean,), at[:3], jnp.split(mean @ kernel + inner[None, None], 3, -1))
+            gates = gru_gates(at[:3], jnp.split(mean @ kernel + inner[None, None], 3, -1))
+            state, = gru_update((mean,), gates)
             return at[3] * state
 
         inside = jnp.ones((*x.shape[:3], 1))

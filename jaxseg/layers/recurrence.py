@@ -81,7 +81,7 @@ class Recurrence(nn.Module):
 
         if state is None:
             state = (jnp.zeros((x.shape[1], hidden)),) * cell.parts
-        return scan_cell(cell.step, project, kernel, bias, state, x, valid, reverse=self.reverse,
+        return scan_cell(cell, project, kernel, bias, state, x, valid, reverse=self.reverse,
                          unroll=self.unroll, remat=self.remat)
 
     @property
