@@ -161,10 +161,15 @@ THIRD = [
     Mutation('images side by side without zeros between them', 'jaxseg/layers/cpu_conv.py',
              'gap = max(left, right, left + right - reach)', 'gap = 0',
              ('tests/test_layers_cpu_conv.py::test_images_and_strips_side_by_side_do_not_meet',)),
-    Mutation('a weight gradient without the last of three images', 'jaxseg/layers/conv.py',
+    Mutation('a weight gradient without the last of three images',
+             'jaxseg/layers/conv_gradients.py',
              '(slice(-1), slice(-1, None))', '(slice(-1), slice(-2, -1))',
              (f'{CONV}::test_weight_gradients_of_an_odd_batch_are_those_of_an_even_one_and_of_an'
               f'_image',)),
+    Mutation('the gradient of a GRU forgets its reset gate', 'jaxseg/layers/nonlinear_cells.py',
+             '(d_r, d_z, d_n * r)', '(d_r, d_z, d_n)',
+             ('tests/test_recurrence.py::'
+              'test_the_gradient_of_every_cell_equals_the_differences_of_its_loop',)),
     Mutation('what an enlargement takes beyond its edge is lost', 'jaxseg/layers/interpolation.py',
              'total[:, 1:-1] + pad(total[:, :1], 0, old - 1)', 'total[:, 1:-1]',
              ('tests/test_layers_resize.py::'

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.layers import conv
+from jaxseg.layers import conv_gradients
 from jaxseg.layers.conv import Conv, ConvTranspose, convolve
 from jaxseg.layers.resize import upsample_nearest
 from jaxseg.layers.upsample_conv import UpsampleConv, convolve_upsampled
@@ -76,7 +76,7 @@ def test_gradients_equal_those_of_xla(size, strides, dilation, groups, padding):
     (3, 1, (1, 1)), (3, 2, (2, 2)), (5, 1, (0, 3)), (3, 1, (0, 0)), (3, 1, (-1, 1))])
 def test_weight_gradients_in_blocks_of_rows_equal_those_of_xla(monkeypatch, rows, window, dilation,
                                                                margins):
-    monkeypatch.setattr(conv, 'BLOCK', rows * 2 * 8 * (4 + 20))
+    monkeypatch.setattr(conv_gradients, 'BLOCK', rows * 2 * 8 * (4 + 20))
     x, kernel = random(2, 11, 8, 4), random(window, window, 4, 20, seed=1)
     options = dict(padding=(margins, (1, 1)), dilation=(dilation, dilation))
     assert_equal_vjps(functools.partial(convolve, **options),
@@ -87,9 +87,9 @@ def test_weight_gradients_in_blocks_of_rows_equal_those_of_xla(monkeypatch, rows
 
 
 def test_a_map_has_no_more_than_so_many_blocks(monkeypatch):
-    monkeypatch.setattr(conv, 'BLOCK', 1)
+    monkeypatch.setattr(conv_gradients, 'BLOCK', 1)
     images, cotangent = jnp.zeros((4, 100, 3, 2)), jnp.zeros((100, 3, 2, 20))
-    assert conv._rows_of_a_block(images, cotangent) == 7  # 15 blocks, no more than 16
+    assert conv_gradients._rows_of_a_block(images, cotangent) == 7  # 15 blocks, no more than 16
 
 
 @pytest.mark.parametrize('batch', [3, 5])

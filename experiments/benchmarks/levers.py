@@ -24,21 +24,29 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from measure import add_names, argument_parser, machine, take_turns, write  # noqa: E402
 from step import jax_works, model_of, random_batch  # noqa: E402
 
-from jaxseg.layers import conv, cpu_conv, interpolation, pooling, upsample_conv  # noqa: E402
+from jaxseg.layers import (  # noqa: E402
+    conv,
+    conv_gradients,
+    cpu_conv,
+    interpolation,
+    pooling,
+    upsample_conv,
+)
 
 TRAINED_AT = {'resnet18_unet': (4, 256, 256), 'camvid_convolutional': (3, 352, 480)}
 VARIANTS = ('none', 'only', 'but')
 # What is replaced, and by what, where a lever is off.
 LEVERS = {
     'upsampling as four phases': [(upsample_conv, 'on_many_devices', lambda: True)],
-    'weight gradients as products': [(
-        conv, '_products_are_faster', lambda strides, kernel: kernel.shape[:2] == (1, 1))],
+    'weight gradients as products': [(conv_gradients, '_products_are_faster',
+                                      lambda strides, kernel: kernel.shape[:2] == (1, 1))],
     'input gradients of few positions as products': [(
-        conv, '_positions_are_few', lambda *_: False)],
-    'padding where there is none': [(conv, 'cpu_conv', cpu_conv._conv_on_all_cores)],
-    'weight gradients in blocks of rows': [(conv, 'BLOCK', 2 ** 62)],
-    'weight gradients of odd batches in two': [(conv, '_is_odd', lambda _: False)],
-    'weight gradients of few features': [(conv, '_features_are_few', lambda *_: False)],
+        conv_gradients, '_positions_are_few', lambda *_: False)],
+    'padding where there is none': [(module, 'cpu_conv', cpu_conv._conv_on_all_cores)
+                                    for module in (conv, conv_gradients)],
+    'weight gradients in blocks of rows': [(conv_gradients, 'BLOCK', 2 ** 62)],
+    'weight gradients of odd batches in two': [(conv_gradients, '_is_odd', lambda _: False)],
+    'weight gradients of few features': [(conv_gradients, '_features_are_few', lambda *_: False)],
     'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
     'images side by side': [(cpu_conv, 'cores', lambda: 1)],
     'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
