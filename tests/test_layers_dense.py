@@ -1,11 +1,15 @@
-"""Matrix products with float32 results."""
+"""Matrix products with float32 results, and linear layers."""
 
+import functools
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxseg.layers.dense import matmul_f32
-from tests.variables import random
+from jaxseg.layers.dense import Dense, DenseGeneral, matmul_f32
+from tests.variables import random, random_variables
 
 
 def test_matmul_f32_has_the_gradients_of_a_matrix_product():
@@ -21,3 +25,35 @@ def test_matmul_f32_has_the_gradients_of_a_matrix_product():
             assert one.dtype == other.dtype
             one, other = one.astype(np.float32), other.astype(np.float32)
             np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize('ours, layer, shape', [
+    (Dense, functools.partial(nn.Dense, 5), (2, 3, 4)),
+    (Dense, functools.partial(nn.Dense, 5), (4,)),
+    (DenseGeneral, functools.partial(nn.DenseGeneral, (3, 2, 5)), (2, 3, 4)),
+    (DenseGeneral, functools.partial(nn.DenseGeneral, 5, axis=(-2, -1)), (2, 3, 4)),
+    (DenseGeneral, functools.partial(nn.DenseGeneral, 5, axis=(0, 2)), (2, 3, 4))])
+@pytest.mark.parametrize('dtype, tolerance', [(np.float32, 1e-5), (jnp.bfloat16, 2e-2)])
+def test_linear_layers_have_the_values_and_gradients_of_those_of_flax(ours, layer, shape, dtype,
+                                                                      tolerance):
+    x, expected = random(*shape).astype(dtype), layer(dtype=dtype)
+    found = ours(*layer.args, **layer.keywords, dtype=dtype)
+    variables = random_variables(expected, x)
+    jax.tree.map(np.testing.assert_array_equal, variables, random_variables(found, x))
+    results = []
+    for module in (found, expected):
+        y, vjp_fn = jax.vjp(module.apply, variables, x)
+        results.append((y, vjp_fn(random(*y.shape, seed=1).astype(dtype))))
+    for one, other in zip(*map(jax.tree.leaves, results), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one.astype(np.float32), other.astype(np.float32),
+                                   rtol=tolerance, atol=tolerance)
+
+
+def test_the_weight_gradient_of_a_linear_layer_is_one_product_of_matrices_on_cpu():
+    x, layer = random(2, 3, 4), Dense(5)
+    variables = random_variables(layer, x)
+    jaxpr = jax.make_jaxpr(jax.grad(lambda variables: layer.apply(variables, x).sum()))(variables)
+    products = [(equation.params['dimension_numbers'], equation.outvars[0].aval.shape)
+                for equation in jaxpr.eqns if equation.primitive.name == 'dot_general']
+    assert ((((0,), (0,)), ((), ())), (4, 5)) in products

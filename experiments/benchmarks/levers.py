@@ -1,11 +1,11 @@
 """What each of the ways in which `jaxseg.layers` is fast on CPU gives, alone and to the whole.
 
     python experiments/benchmarks/levers.py [--repeats 9] [--csv experiments/benchmarks/levers.csv]
-        [--models NAME,NAME] [--variants none,only,but]
+        [--models NAME,NAME] [--levers NAME,NAME] [--variants none,only,but]
 
-Forward and train step of the ResNet-18 U-Net of `step.py` at 4x256x256, and of the convolutional
-CamVid model at the size of its training, on two cores: with all of them, with none, each alone, and
-all without each. A lever that is off is XLA's own program for the same operation. The variants take
+Forward and train step of networks of `step.py` at 4x256x256, and of the convolutional CamVid model
+at the size of its training, on two cores: with all of them, with none, each alone, and all without
+each. A lever that is off is XLA's own program for the same operation. The variants take
 turns, one repetition each; figures are medians, and `ratio` is the time of all levers over that of
 the row: below 1 the row is slower. Close everything else first.
 """
@@ -28,12 +28,15 @@ from jaxseg.layers import (  # noqa: E402
     conv,
     conv_gradients,
     cpu_conv,
+    dense,
     interpolation,
     pooling,
     upsample_conv,
 )
 
-TRAINED_AT = {'resnet18_unet': (4, 256, 256), 'camvid_convolutional': (3, 352, 480)}
+SQUARES = (4, 256, 256)
+TRAINED_AT = {'resnet18_unet': SQUARES, 'mit_b0_segformer': SQUARES,
+              'convnext_tiny_upernet': SQUARES, 'camvid_convolutional': (3, 352, 480)}
 VARIANTS = ('none', 'only', 'but')
 # What is replaced, and by what, where a lever is off.
 LEVERS = {
@@ -52,20 +55,21 @@ LEVERS = {
     'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
     'gradients of enlargements without gathers': [(
         interpolation, '_integer_factor', lambda _: 0)],
+    'weight gradients of linear layers': [(dense, 'platform', lambda: 'gpu')],
 }
 COLUMNS = ('model', 'levers', 'work', 'milliseconds', 'ratio', 'compile_seconds', 'machine')
 
 
-def variants(kinds: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def variants(kinds: Sequence[str], levers: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """`{name: levers that are off}`: all of them are on, and these of `VARIANTS`."""
     found = {'all': ()}
     if 'none' in kinds:
         found['none'] = tuple(LEVERS)
     if 'only' in kinds:
         found |= {f'only {name}': tuple(other for other in LEVERS if other != name)
-                  for name in LEVERS}
+                  for name in levers}
     if 'but' in kinds:
-        found |= {f'all but {name}': (name,) for name in LEVERS}
+        found |= {f'all but {name}': (name,) for name in levers}
     return found
 
 
@@ -80,12 +84,12 @@ def works_without(names: tuple[str, ...], model: dict, images: np.ndarray, label
         return jax_works(model, images, labels)
 
 
-def measure(name: str, kinds: Sequence[str], repeats: int) -> list[dict]:
-    """Rows of the table for one model."""
+def measure(name: str, which: dict[str, tuple[str, ...]], repeats: int) -> list[dict]:
+    """Rows of the table for one model and these `variants`."""
     model, shape = model_of(name)[0], TRAINED_AT[name]
     images, labels = random_batch(shape)
     works = {each: works_without(off, model, images, labels)
-             for each, off in variants(kinds).items()}
+             for each, off in which.items()}
     rows = []
     for work in ('forward', 'train step'):
         medians = take_turns({each: found[work][0] for each, found in works.items()}, repeats)
@@ -102,13 +106,14 @@ def measure(name: str, kinds: Sequence[str], repeats: int) -> list[dict]:
 def main():
     """Measures, prints, writes."""
     parser = argument_parser(__doc__, repeats=9)
-    for option, known in (('--models', tuple(TRAINED_AT)), ('--variants', VARIANTS)):
+    for option, known in (('--models', tuple(TRAINED_AT)), ('--levers', tuple(LEVERS)),
+                          ('--variants', VARIANTS)):
         add_names(parser, option, known)
     arguments = parser.parse_args()
     print(machine(), flush=True)
     rows = []
     for name in arguments.models:
-        rows += measure(name, arguments.variants, arguments.repeats)
+        rows += measure(name, variants(arguments.variants, arguments.levers), arguments.repeats)
         if arguments.csv:
             write(arguments.csv, rows, COLUMNS)
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
+from jaxseg.layers.dense import Dense
 
 
 class CrissCross(nn.Module):
@@ -23,9 +24,9 @@ class CrissCross(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if x.shape[-1] != self.features:
-            x = nn.Dense(self.features, dtype=x.dtype, name='project')(x)
+            x = Dense(self.features, dtype=x.dtype, name='project')(x)
         narrow = max(self.features // self.reduction, 1)
-        query, key, value = (nn.Dense(width, dtype=x.dtype, name=name) for name, width in (
+        query, key, value = (Dense(width, dtype=x.dtype, name=name) for name, width in (
             ('query', narrow), ('key', narrow), ('value', self.features)))
         gamma = self.param('gamma', nn.initializers.zeros, ()).astype(x.dtype)
         for _ in range(self.recurrence):

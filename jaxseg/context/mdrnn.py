@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.chrono_bias_init import chrono_bias_init
+from jaxseg.layers.dense import Dense
 from jaxseg.layers.merge import Combination, Merge, MergeKind, combine, fold
 from jaxseg.layers.nonlinear_cells import gru_gates, gru_update
 from jaxseg.layers.partition import constrain, gather_height
@@ -75,7 +76,7 @@ class _Corner(nn.Module):
         return (y.swapaxes(1, 2) if tall else y).astype(x.dtype)
 
     def _linear(self, x: jax.Array, tall: bool) -> jax.Array:
-        projected = nn.Dense(4 * self.features, dtype=x.dtype, bias_init=_gate_bias_init,
+        projected = Dense(4 * self.features, dtype=x.dtype, bias_init=_gate_bias_init,
                              name='input')(x).astype(jnp.float32)
         gates, value = projected[..., :3 * self.features], projected[..., 3 * self.features:]
         gates = jax.nn.softmax(gates.reshape(*x.shape[:3], 3, self.features), -2)
@@ -89,7 +90,7 @@ class _Corner(nn.Module):
         return scan_diagonals(step, (up, left, gates[..., 2, :] * value), self.features)
 
     def _gru(self, x: jax.Array) -> jax.Array:
-        projected = nn.Dense(3 * self.features, dtype=x.dtype, name='input',
+        projected = Dense(3 * self.features, dtype=x.dtype, name='input',
                              bias_init=chrono_bias_init((0, 1, 0)))(x).astype(jnp.float32)
         # Not orthogonal as elsewhere: under vmap that is a batch of QR decompositions, in which XLA
         # on CPU may lock up.

@@ -10,6 +10,7 @@ import numpy as np
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import KERNEL_INIT, convolve
+from jaxseg.layers.dense import Dense
 from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.resize import resize_bilinear
 from jaxseg.layers.stages import Stage, Stages, strides
@@ -46,7 +47,7 @@ class SegFormer(nn.Module):
             raise InputError(f'decoder: it needs stages of stride 2 and more, and the encoder has '
                              f'stages of strides {", ".join(map(str, strides(stages)))}; use an '
                              f'encoder that has them or another decoder')
-        projected = [stage.replace(features=nn.Dense(
+        projected = [stage.replace(features=Dense(
             self.features, dtype=stage.features.dtype, name=f'linear{index}')(stage.features))
             for index, stage in enumerate(used)]
         x = _Fuse(self.features, name='fuse_conv')(projected)

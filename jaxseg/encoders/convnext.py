@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.dense import Dense
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
@@ -61,7 +62,7 @@ class Block(nn.Module):
         y = Conv(width, KERNEL, dilation=self.dilation, groups=width, bias=True,
                  name='depthwise_conv')(x)
         y = LayerNorm(dtype=x.dtype, name='norm')(y)
-        dense = functools.partial(nn.Dense, dtype=x.dtype, kernel_init=DENSE_INIT)
+        dense = functools.partial(Dense, dtype=x.dtype, kernel_init=DENSE_INIT)
         y = nn.gelu(dense(EXPANSION * width, name='expand')(y), approximate=False)
         if self.response_norm:
             y = GlobalResponseNorm(name='response_norm')(y)

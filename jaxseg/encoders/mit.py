@@ -8,6 +8,7 @@ import jax
 from jaxseg.fields import DropRate
 from jaxseg.layers.attention import attend, sow_attention
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.dense import Dense
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
@@ -112,7 +113,7 @@ class MiT(nn.Module):
 
 
 def _dense(x: jax.Array, features: int, name: str) -> jax.Array:
-    return nn.Dense(features, dtype=x.dtype, kernel_init=DENSE_INIT, name=name)(x)
+    return Dense(features, dtype=x.dtype, kernel_init=DENSE_INIT, name=name)(x)
 
 
 def _norm(x: jax.Array, name: str, epsilon: float = EPSILON) -> jax.Array:
