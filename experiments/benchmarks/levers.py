@@ -22,21 +22,20 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from measure import add_names, argument_parser, machine, take_turns, write  # noqa: E402
-from step import jax_works, model_of, random_batch  # noqa: E402
+from step import NETWORKS, SQUARES, jax_works, model_of, random_batch  # noqa: E402
 
 from jaxseg.layers import (  # noqa: E402
     conv,
     conv_gradients,
     cpu_conv,
     dense,
+    depthwise,
     interpolation,
     pooling,
     upsample_conv,
 )
 
-SQUARES = (4, 256, 256)
-TRAINED_AT = {'resnet18_unet': SQUARES, 'mit_b0_segformer': SQUARES,
-              'convnext_tiny_upernet': SQUARES, 'camvid_convolutional': (3, 352, 480)}
+TRAINED_AT = {**dict.fromkeys(NETWORKS, SQUARES), 'camvid_convolutional': (3, 352, 480)}
 VARIANTS = ('none', 'only', 'but')
 # What is replaced, and by what, where a lever is off.
 LEVERS = {
@@ -56,6 +55,8 @@ LEVERS = {
     'gradients of enlargements without gathers': [(
         interpolation, '_integer_factor', lambda _: 0)],
     'weight gradients of linear layers': [(dense, 'platform', lambda: 'gpu')],
+    'weight gradients of depthwise convolutions in one reduction': [(
+        depthwise, '_kernel_gradient', depthwise._kernel_gradient_by_rows)],
 }
 COLUMNS = ('model', 'levers', 'work', 'milliseconds', 'ratio', 'compile_seconds', 'machine')
 
