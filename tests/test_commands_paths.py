@@ -52,7 +52,7 @@ def test_a_file_that_predict_has_not_written_is_refused(trained, tmp_path, capfd
     assert state_of(tmp_path) == before
     # One image after another, again and with other results, into one folder.
     for name, outputs in (('b', 'indices'), ('a', 'overlays'), ('b', 'indices'),
-                          ('a', 'colours,polygons'), ('b', 'polygons')):
+                          ('a', 'colors,polygons'), ('b', 'polygons')):
         assert main(predict(trained, tmp_path / f'{name}.jpg', tmp_path / 'out',
                             f'--outputs={outputs}')) == 0
     write_image(tmp_path / 'out/a.png')  # of a only the overlay was written

@@ -11,7 +11,7 @@ import jaxseg
 from jaxseg.commands import main, progress
 from jaxseg.commands.predict_record import PredictRecord
 from jaxseg.commands.prediction import groups
-from jaxseg.commands.results import Results, colours
+from jaxseg.commands.results import Results, colors
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.data.outlines import fill
 from jaxseg.data.spec import DatasetSpec
@@ -19,7 +19,7 @@ from jaxseg.errors import InputError
 from jaxseg.inference.uncertainty import Found, entropy
 from tests import runs
 
-ALL = '--outputs=indices,colours,overlays,probabilities,uncertainty,polygons'
+ALL = '--outputs=indices,colors,overlays,probabilities,uncertainty,polygons'
 AUGMENTED = ['--config.inference={"type": "augmented.TestTimeAugmentation", "flips": "both"}']
 NAMES = ['a', 'b', 'c', 'deep/d', 'deep/e', 'f', 'g']
 
@@ -60,7 +60,7 @@ def test_all_results_of_an_image_agree(trained, folder, written):
         np.testing.assert_array_equal(probabilities, function.probabilities(image))
         mask = runs.read_image(written / f'{name}.png')
         np.testing.assert_array_equal(mask, probabilities.argmax(-1))
-        painted = runs.read_image(written / f'{name}_colours.png')
+        painted = runs.read_image(written / f'{name}_colors.png')
         with Image.open(written / f'{name}.png') as palette:
             np.testing.assert_array_equal(painted, palette.convert('RGB'))
         uncertainty = runs.read_image(written / f'{name}_uncertainty.png')
@@ -223,7 +223,7 @@ def test_a_line_that_is_not_written_whole_does_not_end_the_record(tmp_path, monk
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['--outputs='], ["''", 'known: colours, indices']), (['--outputs=colors'], ["'colours'"]),
+    (['--outputs='], ["''", 'known: colors, indices']), (['--outputs=colors'], ["'colors'"]),
     (['--outputs=indices,'], ["''"]), (['--probabilities=png8'], ['png16'])])
 def test_a_result_that_does_not_exist_is_refused(trained, folder, tmp_path, capfd, arguments,
                                                  words):
@@ -256,7 +256,7 @@ def test_overlapping_masks_of_images_of_every_kind(tmp_path, value_range, dtype,
     mask = np.zeros((3, 4, 2), np.uint8)
     mask[1, 1:3, 0], mask[:, 2, 1] = 1, 1
     share = np.linspace(0, 1, 24, dtype=np.float32).reshape(3, 4, 2)
-    results = Results(spec, ('indices', 'colours', 'overlays', 'probabilities', 'uncertainty',
+    results = Results(spec, ('indices', 'colors', 'overlays', 'probabilities', 'uncertainty',
                              'polygons'), 'png16', variance=True)
     assert results.largest_uncertainty == 0.5
     results.write(tmp_path / 'in' / 'x', 'x.tif', np.full((3, 4, channels), 1, dtype),
@@ -268,7 +268,7 @@ def test_overlapping_masks_of_images_of_every_kind(tmp_path, value_range, dtype,
     for name, values in (('x_probability_cell', share[..., 0]), ('x_uncertainty', share[..., 0])):
         np.testing.assert_array_equal(runs.read_image(tmp_path / 'in' / f'{name}.png'),
                                       np.rint(65535 * values))
-    painted = colours(mask, spec)
+    painted = colors(mask, spec)
     assert painted[0, 0].tolist() == [0, 0, 0] and painted[1, 1].tolist() == list(spec.colors[0])
     assert painted[1, 2].tolist() == list(spec.colors[1])
 

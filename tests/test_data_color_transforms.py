@@ -26,7 +26,7 @@ def solid(*color, dtype=np.uint8):
     ({'hue': 1 / 6}, 1.0, (0, 0, 255), (255, 0, 255)),
     ({'hue': 0.5}, 1.0, (200, 100, 100), (100, 200, 200)),
     ({'hue': 0.5, 'saturation': 1.0}, 0.5, (7, 77, 177), (7, 77, 177))])
-def test_jitter_of_one_colour(fields, share, before, after):
+def test_jitter_of_one_color(fields, share, before, after):
     image, mask = apply(T.ColorJitter(**{**NONE, **fields}), solid(*before), share=share)
     np.testing.assert_allclose(image, solid(*after), atol=1)
     assert image.dtype == np.uint8 and not mask.any()

@@ -69,7 +69,7 @@ def test_images_are_turned_as_exif_says(tmp_path):
                                   np.rot90(picture(shape=(12, 8, 3)), -1))
 
 
-def test_masks_may_be_palette_files_colours_or_16_bit(tmp_path):
+def test_masks_may_be_palette_files_colors_or_16_bit(tmp_path):
     known = np.where(MASK == 255, 0, MASK)
     palette = Image.fromarray(known)
     palette.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])

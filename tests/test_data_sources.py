@@ -28,8 +28,8 @@ def test_shapes_come_in_any_size_with_every_class():
         Shapes(size=(8, 8)).source('train')
 
 
-def test_colour_does_not_give_the_shape_away():
-    """The mean colour of each class over many pictures is that of every other class."""
+def test_color_does_not_give_the_shape_away():
+    """The mean color of each class over many pictures is that of every other class."""
     source = Shapes(samples={'train': 200}).source('train')
     samples = [source[i] for i in range(200)]
     pixels, masks = (np.stack([sample[key] for sample in samples]) for key in ('image', 'mask'))

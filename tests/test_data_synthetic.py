@@ -37,7 +37,7 @@ def spec(**options):
     return DatasetSpec('toys', ('a', 'b', 'c'), mean=(0.5,) * 3, std=(0.25,) * 3, **options)
 
 
-def test_a_table_of_colours_learns_next_to_nothing():
+def test_a_table_of_colors_learns_next_to_nothing():
     """The best class of each of 512 colors, counted on 150 pictures, scored on 50 others."""
     dataset, votes, confusion = Shapes(size=(48, 64)), np.zeros((512, 5)), np.zeros((5, 5))
     bins = [(sample['mask'].ravel(), (sample['image'] >> 5).reshape(-1, 3) @ np.array([64, 8, 1]))

@@ -61,7 +61,7 @@ def network(name):
 
 
 def images(*sizes, seed=0):
-    """Blocks of colour: neighbours matter, and every image has several classes."""
+    """Blocks of color: neighbours matter, and every image has several classes."""
     rng = np.random.default_rng(seed)
     for height, width in sizes:
         blocks = rng.integers(0, 256, (height // 5 + 1, width // 5 + 1, 3)).astype(np.uint8)

@@ -51,7 +51,7 @@ COLUMNS = ('method', 'images', 'compilations', 'peak_mib', 'seconds', 'same_conf
 
 
 class Blocks:
-    """Image i: blocks of colour, labelled by their strongest channel, some of them void."""
+    """Image i: blocks of color, labelled by their strongest channel, some of them void."""
 
     def __init__(self, images: int):
         self.images = images

@@ -1,4 +1,4 @@
-"""What `predict` writes for an image: masks, colours, overlays, probabilities, polygons."""
+"""What `predict` writes for an image: masks, colors, overlays, probabilities, polygons."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from jaxseg.files import replacing
 from jaxseg.inference.uncertainty import Found
 from jaxseg.records import read_json
 
-Output = Literal['indices', 'colours', 'overlays', 'probabilities', 'uncertainty', 'polygons']
+Output = Literal['indices', 'colors', 'overlays', 'probabilities', 'uncertainty', 'polygons']
 OUTPUTS = get_args(Output)
 ProbabilityFormat = Literal['npy', 'png16']
 COCO = 'coco.json'
@@ -105,8 +105,8 @@ class Results:
             paths = self._files(kind, place)
             if kind == 'indices':
                 self._write_indices(paths, found.mask)
-            elif kind == 'colours':
-                save_image(paths[0], Image.fromarray(colours(found.mask, spec)))
+            elif kind == 'colors':
+                save_image(paths[0], Image.fromarray(colors(found.mask, spec)))
             elif kind == 'overlays':
                 save_image(paths[0], Image.fromarray(overlay(image, found.mask, spec)))
             elif kind == 'probabilities':
@@ -120,7 +120,7 @@ class Results:
 
     def _files(self, kind: str, place: pathlib.Path) -> list[pathlib.Path]:
         classes = [file_name(name) for name in self.spec.classes]
-        endings = {'indices': ['.png'], 'colours': ['_colours.png'], 'overlays': ['_overlay.png'],
+        endings = {'indices': ['.png'], 'colors': ['_colors.png'], 'overlays': ['_overlay.png'],
                    'probabilities': ['_probabilities.npy'], 'uncertainty': ['_uncertainty.png'],
                    'polygons': ['.geojson']}[kind]
         if kind == 'indices' and self.spec.overlapping:
@@ -145,8 +145,8 @@ class Results:
             np.save(partial, found, allow_pickle=False)
 
 
-def colours(mask: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """The colours of the classes, (H, W, 3) uint8; black where there is none."""
+def colors(mask: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """The colors of the classes, (H, W, 3) uint8; black where there is none."""
     index = class_indices(mask, spec)
     known = index < len(spec.classes)
     palette = np.array(spec.colors, np.uint8)

@@ -21,7 +21,7 @@ class Gradients:
 
     @property
     def spec(self) -> DatasetSpec:
-        """Names, colours, void label, normalisation."""
+        """Names, colors, void label, normalisation."""
         return DatasetSpec('gradients', ('low', 'middle', 'high'), ignore_index=9,
                            mean=(0.5,) * 3, std=(0.3,) * 3)
 

@@ -10,7 +10,7 @@ from jaxseg.fields import Probability, check_fields
 
 @dataclasses.dataclass(frozen=True)
 class Erase:
-    """With probability `p` a quarter of the picture becomes the mean colour, and void."""
+    """With probability `p` a quarter of the picture becomes the mean color, and void."""
 
     p: Probability = 0.5
 
