@@ -201,7 +201,7 @@ def _numbers() -> Iterator[Case]:
                     'boundary calibration', LONG, '[boundary]'):
         yield bad_line('evaluate and predict', (*EVALUATE, f'--metrics={metrics}'), '--metrics',
                        metrics[:50])
-    for outputs in ('', ' ', 'masks', 'indices,', 'colors', 'Indices', 'indices;colors', LONG):
+    for outputs in ('', ' ', 'masks', 'indices,', 'color', 'Indices', 'indices;colors', LONG):
         yield bad_line('evaluate and predict', (*PREDICT, f'--outputs={outputs}'), '--outputs')
     for kind in ('', 'png', 'npy16', 'PNG16', '16'):
         yield bad_line('evaluate and predict', (*PREDICT, f'--probabilities={kind}'),
