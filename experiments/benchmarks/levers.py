@@ -49,7 +49,7 @@ LEVERS = {
     'weight gradients in blocks of rows': [(conv_gradients, 'BLOCK', 2 ** 62)],
     'weight gradients of odd batches in two': [(conv_gradients, '_is_odd', lambda _: False)],
     'weight gradients of few features': [(conv_gradients, '_features_are_few', lambda *_: False)],
-    'gradient of pooling by comparison': [(pooling, 'on_many_devices', lambda: True)],
+    'pooling and its gradient by comparison': [(pooling, 'on_many_devices', lambda: True)],
     'images side by side': [(cpu_conv, 'cores', lambda: 1)],
     'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
     'gradients of enlargements without gathers': [(

@@ -1,6 +1,7 @@
-"""Max pooling with a gradient by comparison."""
+"""Max pooling by comparison of neighbours, and its gradient."""
 
 import functools
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -11,6 +12,7 @@ from jax import lax
 from jaxseg.layers.depthwise import pad_map
 from jaxseg.layers.partition import on_many_devices
 from jaxseg.layers.platform import platform
+from jaxseg.layers.symbolic import are_numbers
 
 
 def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
@@ -31,7 +33,22 @@ def _pool(window: int, stride: int, padding: int, x: jax.Array) -> jax.Array:
     return nn.max_pool(x, (window, window), (stride, stride), ((padding, padding),) * 2)
 
 
-_max_pool = functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))(_pool)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _max_pool(window: int, stride: int, padding: int, x: jax.Array) -> jax.Array:
+    """The same as a maximum of slices, which takes a third of the time."""
+    if not are_numbers(x.shape):
+        return _pool(window, stride, padding, x)
+    size = [(side + 2 * padding - window) // stride + 1 for side in x.shape[1:3]]
+    return functools.reduce(jnp.maximum, _values(window, stride, padding, x, size))
+
+
+def _values(window: int, stride: int, padding: int, x: jax.Array, size: Sequence[int]
+            ) -> list[jax.Array]:
+    """Of every position of a window, row by row, the values in all windows: (B, *size, C) each."""
+    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype),
+                [(0, 0, 0), (padding, padding, 0), (padding, padding, 0), (0, 0, 0)])
+    rows, columns = ((side - 1) * stride + 1 for side in size)
+    return [x[:, i:i + rows:stride, j:j + columns:stride] for i, j in np.ndindex(window, window)]
 
 
 def _forward(window, stride, padding, x):
@@ -70,12 +87,8 @@ _max_pool.defvjp(_forward, _backward)
 
 def _first_maximum(window, stride, padding, x, y) -> jax.Array:
     """For every window the number of the first position, row by row, that has the maximum."""
-    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype),
-                [(0, 0, 0), (padding, padding, 0), (padding, padding, 0), (0, 0, 0)])
-    rows, columns = ((side - 1) * stride + 1 for side in y.shape[1:3])
     first = jnp.full(y.shape, -1, jnp.int16)
-    for number in reversed(range(window ** 2)):
-        i, j = divmod(number, window)
-        values = x[:, i:i + rows:stride, j:j + columns:stride]
-        first = jnp.where(values == y, jnp.int16(number), first)
+    values = _values(window, stride, padding, x, y.shape[1:3])
+    for number, part in reversed(list(enumerate(values))):
+        first = jnp.where(part == y, jnp.int16(number), first)
     return first
