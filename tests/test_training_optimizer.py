@@ -1,5 +1,6 @@
 """Optimizers and schedules: exact values of their formulas."""
 
+import functools
 import math
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optax import contrib
 
 from jaxseg.errors import InputError
 from jaxseg.training import optimizer as optimizers
@@ -130,6 +132,32 @@ def test_one_iteration_of_muon_is_its_polynomial_of_the_singular_values():
     values /= np.sqrt((values ** 2).sum())  # the Frobenius norm
     expected = left * (3.4445 * values - 4.775 * values ** 3 + 2.0315 * values ** 5) @ right
     np.testing.assert_allclose(update['kernel'], -0.5 * 0.2 * np.sqrt(6) * expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('iterations', [1, 3, 5, 12])
+def test_muon_is_the_one_of_optax(iterations):
+    """Tall, wide, square and singular kernels, and the parameters that are left to Adam."""
+    shapes = {'tall': (3, 3, 4, 8), 'wide': (1, 1, 3, 20), 'square': (6, 6), 'singular': (9, 5)}
+    params = {name: {'kernel': random(*shape), 'bias': random(shape[-1])}
+              for name, shape in shapes.items()}
+
+    def axes(params):
+        return {name: {'kernel': contrib.MuonDimensionNumbers(
+            tuple(range(part['kernel'].ndim - 1)), part['kernel'].ndim - 1), 'bias': None}
+            for name, part in params.items()}
+
+    rules = (optimizers.muon(learning_rate=1.0, schedule=schedules.constant(steps=9),
+                             iterations=iterations, weight_decay=0.0),
+             contrib.muon(1.0, ns_steps=iterations, consistent_rms=0.2,
+                          muon_weight_dimension_numbers=axes))
+    states = [rule.init(params) for rule in rules]
+    for step in range(3):
+        gradient = {name: {'kernel': random(*shape, seed=step), 'bias': random(shape[-1])}
+                    for name, shape in shapes.items()}
+        gradient['singular']['kernel'][:, 2:] = 0
+        updates, states = zip(*(jax.jit(rule.update)(gradient, state, params)
+                                for rule, state in zip(rules, states, strict=True)), strict=True)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), *updates)
 
 
 def test_schedule_free_evaluates_the_mean_of_its_steps():

@@ -4,18 +4,24 @@ All take `groups` and `layer_decay`, factors of the learning rate (`jaxseg.train
 of groups of parameters, as [['encoder/.*', 0.1], ['.*', 1.0]], and of the depth in the encoder.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from optax import contrib
 
 from jaxseg.fields import NonNegative, Positive, PositiveInt, Range
 from jaxseg.training.groups import Groups, LayerDecay, scale_by_groups
 
 Decay = Annotated[float, Range(0, below=1)]  # of a running mean
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients of Jordan et al. 2024
+# Iterations with products of the smaller side alone; in more of them rounding would give a singular
+# matrix negative squares, which grow by 12 each time.
+AT_ONCE = 3
 
 
 def sgd(*, learning_rate: Positive, schedule: Callable, momentum: Decay = 0.9,
@@ -58,9 +64,14 @@ def muon(*, learning_rate: Positive, schedule: Callable, momentum: Decay = 0.95,
     `iterations` are those of Newton and Schulz, from the momentum to an orthogonal matrix; 3 take
     less time and leave its smallest singular values below 1.
     """
-    rule = contrib.muon(1.0, ns_steps=iterations, beta=momentum, adam_b1=b1, adam_b2=b2,
-                        consistent_rms=0.2, muon_weight_dimension_numbers=_matrices)
-    return optax.chain(_clip(max_grad_norm), rule, optax.scale(-1.0), _decay(weight_decay),
+    # The momentum, divided by its norm. Optax's iterations, which are those of `_orthogonal`, would
+    # multiply the whole matrix each time: for the CamVid recipe 80 ms a step in place of 26.
+    normalised = contrib.scale_by_muon(ns_steps=0, beta=momentum,
+                                       weight_dimension_numbers=_matrices)
+    orthogonal = optax.stateless_with_tree_map(lambda kernel, _: _orthogonal(kernel, iterations))
+    rule = optax.partition({'muon': optax.chain(normalised, orthogonal),
+                            'adam': optax.scale_by_adam(b1, b2, nesterov=True)}, _muon_or_adam)
+    return optax.chain(_clip(max_grad_norm), rule, _decay(weight_decay),
                        scale_by_groups(groups, layer_decay),
                        scale_by_rate(lambda step: learning_rate * schedule(step)))
 
@@ -129,16 +140,47 @@ def is_kernel(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: _name(path).endswith('kernel'), params)
 
 
-def _matrices(params: Any) -> Any:
-    """The axes of every kernel that Muon takes as a matrix; None for all other parameters."""
-    def axes(path: tuple, leaf: jax.Array) -> contrib.MuonDimensionNumbers | None:
+def _muon_or_adam(params: Any) -> Any:
+    """'muon' for the kernels that Muon takes as matrices, 'adam' for all other parameters."""
+    def rule(path: tuple, leaf: jax.Array) -> str:
         depthwise = leaf.ndim == 4 and leaf.shape[2] == 1
         head = getattr(path[0], 'key', '') == 'head'
-        if leaf.ndim < 2 or depthwise or head or not _name(path).endswith('kernel'):
-            return None
-        return contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+        other = leaf.ndim < 2 or depthwise or head or not _name(path).endswith('kernel')
+        return 'adam' if other else 'muon'
 
-    return jax.tree_util.tree_map_with_path(axes, params)
+    return jax.tree_util.tree_map_with_path(rule, params)
+
+
+def _matrices(kernels: Any) -> Any:
+    """The axes of every kernel as those of a matrix."""
+    return jax.tree.map(lambda kernel: contrib.MuonDimensionNumbers(
+        tuple(range(kernel.ndim - 1)), kernel.ndim - 1), kernels)
+
+
+def _orthogonal(kernel: jax.Array, iterations: int) -> jax.Array:
+    """A kernel of norm 1 after these iterations, scaled as by Liu et al. 2025."""
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    for done in range(0, iterations, AT_ONCE):
+        matrix = _iterations(matrix, min(AT_ONCE, iterations - done))
+    return (0.2 * max(matrix.shape) ** 0.5 * matrix).reshape(kernel.shape)
+
+
+def _iterations(matrix: jax.Array, count: int) -> jax.Array:
+    """`count` times `X <- a X + b S X + c S S X` with `S = X X^T`.
+
+    Each multiplies X by a polynomial of S, and so do all together: only products of the smaller
+    side of X are formed every time.
+    """
+    a, b, c = NEWTON_SCHULZ
+    dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    tall = matrix.shape[0] > matrix.shape[1]
+    square = dot(matrix.T, matrix) if tall else dot(matrix, matrix.T)
+    factors = []
+    for _ in range(count):
+        factors.append(a * jnp.eye(len(square)) + b * square + c * dot(square, square))
+        square = dot(dot(factors[-1], square), factors[-1])
+    factor = functools.reduce(dot, factors)
+    return dot(matrix, factor) if tall else dot(factor, matrix)
 
 
 def _name(path: tuple) -> str:
