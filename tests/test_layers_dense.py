@@ -29,7 +29,7 @@ def test_matmul_f32_has_the_gradients_of_a_matrix_product():
 
 @pytest.mark.parametrize('ours, layer, shape', [
     (Dense, functools.partial(nn.Dense, 5), (2, 3, 4)),
-    (Dense, functools.partial(nn.Dense, 5), (4,)),
+    (Dense, functools.partial(nn.Dense, 5), (4,)), (Dense, functools.partial(nn.Dense, 3), (2, 8)),
     (DenseGeneral, functools.partial(nn.DenseGeneral, (3, 2, 5)), (2, 3, 4)),
     (DenseGeneral, functools.partial(nn.DenseGeneral, 5, axis=(-2, -1)), (2, 3, 4)),
     (DenseGeneral, functools.partial(nn.DenseGeneral, 5, axis=(0, 2)), (2, 3, 4))])

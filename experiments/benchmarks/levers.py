@@ -54,7 +54,8 @@ LEVERS = {
     'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
     'gradients of enlargements without gathers': [(
         interpolation, '_integer_factor', lambda _: 0)],
-    'weight gradients of linear layers': [(dense, 'platform', lambda: 'gpu')],
+    'narrow sides of weight gradients on the left': [(dense, '_left_is_slow', lambda *_: False)],
+    'weight gradients of linear layers, with narrow sides': [(dense, 'platform', lambda: 'gpu')],
     'weight gradients of depthwise convolutions in one reduction': [(
         depthwise, '_kernel_gradient', depthwise._kernel_gradient_by_rows)],
 }
