@@ -55,7 +55,7 @@ LEVERS = {
     'gradients of enlargements without gathers': [(
         interpolation, '_integer_factor', lambda _: 0)],
     'narrow sides of weight gradients on the left': [(dense, '_left_is_slow', lambda *_: False)],
-    'weight gradients of linear layers, with narrow sides': [(dense, 'platform', lambda: 'gpu')],
+    'weight gradients of linear layers and narrow sides': [(dense, 'platform', lambda: 'gpu')],
     'weight gradients of depthwise convolutions in one reduction': [(
         depthwise, '_kernel_gradient', depthwise._kernel_gradient_by_rows)],
 }
