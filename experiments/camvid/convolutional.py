@@ -16,9 +16,9 @@ size (`half_size.py`), where a step takes a third of the time, and ends at full 
 is Muon (Jordan et al. 2024). The weights of the classes are the cube roots of the median-frequency
 weights (Eigen & Fergus 2015) of the training split, which `jaxseg inspect` prints.
 
-Test mIoU 0.556, Seq05VD 0.544, val 0.658 (2026-11-30, seed 0 alone; the checkpoint with the best
-val) after 15.1 + 12.2 minutes on two cores of an AMD EPYC (Zen 4), beside short other work. What
-each choice gave: `experiments/results/camvid_levers.md`.
+Test mIoU 0.555 +- 0.007, Seq05VD 0.544 +- 0.008, val 0.658 +- 0.001 (mean and standard deviation of
+seeds 0 to 2, 2026-11-30; the checkpoint with the best val). Minutes on two cores: README. What each
+choice gave: `experiments/results/camvid_levers.md`.
 """
 
 from ml_collections import ConfigDict
