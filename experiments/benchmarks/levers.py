@@ -54,8 +54,7 @@ LEVERS = {
     'colors in blocks of pixels': [(conv, 'folding_is_faster', lambda *_: False)],
     'gradients of enlargements without gathers': [(
         interpolation, '_integer_factor', lambda _: 0)],
-    'narrow sides of weight gradients on the left': [(dense, '_left_is_slow', lambda *_: False)],
-    'weight gradients of linear layers and narrow sides': [(dense, 'platform', lambda: 'gpu')],
+    'weight gradients of linear layers': [(dense, 'platform', lambda: 'gpu')],
     'weight gradients of depthwise convolutions in one reduction': [(
         depthwise, '_kernel_gradient', depthwise._kernel_gradient_by_rows)],
 }
