@@ -166,6 +166,16 @@ THIRD = [
              '(slice(-1), slice(-1, None))', '(slice(-1), slice(-2, -1))',
              (f'{CONV}::test_weight_gradients_of_an_odd_batch_are_those_of_an_even_one_and_of_an'
               f'_image',)),
+    Mutation('a depthwise weight gradient of the first image alone', 'jaxseg/layers/depthwise.py',
+             'part.sum(range(part.ndim - 1))', 'part[0].sum(range(part.ndim - 2))',
+             (f'{CONV}::test_a_depthwise_convolution_equals_a_grouped_one',)),
+    Mutation('Muon stops after its first iteration', OPTIMIZER,
+             'functools.reduce(dot, factors)', 'factors[0]',
+             (f'{RULES}::test_muon_is_the_one_of_optax',)),
+    Mutation('the largest value of a window without its last position', 'jaxseg/layers/pooling.py',
+             '_values(window, stride, padding, x, size))',
+             '_values(window, stride, padding, x, size)[:-1])',
+             ('tests/test_layers_pooling.py',)),
     Mutation('the gradient of a GRU forgets its reset gate', 'jaxseg/layers/nonlinear_cells.py',
              '(d_r, d_z, d_n * r)', '(d_r, d_z, d_n)',
              ('tests/test_recurrence.py::'
