@@ -218,7 +218,7 @@ def _backward(cell, reverse, unroll, residuals, cotangents):
         d_projected, d_from_state = (jnp.concatenate(parts, -1)
                                      for parts in cell.gradient(gates, d_gates))
         d_state = (d_state[0] + d_from_state @ transposed, *d_state[1:])
-        return d_state, (d_projected, d_from_state)[:1 if cell.inner_biases == 0 else 2]
+        return d_state, (d_projected, d_from_state) if cell.inner_biases else (d_projected,)
 
     d_outputs, d_last = cotangents
     d_start, d_gates = lax.scan(body, d_last, (d_outputs, previous, gates, valid),
