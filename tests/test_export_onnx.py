@@ -28,7 +28,7 @@ def same(function, *sizes, sides=(None, None, None, 4), atol=1e-5):
     for size in sizes or ((2, 3, 5, 4), (1, 6, 4, 4)):
         x = random(*size)
         found, = session.run(None, {'images': x})
-        wanted = np.asarray(function(x))
+        wanted = np.asarray(jax.jit(function)(x))
         assert found.dtype == wanted.dtype and found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, atol=atol)
 

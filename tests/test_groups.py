@@ -1,14 +1,11 @@
 """Factors of the learning rate: by hand for encoders of both families, and what is refused."""
 
-import itertools
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.build import build, parts_of
+from jaxseg.build import build
 from jaxseg.errors import InputError
 from jaxseg.training import optimizer as optimizers
 from jaxseg.training import schedule as schedules
@@ -26,19 +23,6 @@ def encoder_names(**entry) -> list[str]:
     variables = jax.eval_shape(
         lambda: encoder.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False))
     return ['head/kernel', *(f'encoder/{name}' for name in named(variables['params']))]
-
-
-def words_in_order(**entry) -> list[str]:
-    """The modules and parameters of this encoder, in the order in which they compute."""
-    encoder, words = build('encoder', entry), []
-
-    def init() -> dict:
-        variables = encoder.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
-        words.extend(variables['params'])  # what `eval_shape` returns is sorted
-        return variables
-
-    jax.eval_shape(init)
-    return words
 
 
 def exponents(names: list[str]) -> dict[str, int]:
@@ -74,21 +58,6 @@ def test_what_leads_into_a_stage_belongs_to_its_first_block():
     assert list(exponents(names).values()) == [3, 3, 2, 1, 1, 1, 0, 1, 0]
     unordered = [f'encoder/block{i}/kernel' for i in (10, 9, 2)]
     assert list(exponents(unordered).values()) == [1, 2, 3]  # by number, not by spelling
-
-
-@pytest.mark.parametrize('entry', [
-    *({'type': name} for name in parts_of('encoder')),
-    {'type': 'vgg.VGG', 'norm': None}])
-def test_the_layers_of_every_encoder_are_in_the_order_in_which_they_compute(entry):
-    # A norm of what a stage gives to the decoder is not on the way to deeper stages.
-    words = [word for word in words_in_order(**entry)
-             if not re.fullmatch(r'output\d_norm|norm', word)]
-    found = exponents([f'encoder/{word}/kernel' for word in words])
-    for before, after in itertools.pairwise(words):
-        change = found[f'encoder/{after}'] - found[f'encoder/{before}']
-        assert change <= 0, (before, after)
-        if re.match('patches|embed|downsample|transition', before):  # of the first block after it
-            assert change == 0, (before, after)
 
 
 def test_the_first_group_that_matches_counts_together_with_the_depth():

@@ -3,7 +3,6 @@
 import functools
 import types
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,11 +64,9 @@ def whole(forward, variables, image):
     return Whole(forward, Logits, 1).probabilities(variables, image)
 
 
-@pytest.mark.parametrize('stride, tile', [(1, 7), (4, 16), (8, 32)])
+@pytest.mark.parametrize('stride, tile', [(1, 9), (4, 16), (8, 32)])
 @pytest.mark.parametrize('reach', [(0, 0), (2, 1), (0, 3), (5, 3)])
 def test_what_is_kept_of_tiles_is_the_image_without_what_borders_reach(stride, tile, reach):
-    if sum(reach) + stride > tile:
-        return
     for side in range(1, 90):
         found, padded = spans(side, tile, Reach(*reach), stride), -(-side // stride) * stride
         assert [row for span in found for row in range(span.first, span.last)] == list(range(side))
@@ -191,4 +188,4 @@ def test_tiles_fill_batches_of_one_shape_for_all_devices():
     np.testing.assert_array_equal(inference.probabilities({}, image), whole(blocks, {}, image))
     # Besides the tiles: noise in one piece.
     assert {shape for shape in shapes if shape[1:3] == (16, 16)} == {(4, 16, 16, 3)}
-    assert jax.default_backend() and inference.windowed == ()
+    assert inference.windowed == ()

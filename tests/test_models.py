@@ -138,14 +138,6 @@ def test_an_auxiliary_decoder_reads_layer3_of_a_dilated_resnet_and_not_the_conte
     assert variables['params']['decoder']['conv0']['kernel'].shape[2] == 2 * 8 * 8 * 4
 
 
-def test_a_resnet18_unet_with_11_classes_has_smps_parameters():
-    model = SegmentationModel(ResNet(18), UNet((256, 128, 64, 32, 16)), 11)
-    outputs, variables = shapes(model, 1, 256, 256, 3)
-    assert outputs['logits'].shape == (1, 256, 256, 11)
-    # Unet('resnet18', classes=1) of segmentation_models.pytorch, 145 of them in its head.
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == 14_328_209 + 10 * 145
-
-
 def test_a_picture_that_needs_no_padding_equals_the_crop_of_the_padded_one():
     # The border is repeated in both cases, once by the model and once by hand.
     model, x = small(), images(1, 13, 18, 3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg.build import build
+from tests.variables import random_variables
 
 TRANSFORMER = dict(variant=[8, 3, 2], patch=8, grid=[4, 4])
 # The number of blocks of each; one of VGG lies between two poolings.
@@ -14,7 +15,7 @@ ENCODERS = [
     (dict(type='mobilenet.MobileNetV2'), 17), (dict(type='mobilenet.MobileNetV3'), 15),
     (dict(type='efficientnet.EfficientNet', variant='lite0'), 16),
     (dict(type='efficientnet_v2.EfficientNetV2', variant='b0'), 21),
-    (dict(type='vit.ViT', **TRANSFORMER), 3),
+    (dict(type='mit.MiT'), 8), (dict(type='vit.ViT', **TRANSFORMER), 3),
     (dict(type='dinov3.DINOv3', variant=[8, 3, 2, 16], patch=8), 3)]
 
 
@@ -24,10 +25,8 @@ def test_every_block_is_computed_again_and_keeps_its_names(entry, blocks):
 
     def traced(remat):
         encoder = build('encoder', {**entry, 'remat': remat})
-        variables = jax.eval_shape(
-            lambda x: encoder.init(jax.random.key(0), x, train=False), images)
-        steps = jax.make_jaxpr(lambda variables, x: encoder.apply(
-            variables, x, train=True, mutable=['batch_stats'])[0])(variables, images)
+        steps, (_, variables) = jax.make_jaxpr(lambda x: encoder.init_with_output(
+            jax.random.key(0), x, train=True), return_shape=True)(images)
         return variables, sum('remat' in step.primitive.name for step in steps.jaxpr.eqns)
 
     (stored, none), (same, again) = traced(False), traced(True)
@@ -40,7 +39,7 @@ def test_gradients_do_not_change():
     def gradient(remat):
         encoder = build('encoder', dict(type='vit.ViT', variant=[4, 2, 2], patch=8, grid=[2, 2],
                                         remat=remat))
-        variables = encoder.init(jax.random.key(0), x, train=False)
+        variables = random_variables(encoder, x, train=False)
         return jax.jit(jax.grad(lambda params: sum(
             jnp.square(stage.features).mean()
             for stage in encoder.apply({'params': params}, x, train=True))))(variables['params'])

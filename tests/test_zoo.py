@@ -3,6 +3,7 @@
 import functools
 import importlib
 import pathlib
+import re
 import sys
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 from jaxseg.build import build, parts_of
 from jaxseg.errors import InputError
 from jaxseg.layers.resize import pad_to_multiple
+from jaxseg.training.groups import layer_factors
 from tests.selection import default_cases
 
 CLASSES = 7
@@ -35,14 +37,21 @@ ENCODERS, DECODERS = list(parts_of('encoder')), list(parts_of('decoder'))
 
 
 @functools.cache
-def encoded(encoder, size):
-    """The encoder, and shapes of its stages and variables for five channels, padded as a model."""
-    part = build('encoder', {'type': encoder})
+def encoded(encoder, size=SIZES[0], **fields):
+    """The encoder, the size of images that a model pads, and its stages for them by shape alone.
+
+    Also the names of its modules and parameters, in the order in which they compute.
+    """
+    part, names = build('encoder', {'type': encoder, **fields}), []
     images = jax.ShapeDtypeStruct((1, *size, 5), jnp.float32)
     padded = jax.eval_shape(lambda x: pad_to_multiple(x, part.stride), images)
-    stages, variables = jax.eval_shape(
-        lambda x: part.init_with_output(jax.random.key(0), x, train=False), padded)
-    return part, padded.shape[1:3], stages, variables
+
+    def encode(x):
+        stages, variables = part.init_with_output(jax.random.key(0), x, train=False)
+        names.extend(variables['params'])  # what `eval_shape` returns is sorted
+        return stages
+
+    return part, padded.shape[1:3], jax.eval_shape(encode, padded), names
 
 
 @pytest.mark.parametrize('encoder, size', default_cases(
@@ -55,6 +64,19 @@ def test_stages_are_in_order_of_depth_and_have_the_sizes_of_their_strides(encode
     for stage in stages:
         assert stage.features.shape[:3] == (1, *(side // stage.stride for side in padded))
         assert stage.features.dtype == jnp.float32
+
+
+@pytest.mark.parametrize('encoder, fields', [
+    *((encoder, {}) for encoder in ENCODERS), ('vgg.VGG', {'norm': None})])
+def test_groups_of_layers_are_in_the_order_in_which_they_compute(encoder, fields):
+    *_, names = encoded(encoder, **fields)
+    # A norm of what a stage gives to the decoder is not on the way to deeper stages.
+    names = [name for name in names if not re.fullmatch(r'output\d_norm|norm', name)]
+    found = list(layer_factors([f'encoder/{name}/kernel' for name in names], 0.5).values())
+    for name, factor, after in zip(names, found, found[1:], strict=False):
+        assert after >= factor, name
+        if re.match('patches|embed|downsample|transition', name):  # of the first block after it
+            assert after == factor, name
 
 
 @pytest.mark.parametrize('decoder', DECODERS)
@@ -82,8 +104,8 @@ def test_a_decoder_takes_the_stages_or_names_those_that_it_needs(encoder, decode
 @pytest.mark.parametrize('decoder', DECODERS)
 def test_logits_have_the_size_of_the_images(decoder):
     model = build('model', {'type': 'segmentation_model.SegmentationModel',
-                            'encoder': {'type': 'resnet.ResNet'}, 'decoder': {'type': decoder}},
-                  classes=CLASSES)
+                            'encoder': {'type': 'vgg_like.VGGLike', 'widths': [4] * 6, 'depth': 1},
+                            'decoder': {'type': decoder}}, classes=CLASSES)
     images = jax.ShapeDtypeStruct((2, 101, 131, 3), jnp.float32)
     keys = {name: jax.random.key(0) for name in ('params', 'dropout', 'drop_path')}
     outputs, variables = jax.eval_shape(
