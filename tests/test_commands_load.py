@@ -1,5 +1,6 @@
-"""`jaxseg.load` of folders that segmentation_models.pytorch and transformers saved."""
+"""`jaxseg.load` of runs, and of folders that other libraries saved."""
 
+import dataclasses
 import json
 
 import jax
@@ -12,6 +13,8 @@ from jaxseg.build import build
 from jaxseg.commands.load import _normalization
 from jaxseg.errors import InputError
 from jaxseg.pretrained import saved_smp, saved_transformers
+from tests.algorithms import RUN
+from tests.extension.data import Gradients
 from tests.references import parity
 from tests.torch_files import encode
 
@@ -171,3 +174,26 @@ def test_a_folder_without_weights_is_named(tmp_path):
     (tmp_path / 'config.json').write_text(json.dumps(UNET))
     with pytest.raises(InputError, match='no weights beside config.json; known are model.safet'):
         jaxseg.load(tmp_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Floats(Gradients):
+    """The same images with values between 0 and 1."""
+
+    @property
+    def spec(self):
+        return dataclasses.replace(super().spec, value_range=(0.0, 1.0))
+
+    def source(self, split):
+        source = super().source(split)
+        return [{**source[index], 'image': np.float32(source[index]['image']) / 255}
+                for index in range(len(source))]
+
+
+def test_a_model_takes_images_of_the_dtype_that_it_was_trained_with(tmp_path):
+    config = {**RUN, 'data': dict(type=f'{__name__}:Floats'), 'steps': 1, 'evaluate_every': 1}
+    jaxseg.run(**config, workdir=tmp_path / 'run')
+    predict = jaxseg.load(tmp_path / 'run', trust={'tests'})
+    assert predict(np.zeros((9, 7, 3), np.float32)).shape == (9, 7)
+    with pytest.raises(InputError, match=r'takes float32.* image.astype\(np.float32\)'):
+        predict(np.zeros((9, 7, 3), np.uint8))

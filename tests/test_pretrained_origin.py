@@ -34,7 +34,8 @@ def test_the_origin_names_every_file_and_the_licence(tmp_path):
 def test_the_origin_in_a_record_is_strict(tmp_path):
     path, good = tmp_path / 'model.json', {'type': 'a.B', 'source': None, 'sha256': {'a': 'b'},
                                              'license': None}
-    record = {'mean': [0.5], 'std': [0.5], 'value_range': [0, 255], 'input_shape': [8, 8, 1]}
+    record = {'mean': [0.5], 'std': [0.5], 'value_range': [0, 255], 'input_shape': [8, 8, 1],
+              'dtype': 'uint8'}
     write_record(path, record)
     assert ModelRecord.load(path).pretrained is None
     write_record(path, record | {'pretrained': good})

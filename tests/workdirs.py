@@ -24,7 +24,7 @@ def write_workdir(path: pathlib.Path, spec: DatasetSpec, model: dict | None = No
     config = RunConfig(steps=1, batch_size=4, evaluate_every=1, data={}, model=model or SMALL,
                        task={'type': task}, losses={loss: {'type': f'{loss}.{loss}'}},
                        optimizer={}, schedule={})
-    record = ModelRecord(spec.mean, spec.std, spec.value_range, (*size, spec.channels))
+    record = ModelRecord(spec.mean, spec.std, spec.value_range, (*size, spec.channels), 'uint8')
     parts = assemble(config, spec, record.normalization)
     write_description(path, config, spec, record, {})
     variables = random_variables(parts.model, jnp.zeros((1, *record.input_shape)), train=False)

@@ -47,7 +47,8 @@ VALUES = {
                    ('value_range', 'x'), ('input_shape', [32, 32]), ('input_shape', [0, 32, 3]),
                    ('input_shape', [-1, 32, 3]), ('input_shape', ['x', 32, 3]),
                    ('input_shape', [32, 32, 1]), ('input_shape', None), ('shape', 3),
-                   ('pretrained', 3), ('pretrained', {'type': 'x'}))}
+                   ('dtype', 'int8'), ('dtype', None), ('pretrained', 3),
+                   ('pretrained', {'type': 'x'}))}
 DAMAGED = {
     'no checkpoints': lambda folder: shutil.rmtree(folder),
     'empty checkpoints': lambda folder: [shutil.rmtree(folder), folder.mkdir()],

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -35,6 +35,7 @@ class ModelRecord:
       mean, std: one a channel, of pixel values after `value_range` was mapped to 0-1.
       value_range: the pixel values that are mapped to 0 and 1.
       input_shape: (H, W, C) for which the parameters were initialised.
+      dtype: of the images as the source of the training data reads them.
       pretrained: the weights that it began with, if it did not begin with random values.
     """
 
@@ -42,6 +43,7 @@ class ModelRecord:
     std: tuple[Positive, ...]
     value_range: tuple[float, float]
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    dtype: Literal['uint8', 'uint16', 'float32']
     pretrained: Origin | None = None
 
     def __post_init__(self):
@@ -76,14 +78,10 @@ class ModelRecord:
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The dtypes of images as they are read, by their value range."""
-        low, high = self.value_range
-        if (low, high) == (0, 255):
-            return ('uint8',)
-        integers = float(low).is_integer() and float(high).is_integer()
-        if not (integers and low >= 0 and high <= 65535):
-            return ('float32',)
-        return ('uint8', 'uint16') if high <= 255 else ('uint16',)
+        """Those that images may have: a range such as 16-235 fits files of 8 and 16 bits."""
+        both = (self.dtype != 'float32' and self.value_range != (0, 255)
+                and self.value_range[1] <= 255)
+        return ('uint8', 'uint16') if both else (self.dtype,)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
         raise InputError(f'--format=onnx: the model computes in {dtype}, which onnxruntime cannot '
                          f'on all processors; add --config.model.dtype=float32')
     *size, channels = run.record.input_shape
-    images = Images(arguments.batch, height, width, channels, run.record.dtypes[-1])
+    images = Images(arguments.batch, height, width, channels, run.record.dtype)
     step, variables = run.variables(arguments.checkpoint)
     function = _function(run, variables, arguments.outputs)
     with traced_for('onnx') if arguments.format == 'onnx' else contextlib.nullcontext():

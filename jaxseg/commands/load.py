@@ -69,7 +69,7 @@ def _load_saved(path: pathlib.Path, saved: SavedModel) -> Predictor:
     source = build('pretrained', {'type': saved.source, 'path': str(file)})
     mean, std = _normalization(path / 'preprocessor_config.json') or (source.mean, source.std)
     spec = DatasetSpec(str(path), saved.classes, mean=mean, std=std, overlapping=saved.overlapping)
-    record = ModelRecord(mean, std, spec.value_range, (SIZE, SIZE, RGB))
+    record = ModelRecord(mean, std, spec.value_range, (SIZE, SIZE, RGB), 'uint8')
     parts = assemble(_config(saved), spec, record.normalization)
     variables = source.load(parts.variables(record.input_shape))
     return Predictor(parts.inference, parts.layout.put_variables(variables), RGB, record.dtypes,

@@ -174,7 +174,8 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     masks = ReadableMasks(sources['train'], spec) if skipping else sources['train']
     read = functools.partial(read, draw=sampling and sampling(masks, spec),
                              damaged=config.damaged_samples, size=batch['image'].shape[1:3])
-    record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin)
+    record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin,
+                         dtype=str((model or sources['train'][0]['image']).dtype))
     splits = {split: split_identity(source) for split, source in sources.items()}
     initial = InitialState(config, parts, weights)
     state = initial.shapes(batch)

@@ -26,9 +26,11 @@ def check_image(image: Any, channels: int, dtypes: Sequence[str]) -> np.ndarray:
                          f'image[..., :3] drops the transparency of RGBA')
     if image.dtype.name not in dtypes:
         taken = ' or '.join(DTYPES[dtype] for dtype in dtypes)
-        raise InputError(f'{problem}: this model takes {taken}, as its training data; '
-                         f'convert values of 0-255 with image.astype(np.uint8), '
-                         f'values of 0-1 with (255 * image).round().astype(np.uint8)')
+        remedy = ('convert values of 0-255 with image.astype(np.uint8), '
+                  'values of 0-1 with (255 * image).round().astype(np.uint8)'
+                  if 'uint8' in dtypes else
+                  f'give values of the same range with image.astype(np.{dtypes[0]})')
+        raise InputError(f'{problem}: this model takes {taken}, as its training data; {remedy}')
     if image.dtype.kind == 'f' and not np.isfinite(image).all():
         raise InputError(f'{problem}: holds NaN or infinite values; replace them')
     return image
