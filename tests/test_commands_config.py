@@ -63,14 +63,17 @@ def test_an_override_may_be_a_json_object_or_list():
                        'other': [False, 'a'], 'text': '{"open'}
 
 
+def test_an_override_adds_the_groups_that_it_needs():
+    changed = configs.override({'data': {'root': 'a'}}, [
+        '--data.labels.binary=true', '--data.labels.offset=1'], prefix='--')
+    assert changed == {'data': {'root': 'a', 'labels': {'binary': True, 'offset': 1}}}
+
+
 @pytest.mark.parametrize('argument, words', [
     ('--config.steps=many', ['--config.steps=many: expected int, such as 12']),
     ('--config.optimizer.learning_rate=fast', ['expected float, such as 0.003']),
-    ('--config.optimiser.learning_rate=1.0',
-     ["config has no group 'optimiser'; did you mean 'optimizer'? known: data, "]),
-    ('--config.steps.many=1', ["config has no group 'steps'; known: data, "]),
-    ('--config.optimizer.adam.b1=1', ["config.optimizer has no group 'adam'; it has no groups"]),
-    ('--config.transforms.3.p=1', ["has no group '3'"]),
+    ('--config.steps.many=1', ["config.steps is 12, and no group; give it as a whole"]),
+    ('--config.transforms.3.p=1', ['--config.transforms.3.p: config.transforms.3 is None']),
     ('--config.steps', ['no value']),
 ])
 def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
@@ -82,11 +85,13 @@ def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
 @pytest.mark.parametrize('argument, words', [
     ('stepz=3', ['config.stepz', "'steps'"]),
     ('model.encoder.dephth=3', ['model.encoder.dephth', "'depth'"]),
+    ('optimiser.learning_rate=1.0', ['config.optimiser', "'optimizer'"]),
+    ('optimizer.adam.b1=1', ['optimizer.adam']),
     ('model.encoder.type=vgg_like.VGLike',
      ['model.encoder', "'vgg_like.VGGLike'", 'resnet.ResNet']),
     ('model.encoder.depth=three', ['--config.model.encoder.depth=three']),
     ('model.encoder.norm=layer', ['norm', "'layer'", 'batch, group']),
-    ('pretrained.path=a.pth', ["no group 'pretrained'; it is None", "pretrained='{...}'"]),
+    ('pretrained.path=a.pth', ['config.pretrained is None', "pretrained='{...}'"]),
     ('model.encoder=none', ['model.encoder']),
     ('model.auxiliary=3', ['model.auxiliary']),
     ('model.context={}', ['model.context']),

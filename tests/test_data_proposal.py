@@ -58,6 +58,22 @@ def test_names_of_folders_and_ends_of_stems_are_found(tmp_path, images, masks, n
     assert split_counts(tmp_path) == {'train': 3, 'val': 1}
 
 
+def test_a_stated_naming_is_used_and_what_is_found_stands_beside_it(tmp_path):
+    write(tmp_path / 'named', 'x/{}_in.png', 'y/{}.png')
+    stated = {'images': 'x', 'masks': 'y'}
+    found = propose(tmp_path / 'named', {'naming': stated}).fields
+    assert found['naming'].value == {**stated, 'image_suffix': '_in'}
+    # Eight videos of four frames: splits need the group, whatever is stated.
+    stems = [f'seq{sequence}_{frame:04}' for sequence in range(8) for frame in range(4)]
+    write(tmp_path / 'grouped', masks='masks/{}_gt.png', stems=stems)
+    found = propose(tmp_path / 'grouped', {'naming': {'mask_suffix': '_gt'}}).fields
+    assert found['naming'].value.keys() == {'mask_suffix', 'group'}
+    own = propose(tmp_path / 'grouped', {'naming': {'mask_suffix': '_gt', 'group': 'seq(.)'}})
+    assert own.fields['naming'].value == {'mask_suffix': '_gt', 'group': 'seq(.)'}
+    with pytest.raises(InputError, match='holds no folders of images and of masks'):
+        propose(tmp_path / 'named', {'naming': {'images': 'z'}})
+
+
 def test_splits_in_folders_or_lists_are_kept(tmp_path):
     for split, stems in (('train', 'abc'), ('val', 'de')):
         write(tmp_path / 'outer' / split, stems=stems)

@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 
 from jaxseg.commands.paths import path_argument
 from jaxseg.errors import InputError
-from jaxseg.fields import nearest
 
 # Accepted in any case, as in shell scripts.
 LITERALS = {'true': 'True', 'false': 'False', 'none': 'None'}
@@ -81,39 +80,34 @@ def _check_plain(value: Any, key: str):
                          f'and dicts, and names parts by their type')
 
 
-def override(config: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+def override(config: Mapping[str, Any], arguments: Sequence[str], prefix: str = '--config.'
+             ) -> dict[str, Any]:
     """A copy of the config with `--config.key.subkey=value` applied.
 
-    Values are Python literals or JSON; anything else is a string. A key that the config does not
-    have is added, so that any field of a part can be set; `jaxseg.build` checks its name and type.
+    Values are Python literals or JSON; anything else is a string. A key or a group that the config
+    does not have is added, so that any field of a part can be set; `jaxseg.build` checks its name
+    and type.
 
     Raises:
       InputError: no value, a parent that is not a dict, or a value of another type than before.
     """
     result = copy.deepcopy(dict(config))
     for argument in arguments:
-        name, equals, text = argument.removeprefix('--config.').partition('=')
+        name, equals, text = argument.removeprefix(prefix).partition('=')
         if not equals:
-            raise InputError(f'--config.{name}: no value; write --config.{name}=VALUE')
+            raise InputError(f'{prefix}{name}: no value; write {prefix}{name}=VALUE')
         *parents, key = name.split('.')
         place: Any = result
-        for depth, parent in enumerate(parents):
-            items = _items(place)
-            if not isinstance(items.get(parent), (dict, list)):
-                raise InputError(f'--config.{name}: {_no_group(items, parents[:depth], parent)}')
-            place = items[parent]
-        _assign(place, key, text, f'--config.{name}')
+        for depth, parent in enumerate(parents, 1):
+            if isinstance(place, dict):
+                place.setdefault(parent, {})
+            place = _items(place).get(parent)
+            if not isinstance(place, (dict, list)):
+                group = f'{prefix}{".".join(parents[:depth])}'
+                raise InputError(f'{prefix}{name}: {group.lstrip("-")} is {place!r}, and no group; '
+                                 f"give it as a whole: {group}='{{...}}'")
+        _assign(place, key, text, f'{prefix}{name}')
     return result
-
-
-def _no_group(items: Mapping[str, Any], parents: Sequence[str], name: str) -> str:
-    """Why a key below `name` cannot be set among these items, which are those of `parents`."""
-    problem = f'{".".join(["config", *parents])} has no group {name!r}'
-    if items.get(name, 0) is None:  # one that may be left out
-        whole = '.'.join([*parents, name])
-        return f"{problem}; it is None; give it as a whole: --config.{whole}='{{...}}'"
-    groups = [group for group, value in items.items() if isinstance(value, (dict, list))]
-    return f'{problem}; {nearest(name, groups) if groups else "it has no groups"}'
 
 
 def difference(old: Mapping, new: Mapping, prefix: str = '') -> dict[str, tuple[Any, Any]]:

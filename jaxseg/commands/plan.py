@@ -58,8 +58,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     for name in ('minutes', 'memory'):
         if getattr(arguments, name) is not None:
             check_value(f'--{name}', getattr(arguments, name), Positive)
-    stated = override({'data': {}}, [item.replace(OVERRIDES, '--config.data.', 1)
-                                     for item in overrides])['data']
+    stated = override({}, overrides, OVERRIDES)
     if arguments.pretrained_type and arguments.pretrained is None:
         raise InputError('--pretrained_type: has no effect without --pretrained; give the file')
     if arguments.pretrained is not None:
@@ -133,7 +132,7 @@ def data_choices(root: str, stated: dict[str, Any]) -> list[Choice]:
     found['root'] = found['root']._replace(value=root if inner == '.' else
                                            os.path.join(root, inner))
     return [*_choices('data.', fold),
-            *_choices('data.data.' if fold else 'data.', {**found, **given})]
+            *_choices('data.data.' if fold else 'data.', {**given, **found})]
 
 
 def _choices(prefix: str, findings: Findings) -> list[Choice]:

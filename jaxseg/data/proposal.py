@@ -51,7 +51,11 @@ def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Proposal:
         found = {'type': Finding('folder.Folder', 'image files and mask files'), **fields}
     else:
         found = {'root': Finding(str(root), 'the folder')}
-    return Proposal({key: finding for key, finding in found.items() if key not in stated}, fold)
+    if 'naming' in found:  # what is stated of it is a part of it
+        naming = {**found['naming'].value, **_stated_naming(stated)}
+        found['naming'] = found['naming']._replace(value=naming)
+    return Proposal({key: finding for key, finding in found.items()
+                     if key not in stated or key == 'naming'}, fold)
 
 
 def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Proposal:
@@ -64,7 +68,8 @@ def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Proposal:
       InputError: no folders of images and masks, files that cannot be read, or masks of which no
         list of classes can be made.
     """
-    layout = find_layout(root)
+    layout = find_layout(root, {key: name for key, name in _stated_naming(given).items()
+                                if key in Folder.naming_keys and isinstance(name, str)})
     path = layout.root / 'dataset.json'
     stated = read_json(path) if path.is_file() else {}
     splits = standard_names(layout.splits)
@@ -89,8 +94,14 @@ def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Proposal:
         return Proposal(_with_splits(found, chosen), fold)
     if 'val' in splits or 'train' not in splits:
         return Proposal(found, {})
-    dataset = with_known(Folder, {**_values(found), **given})
+    dataset = with_known(Folder, {**_values(found), **given, 'naming': layout.naming})
     return Proposal(found, choose_fold(_contents_of_training(dataset, survey)))
+
+
+def _stated_naming(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The field `naming` as it is stated; where it is no mapping, the data set refuses it."""
+    naming = given.get('naming')
+    return naming if isinstance(naming, Mapping) else {}
 
 
 def _values(findings: Findings) -> dict[str, Any]:
@@ -115,7 +126,7 @@ def _with_splits(found: Findings, splits: Findings) -> Findings:
     """The findings with those about splits, of which the group is a part of `naming`."""
     group = splits.get('naming.group')
     if group:
-        naming = {**found.get('naming', Finding({}, '')).value, 'group': group.value}
+        naming = {'group': group.value, **found.get('naming', Finding({}, '')).value}
         found = {**found, 'naming': Finding(naming, group.reason)}
     return {**found, **{key: finding for key, finding in splits.items() if key != 'naming.group'}}
 

@@ -3,7 +3,7 @@
 import collections
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxseg.data.listing import list_folders, list_images
@@ -58,14 +58,14 @@ class Layout(NamedTuple):
         return mask.stem.removesuffix(self.naming.get('mask_suffix', ''))
 
 
-def find_layout(root: pathlib.Path) -> Layout:
-    """The layout of a folder.
+def find_layout(root: pathlib.Path, stated: Mapping[str, str]) -> Layout:
+    """The layout of a folder; `stated` are the keys of `Folder.naming` that are known.
 
     Raises:
       InputError: there are no folders of images and of masks in it.
     """
     splits, places = (), ()
-    names = _names_in(root)
+    names = _names_in(root, stated)
     if names:
         images, masks = root / names[0], root / names[1]
         shared = set(list_folders(images)) & set(list_folders(masks))
@@ -75,7 +75,7 @@ def find_layout(root: pathlib.Path) -> Layout:
         else:
             places = ((images, masks),)
     else:
-        found = {name: _names_in(root / name) for name in list_folders(root)}
+        found = {name: _names_in(root / name, stated) for name in list_folders(root)}
         splits = tuple(sorted((name for name in found if found[name]), key=split_order))
         if 'train' in standard_names(splits):
             names = found[splits[0]]
@@ -84,11 +84,11 @@ def find_layout(root: pathlib.Path) -> Layout:
     if not places:
         inner = list_folders(root)
         if len(inner) == 1:  # what unpacking an archive leaves
-            return find_layout(root / inner[0])
+            return find_layout(root / inner[0], stated)
         raise InputError(f'data.root: {root} holds no folders of images and of masks that are '
                          f'recognised, and no annotations in JSON; arrange it as images/ and '
                          f'masks/, or as train/, val/ and test/ with these in each')
-    return _complete(root, splits, names, places)
+    return _complete(root, splits, names, places, stated)
 
 
 def two_folders(place: pathlib.Path) -> tuple[str, str] | None:
@@ -100,8 +100,11 @@ def two_folders(place: pathlib.Path) -> tuple[str, str] | None:
     return (images, masks) if images and masks else None
 
 
-def _names_in(place: pathlib.Path) -> tuple[str, str] | None:
+def _names_in(place: pathlib.Path, stated: Mapping[str, str]) -> tuple[str, str] | None:
     """As `two_folders`; '.' for both where the images and their masks are in one folder."""
+    if {'images', 'masks'} & stated.keys():
+        names = stated.get('images', 'images'), stated.get('masks', 'masks')
+        return names if all((place / name).is_dir() for name in names) else None
     found = two_folders(place)
     if found is None and _mask_ending([path.stem for path in list_images(place)[0]]):
         found = '.', '.'
@@ -127,7 +130,8 @@ def _best(names: Sequence[str], words: Sequence[str]) -> str | None:
 
 
 def _complete(root: pathlib.Path, splits: tuple[str, ...], names: tuple[str, str],
-              places: tuple[tuple[pathlib.Path, pathlib.Path], ...]) -> Layout:
+              places: tuple[tuple[pathlib.Path, pathlib.Path], ...], stated: Mapping[str, str]
+              ) -> Layout:
     """The layout with the folders of classes and the suffixes of stems."""
     naming = {key: name for key, name in zip(('images', 'masks'), names, strict=True)
               if name != key}
@@ -144,11 +148,10 @@ def _complete(root: pathlib.Path, splits: tuple[str, ...], names: tuple[str, str
         naming |= {'mask_suffix': _mask_ending(images)}
     else:
         naming |= _suffixes(images, [path.stem for path in files])
+    naming |= stated
     if not splits:
-        listing = Listing(root, images=names[0], masks=names[1],
-                          image_suffix=naming.get('image_suffix', ''),
-                          mask_suffix=naming.get('mask_suffix', ''))
-        splits = listing.splits
+        names = {key: name for key, name in naming.items() if key != 'group'}
+        splits = Listing(root, **names).splits
     return Layout(root, splits, naming, places, classes)
 
 
