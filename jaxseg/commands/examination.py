@@ -13,15 +13,12 @@ from jaxseg.commands.workdir import Workdir
 from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.data.splits import Subset
-from jaxseg.data.visualize import as_rgb, class_indices
+from jaxseg.data.visualize import as_rgb, class_indices, reduced
 from jaxseg.inference.uncertainty import entropy
 from jaxseg.report import pictures
 
-SHOWN_SIDE = 2048  # pixels: of larger images every second, third... is taken before anything else
 STRETCH = (0.5, 99.5)  # percentiles shown as black and white, where images are not 8-bit
 WORST_CLASSES = 3
-
-
 # Metrics of a page beside those of the task. Boundaries take longer than all others together.
 LEFT_OUT = ('boundary',)
 
@@ -146,12 +143,6 @@ def uncertainty(run: Workdir) -> tuple[str, Callable[[Any, np.ndarray, np.ndarra
 def _deviation(run: Workdir, variables: Any, image: np.ndarray, probabilities: np.ndarray
                ) -> np.ndarray:
     return np.minimum(2 * np.sqrt(run.parts.inference.variance(variables, image)), 1)
-
-
-def reduced(array: np.ndarray) -> np.ndarray:
-    """Every n-th row and column of a large image, so that no side is above `SHOWN_SIDE`."""
-    step = -(-max(array.shape[:2]) // SHOWN_SIDE)
-    return array[::step, ::step]
 
 
 def class_notes(iou: np.ndarray, sample: Mapping, spec: DatasetSpec) -> list[str]:

@@ -10,14 +10,14 @@ from PIL import Image
 from jaxseg.commands.overrides import file_name
 from jaxseg.commands.scoring import ObservedMetrics
 from jaxseg.data.spec import DatasetSpec
-from jaxseg.data.visualize import contact_sheet, overlay, save_image
+from jaxseg.data.visualize import contact_sheet, overlay, reduced, save_image
 from jaxseg.errors import printable
 from jaxseg.processes import gathered
 from jaxseg.records import write_json
 
 
 class Chosen:
-    """Keeps evenly spaced samples of an evaluation with their predictions, decoded once."""
+    """Keeps evenly spaced samples of an evaluation with their predictions, large ones reduced."""
 
     def __init__(self, total: int, count: int):
         self._indices = set(np.linspace(0, total - 1, count).astype(int).tolist())
@@ -26,8 +26,8 @@ class Chosen:
     def __call__(self, sample: dict, prediction: np.ndarray):
         """Keeps a sample if it is one of the chosen."""
         if sample['index'] in self._indices:
-            kept = {key: sample[key] for key in ('image', 'label', 'valid', 'name')}
-            self.kept[sample['index']] = kept, prediction
+            kept = {key: np.array(reduced(sample[key])) for key in ('image', 'label', 'valid')}
+            self.kept[sample['index']] = {**kept, 'name': sample['name']}, reduced(prediction)
 
     def merge_processes(self):
         """Keeps the samples that each process has kept of its share."""
@@ -77,16 +77,17 @@ def write_scores(folder: pathlib.Path, name: str, spec: DatasetSpec, scored: Sco
 
 def write_images(folder: pathlib.Path, name: str, spec: DatasetSpec,
                  kept: Mapping[int, tuple[dict, np.ndarray]]) -> pathlib.Path:
-    """Writes input, truth and prediction side by side, and all of them on one sheet."""
+    """Writes input, truth and prediction side by side, and all of them, smaller, on one sheet."""
     folder.mkdir(exist_ok=True)
     rows, names = [], []
     for _, (sample, prediction) in sorted(kept.items()):
         truth = np.where(sample['valid'], sample['label'], spec.ignore_index)
         masks = (np.full_like(truth, spec.ignore_index), truth, prediction)
         overlays = [overlay(sample['image'], mask, spec) for mask in masks]
-        rows.append(np.concatenate(overlays, axis=1))
+        row = np.concatenate(overlays, axis=1)
+        rows.append(reduced(row))
         names.append(pathlib.PurePath(sample['name']).name)
-        save_image(folder / f'{name}_{file_name(names[-1])}.png', Image.fromarray(rows[-1]))
+        save_image(folder / f'{name}_{file_name(names[-1])}.png', Image.fromarray(row))
     if rows:
         save_image(folder / f'{name}.png', contact_sheet(rows, names, spec, columns=2))
     return folder

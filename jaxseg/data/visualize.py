@@ -10,6 +10,7 @@ from jaxseg.data.spec import DatasetSpec
 from jaxseg.files import replacing
 
 STRIP = 2 ** 20  # pixels
+SHOWN_SIDE = 2048  # pixels
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5
@@ -52,6 +53,12 @@ def as_rgb(image: np.ndarray, value_range: tuple[float, float] = (0.0, 255.0)) -
         share = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
         image = np.rint(share * 255).astype(np.uint8)
     return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
+
+
+def reduced(array: np.ndarray) -> np.ndarray:
+    """Every n-th row and column of a large image, so that no side is above `SHOWN_SIDE`."""
+    step = -(-max(array.shape[:2]) // SHOWN_SIDE)
+    return array[::step, ::step]
 
 
 def save_index_png(path: pathlib.Path, mask: np.ndarray, spec: DatasetSpec):
