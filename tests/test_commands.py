@@ -55,7 +55,7 @@ def test_training_leaves_a_whole_work_directory(trained):
     assert config['task'] == {'type': 'semantic.Semantic'}
     assert config['inference'] == {'type': 'whole.Whole'}
     assert model == {'mean': 3 * [0.5], 'std': 3 * [0.25], 'value_range': [0, 255],
-                     'input_shape': [32, 32, 3], 'pretrained': None}
+                     'input_shape': [32, 32, 3], 'dtype': 'uint8', 'pretrained': None}
     assert splits['train']['count'] == 16
     assert splits['val']['names'] == ['val_000000', 'val_000001', 'val_000002']
 
@@ -65,12 +65,12 @@ def test_evaluation_prints_a_table_and_writes_json_and_pictures(trained, capsys)
                  '--num_images=2']) == 0
     out = capsys.readouterr().out
     assert 'background' in out and 'miou: 0.' in out and 'checkpoint 12 (the latest), 3' in out
-    result = json.loads((trained / 'evaluation_test.json').read_text())
+    result = json.loads((trained / 'evaluation_test_checkpoint=latest.json').read_text())
     assert (result['split'], result['checkpoint'], result['images']) == ('test', 12, 3)
     assert np.sum(result['confusion_matrix']) == 3 * 32 * 32
-    sheet = runs.read_image(trained / 'predictions' / 'test_test_000000.png')
-    assert sheet.shape == (32, 3 * 32, 3)
-    assert (trained / 'predictions' / 'test.png').is_file()
+    folder = trained / 'predictions'
+    assert runs.read_image(folder / 'test_checkpoint=latest_test_000000.png').shape == (32, 96, 3)
+    assert (folder / 'test_checkpoint=latest.png').is_file()
 
 
 def evaluate(trained, *arguments: str) -> dict:

@@ -34,10 +34,11 @@ def test_every_image_is_scored_once_by_the_model_that_has_not_seen_it(done):
     for fold in range(2):
         assert main(['evaluate', f'--workdir={done}/fold{fold}', '--checkpoint=latest',
                      '--num_images=0']) == 0
-        scored = json.loads((done / f'fold{fold}' / 'evaluation_val.json').read_text())
+        folder = done / f'fold{fold}'
+        scored = json.loads((folder / 'evaluation_val_checkpoint=latest.json').read_text())
         assert record['by_fold'][fold]['miou'] == scored['miou']
         total = total + np.array(scored['confusion_matrix'])
-        splits = read_record(done / f'fold{fold}' / 'splits.json')
+        splits = read_record(folder / 'splits.json')
         names += splits['val']['names']
         assert not set(splits['val']['names']) & set(splits['train']['names'])
     np.testing.assert_array_equal(record['confusion_matrix'], total)

@@ -167,7 +167,7 @@ def test_areas_are_chosen_on_the_validation_split_and_used_afterwards(copied, tm
     assert record['miou'] >= record['miou_before']
     assert main(['evaluate', f'--workdir={copied}', '--checkpoint=4', '--num_images=0',
                  '--postprocess']) == 0
-    result = (copied / 'evaluation_val_postprocess.json').read_text()
+    result = (copied / 'evaluation_val_checkpoint=4_postprocess.json').read_text()
     assert f'"miou": {record["miou"]}' in result
     assert main(predict) == 0
     runs.refused([*predict[:-1], '--checkpoint=2'], ['checkpoint 4, and this is 2'], capfd)

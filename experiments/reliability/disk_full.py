@@ -58,7 +58,7 @@ TASKS = (
     Task('train', ('train', '--config=tiny.py', '--workdir=disk/run'), last=STEPS),
     Task('train, resumed', ('train', '--workdir=disk/run', f'--config.steps={MORE}'),
          resumes=True, last=MORE),
-    Task('evaluate', ('evaluate', '--workdir=disk/run', '--checkpoint=latest'), resumes=True),
+    Task('evaluate', ('evaluate', '--workdir=disk/run'), resumes=True),
     Task('predict', ('predict', '--workdir=run', '--input=images', '--output=disk/masks')),
     Task('inspect', ('inspect', '--config=tiny.py', '--output=disk/sheet')),
 )
@@ -85,10 +85,10 @@ def trials(short: bool) -> Iterator[Trial]:
         write_config(root / 'tiny.py', CONFIG)
         for name in 'abcdef':
             write_image(root / 'images' / f'{name}.png')
-        # An earlier evaluation, of another checkpoint, too.
+        # An earlier evaluation, with other metrics, too.
         for arguments in () if short else (
                 ('train', '--config=tiny.py', '--workdir=run'),
-                ('evaluate', '--workdir=run', '--checkpoint=3', '--num_images=1')):
+                ('evaluate', '--workdir=run', '--metrics=calibration', '--num_images=1')):
             succeed(run, *arguments)
         for task in TASKS[:1] if short else TASKS:
             prepare(task, disk)

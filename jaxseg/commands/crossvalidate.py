@@ -181,7 +181,8 @@ def _report(directory: pathlib.Path, checkpoint: str, scored: Sequence[_Scored])
         print(f'{name.replace("_", " ")} over folds: {_shown(over_folds[name]["mean"])} +- '
               f'{_shown(over_folds[name]["deviation"])} '
               f'({" ".join(_shown(fold[name]) for fold in by_fold)})')
-    predict = command('predict', workdir=directory, input='IMAGES', output='FOLDER')
+    predict = command('predict', workdir=directory, checkpoint=checkpoint, input='IMAGES',
+                      output='FOLDER')
     print(f'{path}; their mean as one model: {predict}', flush=True)
 
 

@@ -103,8 +103,10 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
 def _write(run: Workdir, arguments: argparse.Namespace, scored: Scored):
     changes = override_names(scored.result['overrides'], without=('eval_batch_size',))
     match = arguments.match and file_name(arguments.match)
-    name = '_'.join(filter(None, (
-        file_name(arguments.split), match, changes, 'postprocess' * arguments.postprocess)))
+    # The scores of another checkpoint than the best do not replace those of the best.
+    checkpoint = arguments.checkpoint != 'best' and file_name(f'checkpoint={arguments.checkpoint}')
+    name = '_'.join(filter(None, (file_name(arguments.split), match, checkpoint, changes,
+                                  'postprocess' * arguments.postprocess)))
     write_scores(run.path, name, run.spec, scored)
 
 
