@@ -1,5 +1,6 @@
 """`jaxseg predict` from disk to disk: the masks of the same method in memory."""
 
+import dataclasses
 import types
 
 import jax
@@ -40,7 +41,7 @@ def run(monkeypatch, tmp_path):
     inference = SlidingWindow(lambda variables, images: {'logits': images.astype('float32')}, TASK,
                               4, window=(32, 32))
     found = types.SimpleNamespace(
-        spec=spec, record=ModelRecord(spec.mean, spec.std, spec.value_range, (32, 32, 3)),
+        spec=spec, record=ModelRecord(spec.mean, spec.std, spec.value_range, (32, 32, 3), 'uint8'),
         parts=types.SimpleNamespace(inference=inference), place=jax.device_put, path=tmp_path,
         config=types.SimpleNamespace(batch_size_of_evaluations=4,
                                      inference={'type': 'sliding.SlidingWindow'},
@@ -85,6 +86,17 @@ def test_files_from_disk_have_the_mask_of_the_image_in_memory(run, images, tmp_p
     assert sorted(path.name for path in (tmp_path / 'disk').iterdir()) == [
         'array.npy', 'array_overlay.png', 'png.png', 'png_overlay.png',
         'predict.jsonl', 'tiles.tif', 'tiles_overlay.png']
+
+
+def test_overlapping_masks_from_disk_that_are_there_are_not_predicted_again(run, images, tmp_path,
+                                                                            capsys):
+    run.spec = dataclasses.replace(run.spec, overlapping=True)
+    (images / 'png.png').unlink()
+    for expected in ('2 of 2 images: indices, overlays', '2 of them were there'):
+        assert predict(images, tmp_path / 'disk', '--from-disk', '--resume') == 0
+        assert expected in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / 'disk').iterdir()) == [
+        'array.npy', 'array_overlay.png', 'predict.jsonl', 'tiles.tif', 'tiles_overlay.png']
 
 
 def test_what_cannot_be_done_from_disk_is_listed_and_the_rest_is_done(run, images, tmp_path,

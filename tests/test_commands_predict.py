@@ -224,7 +224,8 @@ def test_a_line_that_is_not_written_whole_does_not_end_the_record(tmp_path, monk
 
 @pytest.mark.parametrize('arguments, words', [
     (['--outputs='], ["''", 'known: colors, indices']), (['--outputs=tints'], ["'tints'"]),
-    (['--outputs=indices,'], ["''"]), (['--probabilities=png8'], ['png16'])])
+    (['--outputs=indices,'], ["''"]), (['--probabilities=png8'], ['png16']),
+    (['--probabilities=png16'], ['no effect without --outputs=probabilities'])])
 def test_a_result_that_does_not_exist_is_refused(trained, folder, tmp_path, capfd, arguments,
                                                  words):
     runs.refused(predict(trained, folder, tmp_path / 'out', *arguments), words, capfd)

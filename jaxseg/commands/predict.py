@@ -33,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser):
                         help='folder that receives NAME.png, NAME_overlay.png and so on')
     parser.add_argument('--outputs', default='indices,overlays',
                         help=f'what is written: {", ".join(OUTPUTS)} (default: indices,overlays)')
-    parser.add_argument('--probabilities', default='npy', choices=get_args(ProbabilityFormat),
-                        help='one float32 array, or a 16-bit image for each class (default: npy)')
+    parser.add_argument('--probabilities', choices=get_args(ProbabilityFormat),
+                        help='one float32 array, or a 16-bit image for each class, of the output '
+                             'probabilities (default: npy)')
     parser.add_argument('--checkpoint', default='best',
                         help='best, latest, or a step (default: best)')
     parser.add_argument('--postprocess', action='store_true',
@@ -54,12 +55,15 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     check_overrides('predict', overrides,
                     ('inference', 'eval_batch_size', 'model', 'task', 'preprocess'))
     outputs = parse_outputs(arguments.outputs)
+    if arguments.probabilities and 'probabilities' not in outputs:
+        raise InputError(f'--probabilities={arguments.probabilities}: has no effect without '
+                         f'--outputs=probabilities; name them there, or remove it')
     path_argument(arguments.workdir, '--workdir')
     source = path_argument(arguments.input, '--input')
     output = path_argument(arguments.output, '--output')
     run = open_workdir(arguments.workdir, overrides, trust=arguments.trust, ensembles=True)
     images, skipped = find_images(source)
-    results = Results(run.spec, outputs, arguments.probabilities,
+    results = Results(run.spec, outputs, arguments.probabilities or 'npy',
                       has_variance(run.parts.inference))
     check_output(images, source, output, results)
     step, variables = run.variables(arguments.checkpoint)

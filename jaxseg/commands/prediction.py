@@ -100,8 +100,7 @@ class Prediction:
         """The results of an image."""
         place = self._output / self._images[path]
         if path in self._large:
-            masks, overlays = [mask_file(path, place)], self._results.files(place)[1:]
-            return masks + overlays
+            return [mask_file(path, place), *self._results.files(place, without='indices')]
         return self._results.files(place)
 
     def _name(self, path: pathlib.Path) -> str:

@@ -81,9 +81,10 @@ class Results:
         most = len(self.spec.classes) / 4
         return most if self.spec.overlapping else min(1.0, most)
 
-    def files(self, place: pathlib.Path) -> list[pathlib.Path]:
-        """All files of an image."""
-        return [path for kind in self.outputs for path in self._files(kind, place)]
+    def files(self, place: pathlib.Path, without: Output | None = None) -> list[pathlib.Path]:
+        """All files of an image, but for those of the kind `without`."""
+        return [path for kind in self.outputs if kind != without
+                for path in self._files(kind, place)]
 
     def shared_files(self, output: pathlib.Path) -> list[pathlib.Path]:
         """The files of all images together."""
