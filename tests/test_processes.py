@@ -210,7 +210,11 @@ def test_the_launchers_of_clusters_are_whole():
     subprocess.run(['bash', '-n', CLUSTER / 'slurm.sh'], check=True)
     service, job = yaml.safe_load_all((CLUSTER / 'kubernetes.yaml').read_text())
     spec = job['spec']
-    command = spec['template']['spec']['containers'][0]['command']
+    container, = spec['template']['spec']['containers']
+    command = container['command']
+    devices = spec['completions'] * container['resources']['limits']['nvidia.com/gpu']
+    batch_size, = (int(word.partition('=')[2]) for word in command if 'batch_size' in word)
+    assert batch_size % devices == 0
     assert spec['completionMode'] == 'Indexed'
     assert f'--processes={spec["completions"]}' in command
     assert spec['completions'] == spec['parallelism']
