@@ -41,7 +41,7 @@ FIRST = [
     Mutation('ResNet without shortcuts', 'jaxseg/layers/residual.py',
              'y + self.shortcut(x)', 'y + 0 * self.shortcut(x)', RESNET),
     Mutation('stem pooling shifted by one', 'jaxseg/encoders/resnet.py',
-             'padding=((1, 1), (1, 1))', 'padding=((0, 2), (0, 2))', RESNET),
+             'max_pool(x, 3,', 'max_pool(jax.numpy.roll(x, 1, (1, 2)), 3,', RESNET),
     Mutation('RandomBlur does nothing', AUGMENT,
              'cv2.GaussianBlur(part, (0, 0), sigma)', 'part', COLORS),
     Mutation('hue is not shifted', AUGMENT, '+ 360 * hue', '+ 0 * hue', COLORS),

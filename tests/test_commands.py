@@ -184,7 +184,8 @@ def test_overlapping_classes_are_trained_evaluated_and_predicted_as_one_mask_eac
     changes = ['--config.data.overlapping=true',
                '--config.task={"type": "multilabel.Multilabel", "threshold": 0.4}',
                '--config.losses={"bce": {"type": "binary_cross_entropy.binary_cross_entropy"}}']
-    assert main(['train', f'--config={config}', f'--workdir={tmp_path}/work', *changes]) == 0
+    assert main(['train', f'--config={config}', f'--workdir={tmp_path}/work', *changes,
+                 *runs.STEPS]) == 0
     assert main(['evaluate', f'--workdir={tmp_path}/work', '--split=test', '--num_images=1',
                  '--metrics=all']) == 0
     result = json.loads((tmp_path / 'work' / 'evaluation_test.json').read_text())

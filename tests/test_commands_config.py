@@ -11,6 +11,7 @@ from jaxseg.commands import config as configs
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.errors import InputError
 from tests import runs
+from tests.selection import as_trials
 
 
 @pytest.fixture
@@ -198,7 +199,8 @@ def save(path, pixels):
 
 
 @pytest.mark.parametrize('name, value', [
-    ('JAX_PLATFORMS', 'foo'), ('JAX_NUM_CPU_DEVICES', 'x'), ('JAX_ENABLE_X64', 'maybe')])
+    ('JAX_PLATFORMS', 'foo'), ('JAX_NUM_CPU_DEVICES', 'x'),
+    *as_trials(('JAX_ENABLE_X64', 'maybe'))])
 def test_a_senseless_setting_of_jax_is_refused_in_one_line(tmp_path, name, value):
     result = runs.finish('train', f'--config={runs.write_config(tmp_path)}',
                          f'--workdir={tmp_path}/work', **{name: value})

@@ -54,8 +54,9 @@ def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
         lambda state, batch: algorithm.step(state, batch, step_key(0, 0)), state, batch)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
     assert set(metrics) == {'loss', 'gradient_norm', 'learning_rate', *config.losses}
-    variables = parts.variables((height, width, channels))
-    assert jax.tree.structure(variables) == jax.tree.structure(algorithm.variables(state))
+    if name.startswith('shapes/'):
+        variables = parts.variables((height, width, channels))
+        assert jax.tree.structure(variables) == jax.tree.structure(algorithm.variables(state))
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::RuntimeWarning',

@@ -9,6 +9,7 @@ import pytest
 from jaxseg.layers import cpu_conv
 from jaxseg.layers.conv import convolve
 from tests.convolutions import assert_equal_vjps, convolutions_of, reference
+from tests.selection import default_cases
 from tests.variables import random
 
 
@@ -36,14 +37,21 @@ def test_a_strided_convolution_of_few_channels_has_no_stride_on_cpu():
     assert strides(5, 32) == strides(3, 16) == (2, 2)  # XLA is fast, and slow in any form
 
 
-@pytest.mark.parametrize('batch, cores', [(3, 3), (3, 64), (1, 64)])
-@pytest.mark.parametrize('size, strides, dilation, padding', [
+WINDOWS = (
     ((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))), ((3, 3), (2, 2), (1, 1), ((1, 1), (1, 1))),
+    ((3, 3), (1, 1), (1, 1), 'VALID'),
     ((3, 3), (1, 1), (2, 3), ((2, 2), (3, 3))), ((2, 2), (1, 1), (1, 1), ((1, 1), (1, 1))),
     ((2, 2), (1, 1), (1, 1), ((0, 1), (0, 1))), ((5, 3), (3, 2), (1, 1), ((0, 2), (2, 0))),
     ((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0))), ((1, 3), (1, 1), (1, 1), ((0, 0), (2, 2))),
-    ((3, 3), (1, 1), (1, 1), 'VALID'), ((1, 1), (2, 2), (1, 1), 'VALID'),
-    ((7, 7), (2, 2), (1, 1), 'SAME'), ((3, 3), (1, 1), (1, 1), ((1, 1), (-1, 2)))])
+    ((1, 1), (2, 2), (1, 1), 'VALID'), ((7, 7), (2, 2), (1, 1), 'SAME'),
+    ((3, 3), (1, 1), (1, 1), ((1, 1), (-1, 2))))
+
+
+# Batch and cores: images side by side, strips, or both.
+@pytest.mark.parametrize('size, strides, dilation, padding, batch, cores', default_cases(
+    [(*window, *split) for window in WINDOWS for split in ((3, 3), (1, 64), (3, 64))],
+    [*((*window, 3, 64) for window in WINDOWS),
+     *((*window, *split) for window in WINDOWS[:3] for split in ((3, 3), (1, 64)))]))
 def test_images_and_strips_side_by_side_do_not_meet(monkeypatch, size, strides, dilation, padding,
                                                     batch, cores):
     monkeypatch.setattr(cpu_conv, 'cores', lambda: cores)

@@ -19,15 +19,14 @@ PEERS = ('torch', 'torchvision', 'timm', 'segmentation_models_pytorch', 'transfo
 
 
 # Every encoder and every decoder once, of most the record that is computed fastest.
-# `test_efficientnet` compares that encoder with a reference in numpy.
+# `test_efficientnet` and `test_resnet_reference` compare theirs with references in numpy.
 DEFAULT = (
     'dinov2_small', 'dinov3_small_plus', 'hardnet39ds', 'smp_deeplabv3plus', 'smp_densenet121',
     'smp_dpt_cat', 'smp_fpn', 'smp_linknet', 'smp_manet', 'smp_pan', 'smp_pspnet', 'smp_unet',
     'smp_unet_plus_plus', 'smp_upernet', 'timm_convnextv2_atto', 'timm_hrnet_w18_small',
     'timm_mobilenetv2_035_stride8', 'timm_mobilenetv3_small_050',
     'timm_seresnet18', 'timm_swin_tiny', 'timm_tf_efficientnetv2_b0_stride16',
-    'torchvision_resnet18', 'torchvision_vgg11', 'transformers_mit_b0',
-    'transformers_segformer_b0', 'transformers_vit')
+    'torchvision_vgg11', 'transformers_mit_b0', 'transformers_segformer_b0', 'transformers_vit')
 
 
 @pytest.mark.parametrize('name', default_cases(parity.NAMES, DEFAULT))

@@ -17,6 +17,7 @@ from jaxseg.commands.assemble import ModelRecord
 from jaxseg.commands.origin import Origin
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.encoders.resnet import ResNet
+from jaxseg.encoders.vgg_like import VGGLike
 from jaxseg.errors import InputError
 from jaxseg.pretrained import torchvision
 from jaxseg.pretrained.convert import ModelWeights, convert
@@ -117,12 +118,13 @@ def test_another_depth_is_refused_with_the_names(tmp_path):
 
 def test_a_model_starts_from_values_where_they_are_given():
     images = jnp.zeros((1, 32, 32, 3))
-    model, key = ResNet(18, WIDTH), jax.random.key(3)
+    model, key = VGGLike((WIDTH,), depth=1), jax.random.key(3)
     own = model.init(key, images, train=False)
-    values = {'batch_stats': {'bn1': {'batch': {'mean': jnp.full(WIDTH, 7.0)}}}}
+    values = {'batch_stats': {'stage0_norm0': {'batch': {'mean': jnp.full(WIDTH, 7.0)}}}}
     found = Initialized(model, values).init(key, images, train=False)
-    assert (found['batch_stats']['bn1']['batch']['mean'] == 7).all()
-    found['batch_stats']['bn1']['batch']['mean'] = own['batch_stats']['bn1']['batch']['mean']
+    assert (found['batch_stats']['stage0_norm0']['batch']['mean'] == 7).all()
+    mean = own['batch_stats']['stage0_norm0']['batch']['mean']
+    found['batch_stats']['stage0_norm0']['batch']['mean'] = mean
     jax.tree.map(np.testing.assert_array_equal, found, own)
     assert Initialized(model, values).stride == model.stride
 

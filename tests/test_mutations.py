@@ -1,0 +1,21 @@
+"""The faults of `experiments/mutation_check.py` can be made, and the tests that they name exist."""
+
+import pathlib
+
+import pytest
+
+from experiments import mutations
+
+ROOT = pathlib.Path(__file__).parents[1]
+ALL = [mutation for value in vars(mutations).values() if isinstance(value, list)
+       for mutation in value]
+
+
+@pytest.mark.parametrize('mutation', ALL, ids=lambda mutation: mutation.name)
+def test_a_fault_can_be_made_and_names_tests_that_exist(mutation):
+    source = (ROOT / mutation.file).read_text()
+    assert mutation.old in source and source.replace(mutation.old, mutation.new) != source
+    assert mutation.tests
+    for test in mutation.tests:
+        file, _, name = test.partition('::')
+        assert f'def {name.partition("[")[0]}' in (ROOT / file).read_text()
