@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from jaxseg.commands import main
+from jaxseg.commands.compare import table
+from jaxseg.commands.compare_page import summary
+from jaxseg.metrics.bootstrap import compare
 from jaxseg.metrics.images import ImageCounts
+from jaxseg.report.markup import escaped
 from tests import runs
 
 CLASSES = ('sky', 'road')
@@ -37,6 +41,16 @@ def test_the_table_has_every_run_and_the_differences_to_the_first(tmp_path, caps
     assert f'{100 * (13 - 7) / 15:+.2f}' in road
     assert main(['compare', 'one', 'two/evaluation_val_images.csv', '--group=^[a-z]']) == 0
     assert 'resamples of 2 groups of images' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('resamples, p', [(200, '0.0100'), (40_000, '< 0.0001')])
+def test_no_p_value_is_below_what_the_resamples_show(resamples, p):
+    # Two images on which the second run is better: no resample is at or below zero.
+    counts = np.array([[[[4], [2], [1]], [[5], [2], [0]]]] * 2)
+    found = compare(counts, resamples=resamples)
+    lines = table(('one', 'two'), ('sky',), found).splitlines()
+    assert lines[2].endswith(f' {p}') and lines[-1].endswith(f' {p}')
+    assert f'>{escaped(p)}<' in summary(('one', 'two'), found, 2)
 
 
 @pytest.mark.parametrize('change, words', [

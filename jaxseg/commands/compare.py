@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxseg.commands.compare_page import open_runs, write_page
+from jaxseg.commands.compare_page import open_runs, p_text, write_page
 from jaxseg.commands.ensemble import is_crossvalidation
 from jaxseg.commands.overrides import check_overrides, file_name
 from jaxseg.commands.paths import command, page_path, path_argument
@@ -150,4 +150,4 @@ def _score(interval: Interval, index: int | tuple[int, ...]) -> str:
 
 def _difference(interval: Interval, index: int | tuple[int, ...]) -> str:
     value, low, high = (100 * each[index] for each in (interval.value, interval.low, interval.high))
-    return f'{value:+10.2f}  {f"[{low:+.2f}, {high:+.2f}]":18} {interval.p[index]:.4f}'
+    return f'{value:+10.2f}  {f"[{low:+.2f}, {high:+.2f}]":18} {p_text(interval.p[index])}'

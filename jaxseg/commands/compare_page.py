@@ -256,5 +256,9 @@ def _difference(interval: Any, index: int | tuple[int, ...]) -> tuple[str, str, 
     value, low, high = (100 * getattr(interval, end)[index] for end in ('value', 'low', 'high'))
     if np.isnan(value):
         return '\u2013', '\u2013', '\u2013'
-    p = f'{interval.p[index]:.4f}' if interval.p[index] >= 1e-4 else '< 0.0001'
-    return f'{value:+.2f}', f'{low:+.2f} to {high:+.2f}', p
+    return f'{value:+.2f}', f'{low:+.2f} to {high:+.2f}', p_text(interval.p[index])
+
+
+def p_text(p: float) -> str:
+    """A p-value with four decimals; one that could round to zero is '< 0.0001'."""
+    return '< 0.0001' if p < 1e-4 else f'{p:.4f}'

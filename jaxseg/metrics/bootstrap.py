@@ -13,8 +13,9 @@ CHUNK_BYTES = 64 * 2 ** 20
 class Interval:
     """A score, its percentile interval over resamples, and a two-sided p-value of zero.
 
-    Arrays of one shape. The p-value is twice the smaller of the shares of resamples at or below
-    zero and at or above zero, at most 1: the level at which the interval would end at zero.
+    Arrays of one shape. The p-value is `2 (1 + n) / (1 + R)`, at most 1, of R resamples, n of them
+    at or below zero, or at or above it if these are fewer (Davison & Hinkley 1997, chapter 4;
+    Phipson & Smyth 2010). It is never 0: R resamples show no p-value below `2 / (1 + R)`.
     """
 
     value: np.ndarray
@@ -30,9 +31,9 @@ class Interval:
         for index, column in enumerate(flat.T):
             known = column[~np.isnan(column)]
             if known.size:
-                tails = min((known <= 0).mean(), (known >= 0).mean())
+                beyond = min(np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
                 found[:, index] = [*np.quantile(known, [(1 - level) / 2, (1 + level) / 2]),
-                                   min(1, 2 * tails)]
+                                   min(1, 2 * (1 + beyond) / (1 + known.size))]
         return cls(value, *found.reshape(3, *np.shape(value)))
 
 
