@@ -1,6 +1,8 @@
 """Recurrent context in strips, on disk: equal to the layer and to the model in one piece."""
 
 import functools
+import shutil
+import types
 
 import jax
 import numpy as np
@@ -42,10 +44,18 @@ def test_a_layer_in_strips_gives_what_it_gives_for_the_whole_map(layer, tmp_path
         strips.append((index, *maps[0].shape[1:3]))
         return sweep(index, maps, state)
 
-    found = run_sweeps(layer.sweeps, source, tmp_path, counted)
+    found = run_sweeps(layer.sweeps, source, counted)
     np.testing.assert_allclose(found[:], run(layer, variables, x)[0], rtol=1e-5, atol=1e-6)
     assert len(strips) >= 3 * len(layer.sweeps)  # several strips a sweep
-    np.testing.assert_array_equal(source[:], x[0])
+    assert list(tmp_path.iterdir()) == [found.path]  # what no sweep reads any more is deleted
+
+
+def test_a_map_that_the_disk_cannot_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: types.SimpleNamespace(free=47))
+    with pytest.raises(InputError, match=f'4.47e-08 GiB on disk, and {tmp_path} has .* TMPDIR'):
+        StoredMap(tmp_path / 'a', (2, 3, 2), np.float32)
+    assert not list(tmp_path.iterdir())
+    StoredMap(tmp_path / 'a', (2, 3, 2), np.float16)
 
 
 def model(context=(), **fields):

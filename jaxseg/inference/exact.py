@@ -58,7 +58,8 @@ class Exact:
     Raises:
       InputError: a tile that is no multiple of the stride; when it runs, a receptive field larger
         than the tile, a model that depends on the position, a tile that does not fit into memory,
-        with `model.input_scale` an image whose sides are no multiples of the stride.
+        with `model.input_scale` an image whose sides are no multiples of the stride, a feature
+        map that does not fit into the temporary folder.
     """
 
     forward: Callable[[Any, jax.Array], Any]
@@ -137,7 +138,7 @@ class Exact:
             top += len(piece)
         for layer, sweeps in enumerate(self.pieces.sweeps):
             run = functools.partial(self._sweep, variables, layer)
-            stored = run_sweeps(sweeps, stored, folder, run) if sweeps else stored
+            stored = run_sweeps(sweeps, stored, run) if sweeps else stored
         return Input(stored, stride)
 
     def _sweep(self, variables: Any, layer: int, index: int, maps: Any, state: Any

@@ -1,19 +1,35 @@
 """Recurrent context over a feature map on disk, in strips of whole rows or whole columns."""
 
+import math
 import pathlib
+import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxseg.errors import InputError
+
 POSITIONS = 2 ** 15  # of a strip, at most, if it is more than its least number of rows
 
 
 class StoredMap:
-    """A feature map (H, W, C) in a file, of which `map[top:bottom, left:right]` is read."""
+    """A feature map (H, W, C) in a file, of which `map[top:bottom, left:right]` is read.
+
+    Raises:
+      InputError: the folder has less space than the map takes.
+    """
 
     def __init__(self, path: pathlib.Path, shape: tuple[int, int, int], dtype: np.dtype):
-        self._path, self.shape, self.dtype = path, shape, dtype
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        # The file takes space only where it is written, and a disk that is full by then ends the
+        # process with SIGBUS, without a message.
+        needed, free = math.prod(shape) * self.dtype.itemsize, shutil.disk_usage(path.parent).free
+        if needed > free:
+            raise InputError(f'inference: exact.Exact: a feature map {shape} takes '
+                             f'{needed / 2 ** 30:.3g} GiB on disk, and {path.parent} has '
+                             f'{free / 2 ** 30:.3g} GiB left; set TMPDIR to a folder with more '
+                             f'space')
         self._mapped('w+')
 
     def __getitem__(self, key: Any) -> np.ndarray:
@@ -24,16 +40,18 @@ class StoredMap:
 
     def _mapped(self, mode: str) -> np.ndarray:
         # For one access alone: pages that stay mapped count as memory of the process.
-        return np.memmap(self._path, self.dtype, mode, shape=self.shape)
+        return np.memmap(self.path, self.dtype, mode, shape=self.shape)
 
 
-def run_sweeps(sweeps: Sequence[Any], source: StoredMap, folder: pathlib.Path,
+def run_sweeps(sweeps: Sequence[Any], source: StoredMap,
                run: Callable[[int, list[np.ndarray], Any], tuple[np.ndarray, Any]]) -> StoredMap:
     """What a context layer gives for a map.
 
+    The file of a map, that of `source` too, is deleted after the last sweep that reads it.
+
     Args:
       sweeps: of the layer, `layers.sweep.Sweep`.
-      folder: for the maps.
+      source: the input of the layer; the files of the other maps are beside its own.
       run: (index of the sweep, strips (1, h, w, C) of its maps, state) -> (strip of the result,
         state); the state of the first strip is None.
     """
@@ -50,9 +68,12 @@ def run_sweeps(sweeps: Sequence[Any], source: StoredMap, folder: pathlib.Path,
             found, state = run(index, strips, state if sweep.carry else None)
             if result is None:
                 shape = (*(-(-side // sweep.patch) for side in source.shape[:2]), found.shape[-1])
-                # One file for every map: `source` is on disk, too.
-                result = StoredMap(folder / f'map{len(list(folder.iterdir()))}', shape, found.dtype)
+                file = source.path.with_name(f'{source.path.name}.{index}')
+                result = StoredMap(file, shape, found.dtype)
             result[_place(sweep, start // sweep.patch, -(-stop // sweep.patch))] = found[0]
+        read_later = {number for later in sweeps[index + 1:] for number in later.maps}
+        for number in set(range(len(maps))) - read_later:
+            maps[number].path.unlink(missing_ok=True)
         maps.append(result)
         patches.append(sweep.patch)
     return maps[-1]
