@@ -18,6 +18,7 @@ from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
 from jaxseg.explain.attention_maps import attention_weights
 from jaxseg.layers.attention import sow_attention
+from jaxseg.layers.remat import call_block
 from tests import runs
 from tests.variables import random
 
@@ -108,6 +109,25 @@ def test_integrated_gradients_are_of_the_class_in_the_region(explain, image):
 def test_a_receptive_field_is_that_of_the_position(explain):
     values, _ = explain('--method=receptive_field', '--position=18,25')
     assert np.argwhere(values).tolist() == [[18, 25]]
+
+
+class Rematerialized(nn.Module):
+    """An encoder of one block."""
+
+    remat: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        return call_block(nn.Dense(3, name='block'), x, self.remat)
+
+
+def test_grad_cam_is_of_the_features_of_a_rematerialized_block():
+    region = np.zeros((5, 6), bool)
+    region[1:3, 2:5] = True
+    block = {'kernel': jnp.eye(3), 'bias': jnp.array([1.0, 2.0, 3.0])}
+    found = explainer(Model(Rematerialized()), (5, 6, 3), {'params': {'encoder': {'block': block}}})
+    np.testing.assert_allclose(found.grad_cam(1, region, 'encoder/block'), 2 * region.mean(),
+                               rtol=1e-6)
 
 
 class Lookup(nn.Module):

@@ -1,6 +1,7 @@
 """A trained run, an image and a class to the maps of `jaxseg.explain`, at the size of the image."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -49,10 +50,14 @@ class Explainer:
         """The image as a batch, float32, so that there are gradients by its values."""
         return jnp.asarray(self.image[None], jnp.float32)
 
-    def apply(self, images: jax.Array, **options: Any) -> Any:
-        """What the model returns for images as read; `options` of Linen's `apply`."""
+    def apply(self, images: jax.Array, *, model: Any = None, **options: Any) -> Any:
+        """What the model returns for images as read; `options` of Linen's `apply`.
+
+        `model` stands in for that of the run, with the same variables.
+        """
         prepared = self.run.parts.preprocess({'image': images}, None)['image']
-        return self.run.parts.model.apply(self.variables, prepared, train=False, **options)
+        model = model or self.run.parts.model
+        return model.apply(self.variables, prepared, train=False, **options)
 
     def logits(self, images: jax.Array) -> jax.Array:
         """(B, H, W, classes)."""
@@ -64,10 +69,11 @@ class Explainer:
         Raises:
           InputError: there is no such layer.
         """
-        maps = layer_maps(self.apply, jax.ShapeDtypeStruct(self.images.shape, jnp.float32))
+        apply = functools.partial(self.apply, model=_without_remat(self.run.parts.model))
+        maps = layer_maps(apply, jax.ShapeDtypeStruct(self.images.shape, jnp.float32))
         layer = layer or CONTEXT
         check_layer(layer, maps, '--layer')
-        run = shifted(self.apply, layer)
+        run = shifted(apply, layer)
 
         def found(images: jax.Array, region: jax.Array) -> jax.Array:
             return seg_grad_cam(lambda x, delta: _logits_of(run(x, delta)), images, maps[layer],
@@ -182,6 +188,14 @@ class Explainer:
         check_memory(f'--input: explaining an image of {height}x{width}', needed_bytes(compiled),
                      'give a part of the image')
         return compiled(*arguments)
+
+
+def _without_remat(model: Any) -> Any:
+    """A model of the same variables whose blocks let out their features, as `shifted` needs it."""
+    encoder = getattr(model, 'encoder', None)
+    if not getattr(encoder, 'remat', False):
+        return model
+    return model.clone(encoder=encoder.clone(remat=False))
 
 
 def _sown(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, AttentionInputs]]:
