@@ -159,6 +159,16 @@ def test_the_uncertainty_that_is_shown_is_the_entropy_that_predict_writes(overla
     assert found.dtype == np.float32
 
 
+def test_the_uncertainty_of_copies_is_that_of_its_words():
+    inference = types.SimpleNamespace(
+        variance=lambda variables, image: np.array([[0, 0.01, 0.25, 0.5]], np.float32))
+    words, values = uncertainty(types.SimpleNamespace(
+        parts=types.SimpleNamespace(inference=inference)))
+    assert all(part in words for part in ('square root', 'variance', 'summed over the classes',
+                                          'brightest 0.5 and more'))
+    np.testing.assert_allclose(values(None, None, None), [[0, 0.2, 1, 1]])
+
+
 def test_truth_leaves_void_clear_and_errors_are_those_of_labelled_pixels():
     drawing = Drawing(DatasetSpec('d', ('a', 'b'), ((9, 0, 0), (0, 9, 0))))
     sample = {'label': np.array([[0, 1, 1, 0]]), 'valid': np.array([[1, 1, 1, 0]], bool)}
@@ -218,5 +228,5 @@ def test_many_channels_and_values_of_16_bits_are_shown(tmp_path):
                         if attributes.get('alt', '').startswith('image ')))
     assert image.shape == (24, 40, 3) and not image[:, :20].any() and image[:, 20:].max() == 255
     shown = ' '.join(elements.texts)
-    assert 'nearly no contrast' in shown and 'standard deviation' in shown and 'a<b>' in shown
+    assert 'nearly no contrast' in shown and 'square root' in shown and 'a<b>' in shown
     assert '<b>b' not in text and 'a&lt;b&gt;' in text

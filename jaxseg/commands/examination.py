@@ -126,12 +126,13 @@ class Drawing:
 def uncertainty(run: Workdir) -> tuple[str, Callable[[Any, np.ndarray, np.ndarray], np.ndarray]]:
     """What is shown as uncertainty, in words, and `(variables, image, probabilities) -> (H, W)`.
 
-    Values are between 0 and 1: the standard deviation over augmented copies where the inference
-    method has a variance, and otherwise the entropy of the probabilities.
+    Values are between 0 and 1: where the inference method has a variance, which is summed over the
+    classes, twice its square root, at most 1, and otherwise the entropy of the probabilities.
     """
     if hasattr(run.parts.inference, 'variance'):
-        return ('standard deviation of the probabilities over augmented copies of the image, or '
-                'over the models of an ensemble: dark is 0, brightest 0.5 and more',
+        return ("square root of the probabilities' variance over augmented copies of the image, or "
+                'over the models of an ensemble, summed over the classes: dark is 0, brightest 0.5 '
+                'and more',
                 functools.partial(_deviation, run))
     brightest = ('every class is as probable as not' if run.spec.overlapping else
                  'all classes are equally probable')
