@@ -10,6 +10,8 @@ import optax
 import pytest
 
 from jaxseg.errors import InputError
+from jaxseg.losses.dice import dice
+from jaxseg.losses.weighted import WeightedSum
 from jaxseg.training.accumulation import split_batch
 from jaxseg.training.layout import make_layout
 from jaxseg.training.parallel import Parallel
@@ -88,6 +90,15 @@ def test_what_cannot_be_accumulated_is_refused():
     algorithm = dataclasses.replace(algorithm, task=WithoutCounts(given()['task']))
     with pytest.raises(InputError, match='accumulate: WithoutCounts has no method `counts`'):
         jax.eval_shape(algorithm.step, state, example(), key)
+
+
+def test_the_name_of_a_loss_may_have_a_slash():
+    algorithm = make(Supervised, accumulate=2)
+    task = dataclasses.replace(algorithm.task, terms=WeightedSum({'edges/dice': (1.0, dice)}))
+    algorithm = dataclasses.replace(algorithm, task=task)
+    state = jax.eval_shape(algorithm.init, jax.random.key(0), example())
+    _, metrics = jax.eval_shape(algorithm.step, state, example(), jax.random.key(0))
+    assert 'edges/dice' in metrics
 
 
 class Draw(nn.Module):

@@ -187,5 +187,5 @@ def _of_microbatch(streams: dict[str, jax.Array], index: jax.Array) -> dict[str,
 
 def _with_counts(sums: dict[str, jax.Array], counts: dict[str, jax.Array]) -> dict[str, tuple]:
     """Auxiliary outputs have the counts of the main one unless they have their own."""
-    return {name: (value, counts[name if name in counts else name.rpartition('/')[2]])
+    return {name: (value, counts[name if name in counts else name.split('/', 1)[-1]])
             for name, value in sums.items()}
