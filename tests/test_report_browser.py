@@ -126,8 +126,9 @@ def test_a_click_on_a_column_sorts(opened):
     assert opened.run(first) == 'car'
     opened.click('#scores thead th:nth-child(2) button')
     assert opened.run(first) == 'sky'
-    opened.click('#scores thead th:nth-child(1) button')
-    assert opened.run(first) == 'car'
+    for name in ('car', 'sky', 'car'):
+        opened.click('#scores thead th:nth-child(1) button')
+        assert opened.run(first) == name
 
 
 def test_narrow_windows_scroll_only_down_and_dark_ones_are_dark(chromium, tmp_path):

@@ -139,14 +139,15 @@
     }
   });
 
-  // A click on a column's name sorts by it, first with the largest values above.
+  // A click on a column's name sorts by it, first from the largest value down, and the first
+  // column, which holds names, from A to Z; the next click reverses the order.
   for (const table of all('table.sortable')) {
     const heads = all('thead th', table);
     heads.forEach((head, column) => head.querySelector('button').addEventListener('click', () => {
-      const up = head.getAttribute('aria-sort') === (column ? 'descending' : 'none');
+      const before = head.getAttribute('aria-sort');
+      const up = column ? before === 'descending' : before !== 'ascending';
       for (const other of heads) other.setAttribute('aria-sort', 'none');
-      const order = up || (!column && head.getAttribute('aria-sort') === null);
-      head.setAttribute('aria-sort', order ? 'ascending' : 'descending');
+      head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
       const value = (row) => {
         const cell = row.children[column];
         const number = Number(cell.dataset.value ?? cell.textContent);
@@ -156,7 +157,7 @@
           ? a - b : String(a).localeCompare(String(b));
       const body = table.querySelector('tbody');
       const rows = all('tr', body).sort((a, b) => compare(value(a), value(b)));
-      body.append(...(order ? rows : rows.reverse()));
+      body.append(...(up ? rows : rows.reverse()));
     }));
   }
 
