@@ -256,6 +256,26 @@ def test_windows_fill_up_batches_of_one_shape_for_all_devices():
     assert shapes == {(8, 4, 4, 3)}
 
 
+@pytest.mark.parametrize('error', [MemoryError(), jax.errors.JaxRuntimeError(
+    'RESOURCE_EXHAUSTED: out of memory')], ids=['host', 'device'])
+def test_what_the_devices_cannot_hold_goes_image_by_image_or_through_windows(error):
+    shapes = []
+
+    def place(batch):
+        shapes.append(batch.shape[:3])
+        if len(batch) > 1 or batch.shape[1] == 9:
+            raise error
+        return jnp.asarray(batch)
+
+    inference = Whole(brightness, TASK, 2, place)
+    outstanding(inference, [(3, 4), (3, 4), (9, 4)])
+    assert shapes == [(2, 3, 4), (1, 3, 4), (1, 3, 4), (1, 9, 4), (1, 512, 512)]
+    assert inference.windowed == [(9, 4)]
+    found = inference.probabilities(None, np.ones((9, 4, 3), np.uint8))
+    assert (found.argmax(-1) == 1).all() and inference.windowed == [(9, 4)] * 2
+    assert shapes[5:] == [(1, 9, 4), (1, 512, 512)]
+
+
 def test_no_array_of_a_whole_image_with_all_its_channels_exists():
     rows = []
 

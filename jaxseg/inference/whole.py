@@ -70,8 +70,8 @@ class Whole:
 
     def probabilities(self, variables: Any, image: np.ndarray) -> np.ndarray:
         """Probabilities of one image, (H, W, channels) float32."""
-        batch = self.place(np.repeat(image[None], self.devices, 0))
-        program = self._program('probabilities', variables, batch)
+        batch = self._placed([image] * self.devices)
+        program = None if batch is None else self._program('probabilities', variables, batch)
         if program is None:
             self.windowed.append(image.shape[:2])
             return self._in_windows.probabilities(variables, image)
