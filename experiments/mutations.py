@@ -29,6 +29,7 @@ SUPERVISED, AUGMENT = 'jaxseg/training/supervised.py', 'jaxseg/data/transforms.p
 SLIDING, LAYOUT = 'jaxseg/inference/sliding.py', 'jaxseg/training/layout.py'
 AVERAGING, MIXING = 'jaxseg/training/averaging.py', 'jaxseg/data/device_mixing.py'
 INTERPOLATION, ACCUMULATION = 'jaxseg/layers/interpolation.py', 'tests/test_accumulation.py'
+AUGMENTED, WHOLE = 'jaxseg/inference/augmented.py', 'jaxseg/inference/whole.py'
 AVERAGE = 'tests/test_averaging.py::test_a_moving_average_is_the_weighted_mean_of_all_steps'
 
 # The sixteen that passed the whole suite together before this check existed.
@@ -144,6 +145,21 @@ SECOND = [
              'INITIAL_DEVIATION = 0.01', 'INITIAL_DEVIATION = 0.2',
              (f'{LEARNING}::test_every_experiment_starts_at_the_loss_of_even_probabilities'
               '[shapes/convolutional.py]',)),
+    Mutation('a single augmented copy is the image itself in predictions', AUGMENTED,
+             'if len(self._copies) == 1 and self._copies[0] == _Copy(1.0, 0, False):',
+             'if len(self._copies) == 1:',
+             ('tests/test_inference_augmented.py::'
+              'test_a_single_copy_that_is_not_the_image_decides_the_prediction',)),
+    Mutation('the focal power has its infinite gradient at zero', 'jaxseg/losses/focal.py',
+             'jnp.maximum(-jnp.expm1(-loss), 1e-12)', '-jnp.expm1(-loss)',
+             ('tests/test_losses.py::test_extreme_logits_stay_finite[focal]',)),
+    Mutation('boundary IoU of a wider band', 'jaxseg/metrics/boundary.py',
+             'dilation: Positive = 0.02', 'dilation: Positive = 0.03',
+             ('tests/test_boundary.py::'
+              'test_boundary_iou_takes_two_hundredths_of_the_diagonal_by_default',)),
+    Mutation('a batch that the memory cannot hold ends the run', WHOLE,
+             'except MemoryError:\n', 'except ZeroDivisionError:\n',
+             (f'{SIZES}::test_what_the_devices_cannot_hold_goes_image_by_image_or_through_windows',)),
 ]
 # Of the encoders, and of the weights of other libraries.
 THIRD = [

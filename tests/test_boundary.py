@@ -120,6 +120,14 @@ def test_scores_equal_loops_over_pixels(overlapping):
     assert 0 < found['boundary_f'][0] < 1 and found['hd95'][0] > 1
 
 
+def test_boundary_iou_takes_two_hundredths_of_the_diagonal_by_default():
+    truth, guess = np.zeros((2, 70, 90, 1), int)
+    truth[30:37, 40:48], guess[31:38, 40:48] = 1, 1
+    (found,) = score(truth, guess).regions.tolist()
+    masks = (truth[..., 0] == 1, guess[..., 0] == 1, np.ones((70, 90), bool))
+    assert found == outlines.region_counts(*masks, 0.02) != [6 * 8, 8 * 8]
+
+
 def test_distances_equal_those_of_a_distance_transform():
     labels, predictions, _, valid = example(True, 3, (70, 90))
     found = Boundary.empty(names(4)).count(labels, predictions, valid).per_class()

@@ -97,6 +97,16 @@ def test_a_fit_depends_on_its_seed_alone(classifier):
     assert (one != other).any()
 
 
+def test_rare_classes_weigh_as_much_as_frequent_ones_where_that_is_asked_for():
+    # 190 pixels and 10: where both occur, nine of ten are of the frequent class.
+    features = np.repeat(np.array([[0], [1]], np.float32), 100, 0)
+    labels = np.repeat([0, 1], [190, 10])
+    for balanced, expected in ((True, [0, 1]), (False, [0, 0])):
+        forest = RandomForest(trees=5, balanced=balanced)
+        predict = forest.fit(features, labels, classes=2, seed=0)
+        assert predict(np.array([[0], [1]], np.float32)).tolist() == expected
+
+
 def write_planted(root):
     """Three classes, of which class 1 is bright, class 0 is dark and `never` has no pixel."""
     rng = np.random.default_rng(0)

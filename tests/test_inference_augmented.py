@@ -155,6 +155,14 @@ def test_the_image_alone_gives_what_the_method_gives_bit_for_bit(kind):
     assert not variance.any()
 
 
+def test_a_single_copy_that_is_not_the_image_decides_the_prediction():
+    image, = images(SIZE)
+    inference = augmented(Positions(), scales=(0.5,), flips='none')
+    (_, mask), = inference.predictions(None, [(0, image)])
+    assert [copy.shape[:2] for copy in inference.method.seen] == [(10, 14)]
+    np.testing.assert_array_equal(mask, inference.probabilities(None, image).argmax(-1))
+
+
 def test_without_a_method_images_go_through_whole():
     forward, variables = network('convolutional')
     image, = images(SIZE)

@@ -56,9 +56,10 @@ CASES = {
     'cross_entropy': Case(cross_entropy, {}, dict(class_weights=ONES, label_smoothing=0)),
     'cross_entropy weighted': Case(
         cross_entropy, dict(class_weights=WEIGHTS, label_smoothing=0.1), {}),
-    'focal': Case(focal, dict(gamma=1.5), dict(class_weights=ONES)),
+    'focal': Case(focal, dict(gamma=0.5), dict(class_weights=ONES)),
     'focal weighted': Case(focal, dict(gamma=2.5, class_weights=WEIGHTS), {}),
     'dice': Case(dice, dict(smooth=0.5), {}),
+    'dice without smoothing': Case(dice, dict(smooth=0.0), {}),
     'lovasz': Case(lovasz_softmax, {}, {}),
     'binary_cross_entropy': Case(binary_cross_entropy, {}, dict(pos_weight=ONES)),
     'binary_cross_entropy weighted': Case(binary_cross_entropy, dict(pos_weight=WEIGHTS), {}),
@@ -261,8 +262,7 @@ def test_labels_of_the_other_task_are_refused(loss):
     (binary_boundary, 'max_distance', 65)])
 def test_options_state_their_ranges(loss, option, bad):
     hint = typing.get_type_hints(loss, include_extras=True)[option]
-    default = inspect.signature(loss).parameters[option].default
-    check_value(option, default, hint)
+    check_value(option, inspect.signature(loss).parameters[option].default, hint)
     with pytest.raises(InputError, match=f'{option}: .* out of range'):
         check_value(option, bad, hint)
 

@@ -15,7 +15,7 @@ from jaxseg.commands.report_sections import (
 from jaxseg.data.spec import DatasetSpec
 from jaxseg.metrics.confusion import Confusion
 from jaxseg.report import pictures
-from jaxseg.report.charts import WIDTH, line_chart, ticks
+from jaxseg.report.charts import WIDTH, bar_chart, interval_chart, line_chart, ticks
 from jaxseg.report.gallery import Picture, gallery
 from jaxseg.report.markup import element, escaped
 from jaxseg.report.page import page
@@ -128,6 +128,18 @@ def test_lines_go_through_their_points():
     first, second = re.findall(r'points="(.*?)"', chart)
     assert first == '54.0,210.0 406.0,20.0' and second == '230.0,115.0'
     assert 'x1="230.0" x2="230.0" y1="20"' in chart and f'viewBox="0 0 {WIDTH} 250"' in chart
+
+
+def test_bars_stand_on_the_axis():
+    chart = bar_chart('t', [('a', 1.0, '1'), ('b', 2.0, '2')], x_label='x', y_label='y')
+    bars = re.findall(r' y="(\S+)" class="bar s0" width="\S+" height="(\S+)"', chart)
+    assert bars == [('115.0', '95.0'), ('20.0', '190.0')]  # down to 210, as a line to 0
+
+
+def test_intervals_above_zero_are_blue_and_those_below_it_are_orange():
+    chart = interval_chart('t', [('a', 2, 1, 3), ('b', -2, -3, -1), ('c', 1, -1, 3)], x_label='x')
+    for mark in ('line', 'dot'):
+        assert re.findall(f'class="{mark} (.*?)"', chart) == ['s0', 's1', 'unsure']
 
 
 def test_many_points_are_thinned_without_losing_the_ends():
