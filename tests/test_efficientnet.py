@@ -6,11 +6,12 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from jax import lax
 
 from jaxseg.build import build
 from jaxseg.encoders.efficientnet import SCALES, EfficientNet
 from jaxseg.errors import InputError
-from jaxseg.layers import inverted_residual
+from jaxseg.layers import conv, inverted_residual
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.inverted_residual import scale_channels
 from jaxseg.pretrained import efficientnet_pytorch
@@ -52,6 +53,24 @@ def test_stages_may_be_after_other_blocks():
     for taps in ((), (3, 0), (3, 3), (0, 17)):
         with pytest.raises(InputError, match='^encoder.taps: .*from 0, the stem, to 16'):
             shapes(EfficientNet('b0', taps=taps))
+
+
+def test_zeros_of_a_given_side_are_those_of_its_maps_and_not_of_the_images(monkeypatch):
+    """At 260 pixels b2 strides maps of 260, 130, 65, 33 and 17; all of 64 pixels are even."""
+    seen, original = [], conv.convolve
+
+    def watch(x, kernel, *, padding, strides, **options):
+        if strides[0] == 2:
+            margins = (padding if isinstance(padding, tuple) else lax.padtype_to_pads(
+                x.shape[1:3], kernel.shape[:2], strides, padding))
+            seen.append((kernel.shape[0], *margins[0]))
+        return original(x, kernel, padding=padding, strides=strides, **options)
+
+    monkeypatch.setattr(conv, 'convolve', watch)
+    shapes(EfficientNet('b2', padding_side=260))
+    assert seen == [(3, 0, 1), (3, 0, 1), (5, 2, 2), (3, 1, 1), (5, 2, 2)]
+    with pytest.raises(InputError, match="encoder.padding_side: 260 .*padding='symmetric'"):
+        shapes(EfficientNet('b2', padding='symmetric', padding_side=260))
 
 
 @pytest.mark.parametrize('variant, output_stride', [

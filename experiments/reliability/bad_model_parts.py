@@ -64,7 +64,8 @@ MODEL_PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
     ('model.encoder', 'efficientnet.EfficientNet', {}, {
         'variant': choices('b8', 0, 'lite5', 'B0'), 'output_stride': choices(4, 0, -8, 12, 64),
         'taps': optional(items(COUNT, 1)),
-        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'norm': NORM, 'remat': FLAG}),
+        'drop_path': BELOW_ONE, 'padding': choices('valid', 0), 'padding_side': optional(POSITIVE),
+        'norm': NORM, 'remat': FLAG}),
     ('model.encoder', 'mobilenet.MobileNetV2', {}, MOBILENET),
     ('model.encoder', 'mobilenet.MobileNetV3', {}, {
         **MOBILENET, 'variant': choices('Large', 'medium', 3)}),

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 
 from jaxseg.errors import InputError
-from jaxseg.fields import DropRate, NonNegativeInt
+from jaxseg.fields import DropRate, NonNegativeInt, PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.inverted_residual import InvertedResidual, scale_channels
 from jaxseg.layers.norm import TENSORFLOW, NormSpec, norm_layer
@@ -57,11 +57,16 @@ class EfficientNet(nn.Module):
         paper).
       padding: 'same' as TensorFlow's, or 'symmetric' as weights need that were trained in PyTorch
         (timm's without 'tf' in the name, with norm=dict(kind='batch')).
+      padding_side: side of the images for which the zeros of 'same' are computed, whatever the size
+        of those that come; None is that size. efficientnet_pytorch and
+        segmentation_models.pytorch compute them for the side of the variant: 224 to 600 of b0 to
+        b7, at which some maps that are strided are odd.
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
       remat: computes blocks again in the backward pass instead of keeping what is inside them.
 
     Raises:
-      InputError: taps that are not in rising order, or beyond the last block.
+      InputError: taps that are not in rising order, or beyond the last block; `padding_side` with
+        padding='symmetric'.
     """
 
     variant: Literal['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'b7',
@@ -70,6 +75,7 @@ class EfficientNet(nn.Module):
     taps: tuple[NonNegativeInt, ...] | None = None
     drop_path: DropRate = 0.0
     padding: Literal['same', 'symmetric'] = 'same'
+    padding_side: PositiveInt | None = None
     norm: NormSpec = field(default_factory=lambda: dict(TENSORFLOW))
     remat: bool = False
 
@@ -84,8 +90,13 @@ class EfficientNet(nn.Module):
         activation = nn.relu6 if lite else nn.silu
         norm = functools.partial(norm_layer, self.norm, train)
         stem = STEM if lite else scale_channels(STEM, width)
-        x = Conv(stem, 3, 2, padding=self.padding, name='stem_conv')(x)
+        side = self.padding_side
+        if side and self.padding == 'symmetric':
+            raise InputError(f'encoder.padding_side: {side} has no effect with '
+                             f"padding='symmetric'; leave one of them out")
+        x = Conv(stem, 3, 2, padding=self._padding_at(side), name='stem_conv')(x)
         x = activation(norm(name='stem_bn')(x))
+        side = side and math.ceil(side / 2)
         blocks = list(_blocks(self.variant))
         taps, stages, reached = self._taps(blocks), [], 2
         strides = dilated([block.stride for block in blocks], reached, self.output_stride)
@@ -99,10 +110,16 @@ class EfficientNet(nn.Module):
                 block.features, inputs * block.expansion, block.kernel, stride, dilation,
                 residual=block.stride == 1 and block.features == inputs, norm=norm,
                 activation=activation, squeeze_excite=None if lite else squeeze,
-                drop_path=self.drop_path * index / len(blocks), padding=self.padding,
+                drop_path=self.drop_path * index / len(blocks), padding=self._padding_at(side),
                 name=f'block{index}')
             x = call_block(layer, x, self.remat, train=train)
+            side = side and math.ceil(side / stride)
         return (*stages, Stage(reached, x)) if len(blocks) in taps else tuple(stages)
+
+    def _padding_at(self, side: int | None) -> str:
+        """The padding of a convolution of maps of this side."""
+        # Of an odd map TensorFlow's is symmetric. The maps that are strided here are all even.
+        return 'symmetric' if side and side % 2 else self.padding
 
     def _taps(self, blocks: Sequence[_Block]) -> Sequence[int]:
         count = len(blocks)
