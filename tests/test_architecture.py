@@ -21,7 +21,7 @@ MAY_IMPORT = {
     'models': {'layers'}, 'losses': {'losses'}, 'metrics': {'metrics'},
     'tasks': {'tasks', 'losses', 'metrics'}, 'data': {'data'}, 'training': {'training'},
     'inference': {'inference'}, 'explain': {'explain'}, 'export': {'export'},
-    'pretrained': {'pretrained'}, 'report': {'report'}, 'classical': {'classical'},
+    'pretrained': {'pretrained', 'layers'}, 'report': {'report'}, 'classical': {'classical'},
     'commands': PACKAGES | {'build'},
     'axis.py': set(), 'build.py': set(), 'cores.py': set(), 'errors.py': set(), 'fields.py': set(),
     'files.py': set(), 'memory.py': set(), 'processes.py': set(), 'records.py': set(),

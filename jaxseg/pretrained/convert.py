@@ -14,6 +14,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
+from jaxseg.layers.norm import make_norm
 from jaxseg.pretrained.names import Rule, matches, places_of
 from jaxseg.pretrained.stated import stated_size
 from jaxseg.pretrained.tensors import checkpoint_files, read_tensors
@@ -23,6 +24,7 @@ RGB = 3
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Of a whole model: what depends on the classes, and what only training uses.
 FRESH = ('head', 'auxiliary')
+MISSING = object()
 CLASSIFIER = re.compile(r'params/(head|auxiliary/heads_\d+)/(kernel|bias)')
 
 
@@ -47,7 +49,8 @@ class Weights:
     # Side of the images that they were trained with: of all, or by `variant` of the part.
     side: ClassVar[int | Mapping[str, int] | None] = None
     # Fields of the part, or of the whole model, that the weights need and their shapes do not
-    # show. A part without such a field is another one, which needs no such value.
+    # show: values, or values by `variant` of what has the field. A part without such a field is
+    # another one, which needs no such value.
     requires: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     # As `convert` takes them.
     rules: ClassVar[Sequence[Rule]] = ()
@@ -70,11 +73,12 @@ class Weights:
         """Raises InputError where a field of the model would make the weights compute another."""
         part = '' if self.part is None else f'{self.part}.'
         for path, needed in self.requires.items():
-            value = model
+            owner, value = None, model
             for name in f'{part}{path}'.split('.'):
-                value = (value.get(name, needed) if isinstance(value, Mapping)
-                         else getattr(value, name, needed))
-            if value != needed:
+                owner, value = value, _field(value, name)
+            if isinstance(needed, Mapping):
+                needed = needed.get(getattr(owner, 'variant', None), MISSING)
+            if MISSING not in (value, needed) and value != needed:
                 raise InputError(f'model.{part}{path}: {value!r}, but the weights of '
                                  f'{type(self).__name__} compute something else with it; '
                                  f'set --config.model.{part}{path}={needed!r}')
@@ -87,6 +91,12 @@ class Weights:
         """
         return convert(self.path, read_tensors(self.path), wanted, self.rules, unused=self.unused,
                        first=self.first)
+
+
+def _field(part: Any, name: str) -> Any:
+    """A field of a part, `MISSING` where it has none; a norm with all of its own fields."""
+    value = getattr(part, name, MISSING)
+    return make_norm(value, name) if name == 'norm' and isinstance(value, (str, Mapping)) else value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,10 +19,13 @@ class EfficientNet(Weights):
 
     Args:
       path: a checkpoint of efficientnet-pytorch. The convolution to 1,280 channels and the
-        classifier are not used.
+        classifier are not used. There zeros are those of the side that the variant was trained
+        with, which is the encoder's `padding_side`; TensorFlow, where the weights come from, has
+        those of each image, as the encoder without it.
     """
 
     license = 'Apache-2.0'
+    requires: ClassVar = {'padding': 'same', 'norm.epsilon': 1e-3}
     side: ClassVar = {'b0': 224, 'b1': 240, 'b2': 260, 'b3': 300, 'b4': 380, 'b5': 456, 'b6': 528,
                       'b7': 600}
     rules, first = RULES, 'params/stem_conv/kernel'

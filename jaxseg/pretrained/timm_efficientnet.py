@@ -1,6 +1,7 @@
 """Names of the EfficientNets of timm."""
 
 import math
+from typing import ClassVar
 
 from jaxseg.pretrained.convert import Weights
 from jaxseg.pretrained.names import Rule, batch_norm, layer
@@ -144,4 +145,5 @@ class EfficientNetV2RW(EfficientNetV2):
     The encoder needs variant='rw_s', padding='symmetric' and norm=dict(kind='batch').
     """
 
+    requires: ClassVar = {'padding': 'symmetric', 'norm.epsilon': 1e-5}
     rules = V2 + block('blocks.0.{j}', 'group0_{j}', FUSED)

@@ -1,5 +1,7 @@
 """Names of the vision transformers of the library transformers, as in its files."""
 
+from typing import ClassVar
+
 from jaxseg.pretrained.convert import Weights
 from jaxseg.pretrained.names import layer, layer_norm, prefixed
 from jaxseg.pretrained.timm_vit import fused
@@ -28,6 +30,7 @@ class ViT(Weights):
         are between -1 and 1. The final norm is used with `norm_taps`, what follows it never.
     """
 
+    requires: ClassVar = {'resampling': 'plain'}
     rules, first = (*VIT, *prefixed(VIT, 'vit.', '')), 'params/patch_embed/kernel'
     unused = ('*layernorm.weight', '*layernorm.bias', '*pooler.*', 'classifier.*', '*mask_token',
               'decoder.*')
