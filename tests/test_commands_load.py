@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import jax
 import numpy as np
@@ -101,6 +102,18 @@ def test_a_transformer_of_smp_is_the_one_of_its_record_at_the_size_of_its_name()
     taken = saved_smp.describe(SMP_DPT | {'encoder_output_indices': [0, 1, 2, 3],
                                           'decoder_readout': 'ignore'}, 'x').model['encoder']
     assert (taken['taps'], taken['class_features']) == ([0, 1, 2, 3], False)
+
+
+def test_efficientnets_of_smp_have_its_stages_and_its_zeros():
+    """Those of b1 to b7 end with the second, third, fifth and last of seven groups of blocks."""
+    depths, blocks = (1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.1), (1, 2, 2, 3, 3, 4, 1)
+    sides = (240, 260, 300, 380, 456, 528, 600)
+    for size, (depth, side) in enumerate(zip(depths, sides, strict=True), 1):
+        config = UNET | {'encoder_name': f'efficientnet-b{size}'}
+        encoder = saved_smp.describe(config, 'x').model['encoder']
+        ends = np.cumsum([math.ceil(depth * count) for count in blocks])
+        assert encoder['variant'] == f'b{size}' and encoder['padding_side'] == side
+        assert encoder['taps'] == [0, *ends[[1, 2, 4, 6]]]
 
 
 def test_a_folder_of_smp_becomes_a_predictor(tmp_path):

@@ -254,9 +254,27 @@ def test_a_run_starts_from_a_whole_model_of_other_classes(tmp_path, capfd):
         assert 0 < np.abs(head['kernel']).max() < 0.1 and np.abs(head['bias']).max() < 1e-20
 
 
+RW = {'type': 'efficientnet_v2.EfficientNetV2', 'variant': 'rw_s'}
+B3 = {'type': 'efficientnet.EfficientNet', 'variant': 'b3'}
+
+
 @pytest.mark.parametrize('source, fields, key', [
     ('timm.MobileNet', {'encoder': {'type': 'mobilenet.MobileNetV3'}},
      'model.encoder.norm.epsilon: 0.001, .*epsilon=1e-05'),
+    *(('torchvision.MobileNetV3Large', {'encoder': {'type': 'mobilenet.MobileNetV3', 'norm': norm}},
+       'model.encoder.norm.epsilon: 1e-05, .*epsilon=0.001')
+      for norm in ('batch', {'momentum': 0.9})),
+    ('timm_efficientnet.EfficientNetV2RW', {'encoder': RW},
+     "model.encoder.padding: 'same', .*='symmetric'"),
+    ('timm_efficientnet.EfficientNetV2RW', {'encoder': {**RW, 'padding': 'symmetric'}},
+     'model.encoder.norm.epsilon: 0.001, .*=1e-05'),
+    ('efficientnet_pytorch.EfficientNet', {'encoder': {**B3, 'padding': 'symmetric'}},
+     "model.encoder.padding: 'symmetric', .*='same'"),
+    ('efficientnet_pytorch.EfficientNet', {'encoder': {**B3, 'norm': 'batch'}},
+     'model.encoder.norm.epsilon: 1e-05, .*=0.001'),
+    ('smp.Unet', {'encoder': B3}, 'model.encoder.padding_side: None, .*=300'),
+    ('transformers_vit.ViT', {'encoder': {'type': 'vit.ViT'}},
+     "model.encoder.resampling: 'antialias', .*='plain'"),
     ('smp.DeepLabV3Plus', {'align_corners': True}, 'model.encoder.dilate_first: False, .*=True'),
     ('smp.FPN', {}, 'model.align_corners: False, .*align_corners=True'),
     ('transformers.Segformer', {'align_corners': True}, 'model.align_corners: True, .*=False')])
@@ -273,3 +291,7 @@ def test_a_model_without_the_field_needs_none():
     for norm in ('batch', {'kind': 'batch', 'epsilon': 1e-5}, None):
         weights.check(types.SimpleNamespace(encoder=types.SimpleNamespace(norm=norm)))
     weights.check(types.SimpleNamespace(encoder=None))
+    # Zeros of b0 are the same; the variants of other encoders have other meanings.
+    for encoder in ({'type': 'efficientnet.EfficientNet'}, {'type': 'mit.MiT', 'variant': 'b3'}):
+        build('pretrained', {'type': 'smp.Unet', 'path': 'a.pth'}).check(
+            types.SimpleNamespace(encoder=build('encoder', encoder)))

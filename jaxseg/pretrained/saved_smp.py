@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxseg.pretrained.saved import SavedModel, Settings
+from jaxseg.pretrained.smp import PADDING_SIDES
 
 RESNETS: dict[str, dict] = {
     **{f'resnet{depth}': {'depth': depth} for depth in (18, 34, 50, 101, 152)},
@@ -15,7 +16,8 @@ TAPS = ((3, 5, 9, 16), (5, 8, 16, 23), (5, 8, 16, 23), (5, 8, 18, 26), (6, 10, 2
 ENCODERS: dict[str, dict] = {
     **{name: {'type': 'resnet.ResNet', **fields} for name, fields in RESNETS.items()},
     **{f'efficientnet-b{size}': {'type': 'efficientnet.EfficientNet', 'variant': f'b{size}',
-                                 'taps': [0, *taps]} for size, taps in enumerate(TAPS)},
+                                 'taps': [0, *taps], 'padding_side': PADDING_SIDES.get(f'b{size}')}
+       for size, taps in enumerate(TAPS)},
     **{f'mit_b{size}': {'type': 'mit.MiT', 'variant': f'b{size}'} for size in range(6)}}
 # What ImageNet weights of the recipes with inputs between -1 and 1 add to the name of a ViT.
 TAGS = ('', '.augreg_in21k', '.augreg_in21k_ft_in1k', '.augreg_in1k', '.augreg2_in21k_ft_in1k',

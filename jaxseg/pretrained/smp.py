@@ -12,6 +12,11 @@ ENCODERS = (torchvision.ResNet, torchvision.VGG, torchvision.DenseNet, smp_encod
             efficientnet_pytorch.EfficientNet)
 ENCODER = tuple(rule for source in ENCODERS
                 for rule in prefixed(source.rules, 'encoder.', 'encoder/'))
+# Of EfficientNet, whose zeros are those of images of one side for each variant. Those of b0 are the
+# zeros of any image here: at 224 all maps that it strides are even.
+PADDING_SIDES = {variant: side for variant, side in efficientnet_pytorch.EfficientNet.side.items()
+                 if variant != 'b0'}
+PADDED = {'encoder.padding': 'same', 'encoder.padding_side': PADDING_SIDES}
 HEAD = layer('segmentation_head.0', 'head')
 # Steps of U-Net-like decoders, by the stride that they reach.
 STEPS = tuple(enumerate((16, 8, 4, 2, 1)))
@@ -51,12 +56,13 @@ class _Model(ModelWeights):
       path: a checkpoint of a model over one of `ENCODERS`, which has stride 32 or is dilated.
     """
 
+    requires: ClassVar = PADDED
     first = tuple(f'params/encoder/{source.first.removeprefix("params/")}' for source in ENCODERS)
     unused = tuple(f'encoder.{name}' for source in ENCODERS for name in source.unused) + (
         '*.num_batches_tracked', 'classification_head.*')
 
 
-ALIGNED = {'align_corners': True}  # where logits are smaller than the images
+ALIGNED = {**PADDED, 'align_corners': True}  # where logits are smaller than the images
 DILATED = {**ALIGNED, 'encoder.dilate_first': True}
 
 
