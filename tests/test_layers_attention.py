@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType, use_abstract_mesh
 
 from jaxseg.errors import InputError
 from jaxseg.layers.attention import DENSE_SCORES, attend
+from jaxseg.layers.platform import traced_for
 from jaxseg.layers.position import LearnedPosition, relative_bias, rotate_2d
 from tests.references import attention
 from tests.references.gradient import central_differences
@@ -132,12 +134,26 @@ def test_the_fused_kernel_is_used_only_where_it_is_supported(monkeypatch, capabi
                                                              biased, chosen):
     known = {} if capability is None else dict(compute_capability=capability)
     device = types.SimpleNamespace(**known)
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
     monkeypatch.setattr(jax, 'devices', lambda: [device])
     monkeypatch.setattr(jax.nn, 'dot_product_attention',
                         lambda *args, implementation: implementation)
     array = np.zeros((1, 8, 1, d), dtype)
     bias = relative_bias(jnp.zeros((1, 1, 1)), 8) if biased else None
     assert attend(array, array, array, bias=bias) == chosen
+
+
+def test_the_fused_kernel_is_neither_used_in_files_nor_where_tokens_are_split(monkeypatch):
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    monkeypatch.setattr(jax, 'devices', lambda: [types.SimpleNamespace(compute_capability='9.0')])
+    monkeypatch.setattr(jax.nn, 'dot_product_attention',
+                        lambda *args, implementation: implementation)
+    array = np.zeros((1, 8, 1, 32), 'bfloat16')
+    mesh = AbstractMesh((1, 1, 2), ('data', 'fsdp', 'space'), axis_types=(AxisType.Auto,) * 3)
+    for context in (traced_for('cpu'), use_abstract_mesh(mesh)):
+        with context:
+            assert attend(array, array, array) == 'xla'
+    assert attend(array, array, array) == 'cudnn'
 
 
 def test_chunks_with_a_bias_work_inside_vmap_scan_and_remat():

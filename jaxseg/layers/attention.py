@@ -11,6 +11,8 @@ from flax import struct
 from jax import lax
 
 from jaxseg.errors import InputError
+from jaxseg.layers.partition import space_axis
+from jaxseg.layers.platform import platform
 from jaxseg.layers.symbolic import are_numbers
 
 Method = Literal['auto', 'dense', 'chunked']
@@ -82,7 +84,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *, bias: Bias | N
     if method not in get_args(Method):
         raise InputError(f'method: {method!r} is unknown; known: {", ".join(get_args(Method))}')
     n, m, fused = query.shape[1], key.shape[1], bias is None and _fused(query)
-    if query.dtype == jnp.float16 and not fused and jax.default_backend() == 'cpu':
+    if query.dtype == jnp.float16 and not fused and platform() == 'cpu':
         # XLA on CPU has no product of float16 with float32 sums.
         query, key, value = (array.astype(jnp.float32) for array in (query, key, value))
         options = dict(bias=bias, method=method, query_chunk=query_chunk, key_chunk=key_chunk)
@@ -100,7 +102,12 @@ def _are_many(n: int, m: int) -> bool:
 
 
 def _fused(query: jax.Array) -> bool:
-    """Whether cuDNN's kernel supports the heads: 16 bits, at most 128 wide, from Ampere on."""
+    """Whether cuDNN's kernel supports the heads: 16 bits, at most 128 wide, from Ampere on.
+
+    JAX lowers it for CUDA alone, and refuses tokens that are split over devices.
+    """
+    if platform() != 'gpu' or space_axis() is not None:
+        return False
     width = query.shape[-1]
     if query.dtype not in (jnp.bfloat16, jnp.float16) or width > 128 or width % 8:
         return False
