@@ -14,8 +14,9 @@ import pytest
 import jaxseg
 from jaxseg.commands import main
 from jaxseg.data.spec import DatasetSpec
-from jaxseg.export import onnx
+from jaxseg.export import onnx, stablehlo
 from jaxseg.export.images import Images, export_most_general
+from jaxseg.layers.platform import platform, runs_here
 from tests.runs import refused
 from tests.selection import default_cases
 from tests.workdirs import write_workdir
@@ -145,6 +146,13 @@ def test_a_file_says_what_it_is(workdirs, tmp_path):
     assert metadata['colors'] == [[0, 0, 0], [128, 0, 0]]
     assert (metadata['value_range'], metadata['outputs']) == ([0, 65535], 'mask')
     assert (metadata['checkpoint'], metadata['run'], metadata['pretrained']) == (1, 'b', None)
+
+
+def test_a_stablehlo_program_is_traced_for_other_machines(workdirs, tmp_path, monkeypatch):
+    monkeypatch.setattr(stablehlo, 'convert', lambda *_: (platform(), runs_here()))
+    monkeypatch.setattr(stablehlo, 'write', lambda path, program, _: path.write_text(str(program)))
+    path = export(workdirs['uint8'], tmp_path / 'a.zip')
+    assert path.read_text() == "('cpu', False)"
 
 
 def test_what_a_model_cannot_take_is_fixed_and_told():

@@ -8,6 +8,7 @@ import pytest
 
 from jaxseg.layers import cpu_conv
 from jaxseg.layers.conv import convolve
+from jaxseg.layers.platform import traced_for
 from tests.convolutions import assert_equal_vjps, convolutions_of, reference
 from tests.selection import default_cases
 from tests.variables import random
@@ -78,3 +79,5 @@ def test_images_are_side_by_side_where_a_core_would_be_idle(monkeypatch):
     assert shape(8, 128, cores=2) == (3, 8, 8)
     assert shape(128, 64, cores=2) == (3, 8, 128)
     assert shape(64, 16, cores=2) == (3, 8, 64)  # XLA has another program
+    with traced_for('cpu'):  # of another machine, with cores of its own
+        assert shape(64, 64, cores=3) == (3, 8, 64)

@@ -33,7 +33,7 @@ from jaxseg.layers.platform import traced_for  # noqa: E402
 
 SIZE, CLASSES, THREADS, FEATURES = 250, 5, 2, 32
 # Module, and the platform that models are traced for.
-FORMATS = {'stablehlo': (stablehlo, None), 'onnx': (onnx, 'onnx')}
+FORMATS = {'stablehlo': (stablehlo, 'cpu'), 'onnx': (onnx, 'onnx')}
 COLUMNS = ('encoder', 'decoder', 'context', 'format', 'images', 'deviation', 'megabytes',
            'export_seconds', 'milliseconds', 'our_milliseconds', 'reason', 'machine')
 # The smallest variants; the others are larger, not different.
@@ -114,7 +114,7 @@ def measure(entry: dict, repeats: int) -> list[dict]:
         row, start = {'format': name}, time.perf_counter()
         rows.append(row)
         try:
-            with traced_for(platform or jax.default_backend()):
+            with traced_for(platform):
                 exported = export_most_general(functools.partial(module.convert, function), images,
                                                (SIZE, SIZE))
         except NotImplementedError as error:

@@ -1,7 +1,6 @@
 """Write a trained model as a file that runs without jaxseg: pixel values in, masks out."""
 
 import argparse
-import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -64,7 +63,9 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
     images = Images(arguments.batch, height, width, channels, run.record.dtype)
     step, variables = run.variables(arguments.checkpoint)
     function = _function(run, variables, arguments.outputs)
-    with traced_for('onnx') if arguments.format == 'onnx' else contextlib.nullcontext():
+    # Not the platform of this machine: a file runs on all of them, and only what is traced for CPUs
+    # takes images of any size.
+    with traced_for('onnx' if arguments.format == 'onnx' else 'cpu'):
         try:
             exported = export_most_general(lambda images: module.convert(function, images), images,
                                            tuple(size))

@@ -16,6 +16,7 @@ from jaxseg.cores import cores
 from jaxseg.layers.depthwise import pad_map
 from jaxseg.layers.merge import fold
 from jaxseg.layers.partition import on_many_devices
+from jaxseg.layers.platform import runs_here
 from jaxseg.layers.symbolic import are_numbers
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
@@ -96,7 +97,8 @@ def _in_strips(x, strips: int, rows: int, stride: int, window: int, top: int) ->
 def _images_for_all_cores(x: jax.Array, kernel: jax.Array, stride: int) -> int:
     """How many images beside each other give all cores work; 1 where one does, or they do not."""
     channels, features = kernel.shape[2:]
-    if on_many_devices() or not are_numbers(x.shape) or x.dtype != jnp.float32:
+    known = runs_here() and are_numbers(x.shape)
+    if on_many_devices() or not known or x.dtype != jnp.float32:
         return 1
     width = x.shape[2] // stride
     parts = max(features / TILE, 1) * max(width * min(features, TILE) / TILE ** 2, 1)

@@ -70,9 +70,9 @@ def _pallas(a: jax.Array, b: jax.Array, start: jax.Array, reverse: bool) -> jax.
     if jnp.iscomplexobj(b):
         raise InputError("schedule: 'pallas' is for real numbers, and this cell is complex; use "
                          "'auto' or 'sequential'")
-    if jax.default_backend() != 'gpu':
-        raise InputError(f"schedule: 'pallas' needs a GPU, and JAX runs on "
-                         f"{jax.default_backend()}; use 'auto' or 'sequential'")
+    if platform() != 'gpu':
+        raise InputError(f"schedule: 'pallas' needs a GPU, and this program is for {platform()}; "
+                         f"use 'auto' or 'sequential'")
     # Imported here alone: later releases of JAX drop the Triton backend that it needs.
     from jaxseg.layers.linear_recurrence_kernel import pallas_recurrence
 

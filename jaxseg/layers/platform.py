@@ -14,9 +14,14 @@ def platform() -> str:
     return _chosen.get() or jax.default_backend()
 
 
+def runs_here() -> bool:
+    """Whether what is traced is for this machine, whose cores are known, not in `traced_for`."""
+    return _chosen.get() is None
+
+
 @contextlib.contextmanager
 def traced_for(name: str) -> Iterator[None]:
-    """What is traced inside is for another platform, such as 'onnx'."""
+    """What is traced inside is for a platform of other machines: 'onnx', or one of JAX's."""
     token = _chosen.set(name)
     try:
         yield
