@@ -13,10 +13,10 @@ from tests.references.mask_transformer import mask_transformer
 from tests.variables import random, random_variables
 
 
-def model(decoder, head):
+def model(decoder, head, classes=5):
     encoder = dict(type='vit.ViT', variant=[8, 2, 2], patch=8, grid=[3, 3], norm_taps=True)
     return build('model', dict(type='segmentation_model.SegmentationModel', encoder=encoder,
-                               decoder=decoder, head=head), classes=5)
+                               decoder=decoder, head=head), classes=classes)
 
 
 def parameters(model):
@@ -65,13 +65,16 @@ def test_the_linear_decoder_is_one_convolution_of_the_last_tap():
     assert found['head']['kernel'].shape == (1, 1, 8, 5)
 
 
-@pytest.mark.parametrize('decoder, message', [
-    (dict(type='mask_transformer.MaskTransformer', features=8, heads=3),
+@pytest.mark.parametrize('decoder, classes, message', [
+    (dict(type='mask_transformer.MaskTransformer', features=8, heads=3), 5,
      'decoder.heads: 3 does not divide the 8 features'),
-    (dict(type='fcn.FCN', widths=[4]), "'head.Identity' takes logits of 5 classes.* 4 channels")])
-def test_heads_and_channels_that_do_not_fit_are_named(decoder, message):
+    (dict(type='mask_transformer.MaskTransformer', features=8, heads=2), 1,
+     "decoder.classes: 1, and the norm .*0 everywhere; use decoder 'fcn.FCN'"),
+    (dict(type='fcn.FCN', widths=[4]), 5,
+     "'head.Identity' takes logits of 5 classes.* 4 channels")])
+def test_heads_channels_and_classes_that_do_not_fit_are_named(decoder, classes, message):
     with pytest.raises(InputError, match=message):
-        parameters(model(decoder, {'type': 'head.Identity'}))
+        parameters(model(decoder, {'type': 'head.Identity'}, classes))
 
 
 def test_a_position_of_zeros_has_finite_gradients():

@@ -31,7 +31,8 @@ class MaskTransformer(nn.Module):
       drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
 
     Raises:
-      InputError: heads that do not divide the features; the encoder has no such stage.
+      InputError: heads that do not divide the features; a single class, whose norm over the classes
+        is 0 everywhere; the encoder has no such stage.
     """
 
     classes: PositiveInt
@@ -46,6 +47,10 @@ class MaskTransformer(nn.Module):
         if self.features % self.heads:
             raise InputError(f'decoder.heads: {self.heads} does not divide the {self.features} '
                              f'features; change one of them')
+        if self.classes == 1:
+            raise InputError('decoder.classes: 1, and the norm over the classes makes the logit of '
+                             "a single one 0 everywhere; use decoder 'fcn.FCN' with widths=[] and "
+                             'a 1x1 head, the linear decoder of the paper')
         x = at_index(stages, self.stage, 'decoder.stage').features
         batch, height, width, _ = x.shape
         x = dense(x.reshape(batch, height * width, -1), self.features, 'project')
