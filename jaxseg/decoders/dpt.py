@@ -37,7 +37,8 @@ class DPT(nn.Module):
       norm: a kind of norm, or the fields of `jaxseg.layers.norm.Norm`.
 
     Raises:
-      InputError: an encoder with fewer stages, or with strides that do not suit each other.
+      InputError: an encoder with fewer stages, with strides that do not suit each other, or with
+        class tokens that `readout` does not take, or without those that it takes.
     """
 
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (256, 512, 1024, 1024)
@@ -71,6 +72,7 @@ class DPT(nn.Module):
             raise InputError(f'decoder: stage {index - STAGES} of the encoder, of stride '
                              f'{stage.stride}, cannot be resized to stride {stride:g}; give an '
                              f'encoder whose strides are 1, 2, 4 or 8 times one another')
+        self._check_readout(stage, index)
         if self.readout == 'add':
             x = sum(jnp.split(x, 2, -1))
         if self.readout == 'project':
@@ -84,6 +86,15 @@ class DPT(nn.Module):
         elif factor < 1:
             x = Conv(width, 3, int(1 / factor), bias=True, name=f'reassemble{index}_resize')(x)
         return Conv(self.features, name=f'reassemble{index}_conv')(x)
+
+    def _check_readout(self, stage: Stage, index: int):
+        wanted = self.readout != 'ignore'
+        if stage.class_features != wanted:
+            there, remedy = (('a', "decoder.readout='project'") if stage.class_features else
+                             ('no', "decoder.readout='ignore'"))
+            raise InputError(f'decoder.readout: {self.readout!r}, and stage {index - STAGES} of '
+                             f'the encoder has {there} class token in its features; set {remedy}, '
+                             f'or encoder.class_features={wanted} of a vision transformer')
 
     def _residual(self, x: jax.Array, name: str, train: bool) -> jax.Array:
         """`x + norm(conv(relu(norm(conv(relu(x))))))`."""

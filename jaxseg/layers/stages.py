@@ -14,10 +14,14 @@ class Stage:
 
     Several stages may have one stride: those of a dilated ResNet, or the taps of a vision
     transformer.
+
+    Attributes:
+      class_features: whether the second half of the channels is a class token, the same everywhere.
     """
 
     stride: int = struct.field(pytree_node=False)
     features: jax.Array
+    class_features: bool = struct.field(pytree_node=False, default=False)
 
 
 Stages = tuple[Stage, ...]

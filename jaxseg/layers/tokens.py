@@ -68,7 +68,7 @@ def stage_of(x: jax.Array, size: tuple[int, int], patch: int, *, class_features:
     patches = x[:, x.shape[1] - size[0] * size[1]:]
     if class_features:
         patches = jnp.concatenate([patches, jnp.broadcast_to(x[:, :1], patches.shape)], -1)
-    return Stage(patch, patches.reshape(x.shape[0], *size, patches.shape[-1]))
+    return Stage(patch, patches.reshape(x.shape[0], *size, patches.shape[-1]), class_features)
 
 
 def check_heads(width: int, heads: int):
