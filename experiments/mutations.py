@@ -21,6 +21,7 @@ FORWARD = f'{LEARNING}::test_the_score_is_that_of_a_plain_forward_pass'
 RESUMED = 'tests/test_extending.py::test_an_algorithm_of_ones_own_continues_bit_for_bit'
 PARITY = 'tests/test_parity.py::test_outputs_equal_those_of_the_other_library'
 CONV = 'tests/test_layers_conv.py'
+ZOO, CONTEXTS = 'tests/test_zoo.py', 'tests/test_context_recurrent.py'
 MODELS, RULES = 'tests/test_models.py', 'tests/test_training_optimizer.py'
 RESNET = ('tests/test_resnet_reference.py',)
 TRANSFORMS, COLORS = ('tests/test_data_transforms.py',), ('tests/test_data_color_transforms.py',)
@@ -266,4 +267,22 @@ FOURTH = [
              'decays[device] * state + states[device]', 'state + states[device]',
              ('tests/test_split_height.py',)),
 ]
-MUTATIONS = [*FIRST, *SECOND, *THIRD, *FOURTH]
+# Of what only training or the first step shows.
+FIFTH = [
+    Mutation('statistics of an encoder never move', 'jaxseg/encoders/densenet.py',
+             'functools.partial(norm_layer, self.norm, train)',
+             'functools.partial(norm_layer, self.norm, False)',
+             (f'{ZOO}::test_every_layer_of_an_encoder_is_told_that_it_trains'
+              '[densenet.DenseNet]',)),
+    Mutation('stochastic depth drops nothing', 'jaxseg/layers/transformer_block.py',
+             "self._scaled(y, 'scale2'), train=train)", "self._scaled(y, 'scale2'), train=False)",
+             (f'{ZOO}::test_every_layer_of_an_encoder_is_told_that_it_trains[vit.ViT]',)),
+    Mutation('dropout of a decoder drops nothing', 'jaxseg/decoders/pspnet.py',
+             'broadcast_dims=(1, 2))(x, train=train)', 'broadcast_dims=(1, 2))(x, train=False)',
+             (f'{ZOO}::test_logits_have_the_size_of_the_images_and_every_layer_is_told_that_it_'
+              'trains[pspnet.PSPNet]',)),
+    Mutation('a recurrence starts by forgetting', 'jaxseg/context/mdrnn.py',
+             'chrono_bias_init((0, 1, 0))', 'chrono_bias_init((0, -1, 0))',
+             (f'{CONTEXTS}::test_a_corner_starts_with_half_lives_of_up_to_a_side_of_the_map',)),
+]
+MUTATIONS = [*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH]

@@ -1,7 +1,24 @@
-"""Parts whose parameters show the channels of what they receive."""
+"""Parts whose parameters show the channels of what they receive; what modules are called with."""
+
+import contextlib
+from collections.abc import Iterator
 
 import flax.linen as nn
 import jax.numpy as jnp
+
+
+@contextlib.contextmanager
+def calls_out_of_training() -> Iterator[list[str]]:
+    """Collects the modules that are called with `train=False` inside."""
+    found = []
+
+    def watch(call, args, options, context):
+        if options.get('train') is False:
+            found.append(f'{type(context.module).__name__} {"/".join(context.module.path)}')
+        return call(*args, **options)
+
+    with nn.intercept_methods(watch):
+        yield found
 
 
 class Recorder(nn.Module):

@@ -22,6 +22,7 @@ from jaxseg.context.renet import ReNet
 from jaxseg.context.self_attention import SelfAttention
 from jaxseg.context.window_attention import WindowAttention
 from jaxseg.errors import InputError
+from tests.recorders import calls_out_of_training
 from tests.variables import random, random_variables, run
 
 # With the channels that come out; None: those that go in.
@@ -56,8 +57,10 @@ def test_a_context_keeps_any_height_and_width_and_the_dtype(name):
     for size, channels, dtype in (((1, 1), 8, jnp.float32), ((1, 9), 5, jnp.bfloat16),
                                   ((9, 1), 2, jnp.bfloat16), ((5, 7), 8, jnp.float32)):
         x = jax.ShapeDtypeStruct((2, *size, channels), dtype)
-        out, variables = jax.eval_shape(
-            lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
+        with calls_out_of_training() as calls:
+            out, variables = jax.eval_shape(
+                lambda x: layer.init_with_output(jax.random.key(0), x, train=True), x)
+        assert not calls
         assert (out.shape, out.dtype) == ((2, *size, features or channels), dtype)
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype('float32')}
 

@@ -11,6 +11,7 @@ from jaxseg.context.flattened_scan import FlattenedScan, reverse_odd_rows
 from jaxseg.context.four_way_rnn import FourWayRNN
 from jaxseg.context.mdrnn import MDRNN2D, skew, unskew
 from jaxseg.context.renet import ReNet
+from jaxseg.layers.chrono_bias_init import REACH
 from jaxseg.layers.merge import Merge, fold, unfold
 from tests.references import recurrence, spatial
 from tests.references.gradient import central_differences
@@ -149,6 +150,23 @@ def test_a_linear_corner_with_equal_gates_counts_paths():
     np.testing.assert_allclose(out[0, :, :, 0],
                                [[3, 1, 1 / 3], [1, 2 / 3, 1 / 3], [1 / 3, 1 / 3, 2 / 9]], rtol=1e-6)
     assert not out[..., 1:].any()
+
+
+def test_a_corner_starts_with_half_lives_of_up_to_a_side_of_the_map():
+    x, biases = np.zeros((1, 2, 2, 1), np.float32), {}
+    for cell in ('gru', 'linear'):
+        layer = MDRNN2D(64, cell)
+        bias = jax.jit(lambda layer=layer: layer.init(jax.random.key(0), x, train=False)[
+            'params']['corners']['input']['bias'])()
+        biases[cell] = np.asarray(bias).reshape(4, -1, 64).swapaxes(0, 1)
+    reset, keep, candidate = biases['gru']
+    up, left, new, value = biases['linear']
+    for bias in (reset, candidate, value):
+        np.testing.assert_array_equal(bias, 0)
+    np.testing.assert_array_equal(up, left)
+    new_share = np.exp(new) / (np.exp(up) + np.exp(left) + np.exp(new))
+    for lifetime in (np.exp(keep), 1 / new_share - 1):
+        assert 0.999 < lifetime.min() < 2 and REACH - 3 < lifetime.max() < REACH - 1
 
 
 # What is seen, and symmetries

@@ -105,3 +105,10 @@ def test_response_norm_of_a_map_by_hand_and_of_zeros():
 def test_wrong_fields_are_named(fields, words):
     with pytest.raises(InputError, match=words):
         build('encoder', {'type': 'convnext.ConvNeXt', **fields})
+
+
+def test_layer_scales_start_at_a_millionth():
+    block = convnext.Block(1, 0.0, response_norm=False, train=False)
+    scale = jax.jit(lambda: block.init(jax.random.key(0), jnp.zeros((1, 2, 2, 3)))[
+        'params']['layer_scale'])()
+    np.testing.assert_array_equal(scale, np.full(3, 1e-6, np.float32))

@@ -84,3 +84,12 @@ def test_blocks_of_the_first_version_are_numbered_through_all_groups(table, grou
 def test_wrong_fields_are_named(fields, words):
     with pytest.raises(InputError, match=words):
         build('encoder', {'type': 'efficientnet_v2.EfficientNetV2', **fields})
+
+
+@pytest.mark.parametrize('name, mean, std', [
+    *((name, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+      for name in ('B0', 'B7', 'V2', 'V2RW')),
+    *((name, (0.5,) * 3, (0.5,) * 3) for name in ('Lite0', 'Lite4', 'V2Large'))])
+def test_inputs_are_those_of_timms_recipes(name, mean, std):
+    source = getattr(timm_efficientnet, f'EfficientNet{name}')
+    assert (source.mean, source.std) == (mean, std)

@@ -7,7 +7,7 @@ import pytest
 
 from jaxseg.axis import mapped_over
 from jaxseg.errors import InputError
-from jaxseg.layers.norm import Norm, make_norm, number_of_groups
+from jaxseg.layers.norm import TENSORFLOW, Norm, make_norm, number_of_groups
 from tests.variables import random
 
 
@@ -68,6 +68,16 @@ def test_the_fields_of_a_norm_reach_it():
     mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
     np.testing.assert_allclose(updates['batch_stats']['batch']['mean'], 0.25 * mean, rtol=1e-5)
     np.testing.assert_allclose(out, (x - mean) / np.sqrt(variance + 0.5), atol=1e-5)
+
+
+def test_the_norm_of_tensorflow_moves_its_averages_by_a_hundredth():
+    layer, x = make_norm(TENSORFLOW, name='norm'), random(4, 3, 3, 2) + 7
+    variables = layer.init(jax.random.key(0), x, train=True)
+    _, updates = layer.apply(variables, x, train=True, mutable=['batch_stats'])
+    np.testing.assert_allclose(updates['batch_stats']['batch']['mean'],
+                               0.01 * x.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(layer.apply(variables, x, train=False), x / np.sqrt(1.001),
+                               rtol=1e-6)
 
 
 @pytest.mark.parametrize('spec, key, value', [

@@ -63,6 +63,8 @@ def test_decays_begin_where_the_papers_say():
     radius = np.exp(-np.exp(lru['nu']))
     assert 0.899 < radius.min() < 0.91 and 0.99 < radius.max() < 0.9991
     np.testing.assert_allclose(np.exp(lru['log_gain']), np.sqrt(1 - radius ** 2), rtol=1e-3)
+    phase = np.exp(lru['theta'])
+    assert 9e-4 < phase.min() < 0.01 and 0.3 < phase.max() < 0.3142  # pi / 10
 
 
 @pytest.mark.parametrize('cell', LINEAR)

@@ -114,3 +114,13 @@ def test_heads_and_taps_that_cannot_be_are_named(options, message):
 def test_an_unknown_variant_is_named():
     with pytest.raises(InputError, match="encoder.variant: expected one of tiny.*, got 'smal'"):
         build('encoder', {'type': 'vit.ViT', 'variant': 'smal'})
+
+
+def test_layer_scales_start_at_the_value_that_is_given():
+    block = transformer_block.TransformerBlock(2, 8, layer_scale=0.25)
+
+    def scales():
+        params = block.init(jax.random.key(0), jnp.zeros((1, 2, 4)), train=False)['params']
+        return params['scale1'], params['scale2']
+
+    np.testing.assert_array_equal(jax.jit(scales)(), np.full((2, 4), 0.25))
