@@ -34,9 +34,9 @@ class AttentionPooling(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        scores = Dense(1, dtype=x.dtype, name='score')(x)[..., 0]
+        scores = Dense(1, name='score')(x)[..., 0]
         y = attention_pool(x, scores).astype(x.dtype)
         features = self.features or x.shape[-1]
         if features != x.shape[-1]:
-            x = Dense(features, dtype=x.dtype, name='project')(x)
-        return x + Dense(features, dtype=x.dtype, name='pooled')(y)[:, None, None]
+            x = Dense(features, name='project')(x)
+        return x + Dense(features, name='pooled')(y)[:, None, None]

@@ -24,13 +24,13 @@ class CrissCross(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if x.shape[-1] != self.features:
-            x = Dense(self.features, dtype=x.dtype, name='project')(x)
+            x = Dense(self.features, name='project')(x)
         narrow = max(self.features // self.reduction, 1)
-        query, key, value = (Dense(width, dtype=x.dtype, name=name) for name, width in (
+        query, key, value = (Dense(width, name=name) for name, width in (
             ('query', narrow), ('key', narrow), ('value', self.features)))
-        gamma = self.param('gamma', nn.initializers.zeros, ()).astype(x.dtype)
+        gamma = self.param('gamma', nn.initializers.zeros, ())  # float32, as is its gradient's sum
         for _ in range(self.recurrence):
-            x = x + gamma * criss_cross(query(x), key(x), value(x))
+            x = (x + gamma * criss_cross(query(x), key(x), value(x))).astype(x.dtype)
         return x
 
 

@@ -6,6 +6,7 @@ import jax
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv, convolve
+from jaxseg.layers.dense import add_bias
 from jaxseg.layers.norm import NormSpec, make_norm
 
 
@@ -58,4 +59,4 @@ class _Depthwise(nn.Module):
         margin = (self.side // 2 * self.dilation,) * 2
         x = convolve(x, kernel, padding=(margin, margin), dilation=(self.dilation, self.dilation),
                      groups=x.shape[-1])
-        return x + bias.astype(x.dtype)[None, None, None]
+        return add_bias(x, bias)

@@ -76,8 +76,8 @@ class _Corner(nn.Module):
         return (y.swapaxes(1, 2) if tall else y).astype(x.dtype)
 
     def _linear(self, x: jax.Array, tall: bool) -> jax.Array:
-        projected = Dense(4 * self.features, dtype=x.dtype, bias_init=_gate_bias_init,
-                             name='input')(x).astype(jnp.float32)
+        projected = Dense(4 * self.features, bias_init=_gate_bias_init, name='input')(x)
+        projected = projected.astype(jnp.float32)
         gates, value = projected[..., :3 * self.features], projected[..., 3 * self.features:]
         gates = jax.nn.softmax(gates.reshape(*x.shape[:3], 3, self.features), -2)
         first, second = (1, 0) if tall else (0, 1)
@@ -90,8 +90,8 @@ class _Corner(nn.Module):
         return scan_diagonals(step, (up, left, gates[..., 2, :] * value), self.features)
 
     def _gru(self, x: jax.Array) -> jax.Array:
-        projected = Dense(3 * self.features, dtype=x.dtype, name='input',
-                             bias_init=chrono_bias_init((0, 1, 0)))(x).astype(jnp.float32)
+        projected = Dense(3 * self.features, bias_init=chrono_bias_init((0, 1, 0)), name='input')(x)
+        projected = projected.astype(jnp.float32)
         # Not orthogonal as elsewhere: under vmap that is a batch of QR decompositions, in which XLA
         # on CPU may lock up.
         kernel = self.param('recurrent_kernel', nn.initializers.lecun_normal(),

@@ -47,8 +47,8 @@ class SegFormer(nn.Module):
             raise InputError(f'decoder: it needs stages of stride 2 and more, and the encoder has '
                              f'stages of strides {", ".join(map(str, strides(stages)))}; use an '
                              f'encoder that has them or another decoder')
-        projected = [stage.replace(features=Dense(
-            self.features, dtype=stage.features.dtype, name=f'linear{index}')(stage.features))
+        projected = [stage.replace(
+            features=Dense(self.features, name=f'linear{index}')(stage.features))
             for index, stage in enumerate(used)]
         x = _Fuse(self.features, name='fuse_conv')(projected)
         return nn.relu(make_norm(self.norm, 'fuse_norm')(x, train=train))

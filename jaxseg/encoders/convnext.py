@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.dense import Dense
+from jaxseg.layers.dense import Dense, scale_channels
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
@@ -36,12 +36,13 @@ class GlobalResponseNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        scale, bias = (self.param(name, nn.initializers.zeros, (x.shape[-1],)).astype(x.dtype)
+        scale, bias = (self.param(name, nn.initializers.zeros, (x.shape[-1],))
                        for name in ('scale', 'bias'))
         squares = jnp.sum(jnp.square(x.astype(jnp.float32)), (1, 2), keepdims=True)
         norms = jnp.sqrt(jnp.maximum(squares, TINY))
-        relative = (norms / (norms.mean(-1, keepdims=True) + EPSILON)).astype(x.dtype)
-        return x + scale[None, None, None] * x * relative + bias[None, None, None]
+        relative = norms / (norms.mean(-1, keepdims=True) + EPSILON)
+        y = x + scale[None, None, None] * x * relative + bias[None, None, None]
+        return y.astype(x.dtype)  # float32 until here, as are the sums of the gradients
 
 
 class Block(nn.Module):
@@ -62,14 +63,14 @@ class Block(nn.Module):
         y = Conv(width, KERNEL, dilation=self.dilation, groups=width, bias=True,
                  name='depthwise_conv')(x)
         y = LayerNorm(dtype=x.dtype, name='norm')(y)
-        dense = functools.partial(Dense, dtype=x.dtype, kernel_init=DENSE_INIT)
+        dense = functools.partial(Dense, kernel_init=DENSE_INIT)
         y = nn.gelu(dense(EXPANSION * width, name='expand')(y), approximate=False)
         if self.response_norm:
             y = GlobalResponseNorm(name='response_norm')(y)
         y = dense(width, name='project')(y)
         if not self.response_norm:
             scale = self.param('layer_scale', nn.initializers.constant(LAYER_SCALE), (width,))
-            y = y * scale.astype(y.dtype)[None, None, None]
+            y = scale_channels(y, scale)
         return x + DropPath(self.drop_path)(y, train=self.train)
 
 

@@ -113,7 +113,7 @@ class MiT(nn.Module):
 
 
 def _dense(x: jax.Array, features: int, name: str) -> jax.Array:
-    return Dense(features, dtype=x.dtype, kernel_init=DENSE_INIT, name=name)(x)
+    return Dense(features, kernel_init=DENSE_INIT, name=name)(x)
 
 
 def _norm(x: jax.Array, name: str, epsilon: float = EPSILON) -> jax.Array:

@@ -89,12 +89,12 @@ class _Block(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         width, dtype = x.shape[-1], x.dtype
         y = nn.LayerNorm(dtype=dtype, name='norm_scan')(x)
-        gate = nn.silu(Dense(2 * width, dtype=dtype, name='gate')(y))
-        y = Dense(width, dtype=dtype, name='out')(self._scan(y) * gate)
+        gate = nn.silu(Dense(2 * width, name='gate')(y))
+        y = Dense(width, name='out')(self._scan(y) * gate)
         x = x + DropPath(self.drop_path)(y, train=self.train)
         y = nn.LayerNorm(dtype=dtype, name='norm_mlp')(x)
-        y = nn.gelu(Dense(int(self.expansion * width), dtype=dtype, name='mlp_in')(y))
-        y = Dense(width, dtype=dtype, name='mlp_out')(y)
+        y = nn.gelu(Dense(int(self.expansion * width), name='mlp_in')(y))
+        y = Dense(width, name='mlp_out')(y)
         return x + DropPath(self.drop_path)(y, train=self.train)
 
     def _scan(self, x: jax.Array) -> jax.Array:

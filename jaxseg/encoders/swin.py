@@ -37,7 +37,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width, drop_path = x.shape[-1], DropPath(self.drop_path)
-        dense = functools.partial(Dense, dtype=x.dtype, kernel_init=INIT)
+        dense = functools.partial(Dense, kernel_init=INIT)
         y = self._attention(LayerNorm(dtype=x.dtype, name='norm1')(x))
         x = x + drop_path(dense(width, name='out')(y), train=self.train)
         y = LayerNorm(dtype=x.dtype, name='norm2')(x)
@@ -47,7 +47,7 @@ class Block(nn.Module):
     def _attention(self, x: jax.Array) -> jax.Array:
         width, size, side = x.shape[-1], x.shape[1:3], 2 * self.window - 1
         window, shift = (self.window, self.window), (self.shift, self.shift)
-        dense = functools.partial(Dense, width, dtype=x.dtype, kernel_init=INIT)
+        dense = functools.partial(Dense, width, kernel_init=INIT)
         x = windows.partition(x, window, shift)
         parts = [dense(name=name)(x).reshape(*x.shape[:3], self.heads, width // self.heads)
                  for name in ('query', 'key', 'value')]
@@ -97,8 +97,8 @@ class Swin(nn.Module):
         for stage, depth in enumerate(depths):
             if stage:
                 x = LayerNorm(dtype=x.dtype, name=f'downsample{stage}_norm')(_merge(x))
-                x = Dense(width * 2 ** stage, use_bias=False, dtype=x.dtype, kernel_init=INIT,
-                             name=f'downsample{stage}_reduce')(x)
+                x = Dense(width * 2 ** stage, use_bias=False, kernel_init=INIT,
+                          name=f'downsample{stage}_reduce')(x)
             for index in range(depth):
                 rate = self.drop_path * done / (sum(depths) - 1)
                 block = Block(heads * 2 ** stage, self.window, index % 2 * (self.window // 2),

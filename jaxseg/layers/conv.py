@@ -18,6 +18,7 @@ from jaxseg.layers.cpu_conv import (
     folding_is_faster,
     xla_conv,
 )
+from jaxseg.layers.dense import add_bias
 from jaxseg.layers.depthwise import depthwise, strided_depthwise
 from jaxseg.layers.platform import platform
 
@@ -111,7 +112,7 @@ class Conv(nn.Module):
                      groups=self.groups)
         if self.bias:
             bias = self.param('bias', nn.initializers.zeros, (self.features,))
-            x = x + bias.astype(x.dtype)[None, None, None]
+            x = add_bias(x, bias)
         return x
 
 
@@ -138,5 +139,5 @@ class ConvTranspose(nn.Module):
                                ((margin, margin), (margin, margin)), dimension_numbers=LAYOUT)
         if self.bias:
             bias = self.param('bias', nn.initializers.zeros, (self.features,))
-            x = x + bias.astype(x.dtype)[None, None, None]
+            x = add_bias(x, bias)
         return x

@@ -52,26 +52,53 @@ def _backward(axes, dtype, residuals, cotangent):
 _product.defvjp(_forward, _backward)
 
 
-def _dot_general(x: jax.Array, kernel: jax.Array, dimensions: lax.DotDimensionNumbers, *,
-                 precision=None) -> jax.Array:
-    """What Flax's linear layers call: on CPU with the gradient of `matmul_f32`."""
-    axes = len(dimensions[0][0])
-    usual = precision is None and dimensions == _last_and_first(axes, x)
-    if not usual or platform() != 'cpu' or on_many_devices():
-        return lax.dot_general(x, kernel, dimensions, precision)
-    return _product(axes, x.dtype, x, kernel)
+class Dense(nn.Module):
+    """Linear layer of the last axes in the dtype of its input: (..., *inputs) -> (..., *features).
+
+    On CPU it has no forward-mode derivative.
+
+    Args:
+      features: one number, or several for as many axes.
+      axes: number of axes of the input that the kernel multiplies.
+    """
+
+    features: int | tuple[int, ...]
+    axes: int = 1
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    bias_init: Callable = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        features = self.features if isinstance(self.features, tuple) else (self.features,)
+        inputs = x.shape[x.ndim - self.axes:]
+        kernel = self.param('kernel', _flat(self.kernel_init), inputs, features)
+        if platform() != 'cpu' or on_many_devices():
+            y = lax.dot_general(x, kernel.astype(x.dtype), _last_and_first(self.axes, x))
+        else:
+            y = _product(self.axes, x.dtype, x, kernel)
+        if not self.use_bias:
+            return y
+        return add_bias(y, self.param('bias', _flat(self.bias_init), features))
 
 
-class Dense(nn.Dense):
-    """Flax's linear layer; on CPU it has no forward-mode derivative, but a faster gradient."""
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """`x + bias` in the dtype of `x`, with the last axes of `x` for those of the bias.
 
-    dot_general: Callable = _dot_general
+    The sum and with it the gradient of the bias are float32: of the gradients of 40,000 pixels that
+    are 1 in bfloat16, XLA on CPU makes 4,096.
+    """
+    return (x + bias[(None,) * (x.ndim - bias.ndim)]).astype(x.dtype)
 
 
-class DenseGeneral(nn.DenseGeneral):
-    """Flax's linear layer over several axes; the rest as `Dense`."""
+def scale_channels(x: jax.Array, scale: jax.Array) -> jax.Array:
+    """`x * scale` in the dtype of `x`, (..., C) times (C,); float32 inside, as `add_bias`."""
+    return (x * scale[(None,) * (x.ndim - 1)]).astype(x.dtype)
 
-    dot_general: Callable = _dot_general
+
+def _flat(init: Callable) -> Callable:
+    """`init` of a matrix or a vector, each of whose axes stands for several axes of the values."""
+    return lambda key, *axes: init(key, tuple(map(math.prod, axes))).reshape(sum(axes, ()))
 
 
 def weight_gradient(x: jax.Array, cotangent: jax.Array) -> jax.Array:

@@ -64,10 +64,10 @@ class Merge(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
         if self.patch > 1:
-            y = Dense(self.patch ** 2 * y.shape[-1], dtype=x.dtype, name='unfold')(y)
+            y = Dense(self.patch ** 2 * y.shape[-1], name='unfold')(y)
             y = unfold(y, self.patch)[:, :x.shape[1], :x.shape[2]]
         if self.kind == 'replace':
             return y
         if self.kind == 'gated':
-            y = y * nn.silu(Dense(y.shape[-1], dtype=x.dtype, name='gate')(x))
-        return x + Dense(x.shape[-1], dtype=x.dtype, name='out')(y)
+            y = y * nn.silu(Dense(y.shape[-1], name='gate')(x))
+        return x + Dense(x.shape[-1], name='out')(y)

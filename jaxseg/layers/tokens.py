@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
+from jaxseg.layers.dense import add_bias
 from jaxseg.layers.merge import fold
 from jaxseg.layers.stages import Stage
 from jaxseg.layers.transformer_block import KERNEL_INIT
@@ -28,9 +29,8 @@ class PatchEmbed(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.patch, self.patch, x.shape[-1], self.features)
         kernel = self.param('kernel', KERNEL_INIT, shape).astype(x.dtype)
-        bias = self.param('bias', nn.initializers.zeros, (self.features,)).astype(x.dtype)
-        patches = fold(x, self.patch)
-        return patches @ kernel.reshape(-1, self.features) + bias[None, None, None]
+        bias = self.param('bias', nn.initializers.zeros, (self.features,))
+        return add_bias(fold(x, self.patch) @ kernel.reshape(-1, self.features), bias)
 
 
 def prepend(tokens: Sequence[jax.Array], x: jax.Array) -> jax.Array:

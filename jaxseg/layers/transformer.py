@@ -7,7 +7,7 @@ import jax
 
 from jaxseg.errors import InputError
 from jaxseg.fields import DropRate, Positive, PositiveInt
-from jaxseg.layers.dense import Dense, DenseGeneral
+from jaxseg.layers.dense import Dense
 from jaxseg.layers.dropout import Dropout
 from jaxseg.layers.position import LearnedPosition, relative_bias, rotate_2d, sine_2d
 
@@ -43,7 +43,7 @@ class Transformer(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         self._check()
         if x.shape[-1] != self.features:
-            x = Dense(self.features, dtype=x.dtype, name='project')(x)
+            x = Dense(self.features, name='project')(x)
         x = self._add_position(x)
         for index in range(self.layers * self.passes):
             x = x + Dropout(self.dropout)(self._attention(x, index), train=train)
@@ -83,15 +83,15 @@ class Transformer(nn.Module):
     def _attention(self, x: jax.Array, index: int) -> jax.Array:
         head = self.features // self.heads
         y = nn.LayerNorm(dtype=x.dtype, name=f'norm{index}_attention')(x)
-        y = DenseGeneral((3, self.heads, head), dtype=x.dtype, name=f'qkv{index}')(y)
+        y = Dense((3, self.heads, head), name=f'qkv{index}')(y)
         query, key, value = y[..., 0, :, :], y[..., 1, :, :], y[..., 2, :, :]
         if self.position == 'rope':
             query, key = rotate_2d(query), rotate_2d(key)
         y = self.attention(query, key, value, index)
-        return DenseGeneral(self.features, axis=(-2, -1), dtype=x.dtype, name=f'out{index}')(y)
+        return Dense(self.features, axes=2, name=f'out{index}')(y)
 
     def _mlp(self, x: jax.Array, index: int) -> jax.Array:
         hidden = max(1, int(self.mlp_ratio * self.features))
         y = nn.LayerNorm(dtype=x.dtype, name=f'norm{index}_mlp')(x)
-        y = nn.gelu(Dense(hidden, dtype=x.dtype, name=f'mlp{index}_in')(y))
-        return Dense(self.features, dtype=x.dtype, name=f'mlp{index}_out')(y)
+        y = nn.gelu(Dense(hidden, name=f'mlp{index}_in')(y))
+        return Dense(self.features, name=f'mlp{index}_out')(y)

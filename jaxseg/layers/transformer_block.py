@@ -8,7 +8,7 @@ import jax
 
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.attention import attend, sow_attention
-from jaxseg.layers.dense import Dense
+from jaxseg.layers.dense import Dense, scale_channels
 from jaxseg.layers.dropout import DropPath
 
 KERNEL_INIT = nn.initializers.truncated_normal(0.02)
@@ -22,7 +22,7 @@ def layer_norm(dtype: Any, epsilon: float, name: str) -> nn.LayerNorm:
 
 def dense(x: jax.Array, features: int, name: str, *, bias: bool = True) -> jax.Array:
     """A linear layer in the dtype of `x`, initialised as those of vision transformers."""
-    return Dense(features, use_bias=bias, dtype=x.dtype, kernel_init=KERNEL_INIT, name=name)(x)
+    return Dense(features, use_bias=bias, kernel_init=KERNEL_INIT, name=name)(x)
 
 
 class TransformerBlock(nn.Module):
@@ -84,4 +84,4 @@ class TransformerBlock(nn.Module):
         if self.layer_scale is None:
             return x
         init = nn.initializers.constant(self.layer_scale)
-        return x * self.param(name, init, (x.shape[-1],)).astype(x.dtype)[None, None]
+        return scale_channels(x, self.param(name, init, (x.shape[-1],)))
