@@ -1,7 +1,9 @@
 """The supervised algorithm, layouts and checkpoints: exact values and equalities."""
 
 import dataclasses
+import errno
 import math
+from unittest import mock
 
 import flax.linen as nn
 import jax
@@ -20,9 +22,9 @@ from jaxseg.training.checkpoint import Checkpoints, restore_state, shared_leaves
 from jaxseg.training.layout import JitLayout, init_key, make_layout, step_key
 from jaxseg.training.parallel import Parallel
 from jaxseg.training.random import random_streams
-from jaxseg.training.restore import find, list_checkpoints, restore_variables
+from jaxseg.training.restore import Checkpoint, find, list_checkpoints, restore_variables
 from jaxseg.training.selection import Progress
-from jaxseg.training.supervised import Supervised
+from jaxseg.training.supervised import Supervised, TrainState
 
 LOSSES = dict(cross_entropy=dict(type='cross_entropy.cross_entropy'),
               dice=dict(type='dice.dice', weight=0.5))
@@ -131,6 +133,33 @@ def test_pixels_under_void_change_nothing_in_a_step():
     assert float(metrics['loss']) == 0 and float(metrics['gradient_norm']) == 0
 
 
+def test_a_step_and_its_statistics_see_the_batch_as_augmented_and_nothing_else_does():
+    keys = []
+
+    def preprocess(batch, key):
+        keys.append(key)
+        return Normalize((0.5,) * 3, (0.25,) * 3)(batch)
+
+    algorithm = dataclasses.replace(supervised(), preprocess=preprocess)
+    state = jax.eval_shape(algorithm.init, init_key(0), some_batch())
+    assert keys.pop() is None
+    for method, given in ((algorithm.step, state),
+                          (algorithm.with_statistics, algorithm.variables(state))):
+        jax.eval_shape(method, given, some_batch(), step_key(0, 0))
+        assert keys.pop() is not None and not keys
+
+
+def test_a_run_without_a_schedule_evaluates_the_average_of_what_it_trains():
+    rule = optimizers.schedule_free_adamw(learning_rate=0.5, schedule=schedules.constant(steps=9))
+    algorithm = dataclasses.replace(supervised(rule=rule), freeze=('encoder/.*',))
+    frozen, trainable = ({part: {'kernel': jnp.ones((2, 2))}} for part in ('encoder', 'head'))
+    _, moments = rule.update(trainable, rule.init(trainable), trainable)
+    found = algorithm.variables(TrainState({**frozen, **trainable}, {'batch_stats': {}}, moments))
+    average = optimizers.evaluated_params(moments, trainable)
+    assert largest_difference(found, {'params': {**frozen, **average}, 'batch_stats': {}}) == 0
+    assert largest_difference(average, trainable) > 0.05
+
+
 def test_the_metrics_of_a_step_are_the_losses_the_gradient_and_the_rate_that_was_applied():
     schedule = schedules.poly(steps=4, power=0.5)
     rule = optimizers.sgd(learning_rate=0.4, schedule=schedule, momentum=0.0, weight_decay=0.0)
@@ -169,6 +198,29 @@ def test_checkpoints_keep_the_two_latest_and_the_best_and_never_a_nan(tmp_path):
         restore_variables(tmp_path, '1' * 5000, jax.eval_shape(lambda: state.params))
     step, restored = restore_state(tmp_path, jax.eval_shape(lambda: state), algorithm.variables)
     assert step == 5 and largest_difference(restored, state) == 0
+
+
+def test_of_equal_scores_the_latest_is_the_best(tmp_path):
+    checkpoints = {step: Checkpoint(tmp_path, score, Progress(0.5, 0, 1), {}, {})
+                   for step, score in ((2, 0.5), (4, 0.5), (6, 0.25))}
+    assert find(tmp_path, checkpoints, 'best') == 4
+
+
+@pytest.mark.parametrize('error, raised', [
+    (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory'), jax.errors.JaxRuntimeError),
+    (OSError(errno.EMFILE, 'Too many open files'), OSError),
+    (ValueError("RESOURCE_EXHAUSTED: Error opening file [os_error_code='24']"), OSError),
+    (OSError(errno.ENOMEM, 'Cannot allocate memory'), OSError)])
+def test_too_little_memory_or_too_many_files_are_no_damage_of_a_checkpoint(tmp_path, monkeypatch,
+                                                                           error, raised):
+    state, checkpoints = {'params': jnp.ones(2)}, Checkpoints(tmp_path / 'checkpoints')
+    for step in (1, 2):
+        checkpoints.save(step, state, lambda state: state, 0.5)
+    checkpoints.close()
+    monkeypatch.setattr('jaxseg.training.restore._check_readable', mock.Mock(side_effect=error))
+    with pytest.raises(raised):
+        restore_state(tmp_path / 'checkpoints', state, lambda state: state)
+    assert sorted(list_checkpoints(tmp_path / 'checkpoints')[0]) == [1, 2]
 
 
 def test_a_checkpoint_that_was_saved_without_a_score_may_get_it_later(tmp_path):

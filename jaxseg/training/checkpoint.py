@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import pathlib
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from jaxseg.errors import printable
 from jaxseg.processes import check_agreed, gathered, is_first
 from jaxseg.records import read_record, write_record
-from jaxseg.training.restore import list_checkpoints, make_record, restore
+from jaxseg.training.restore import disk_error, list_checkpoints, make_record, restore
 from jaxseg.training.selection import NO_PROGRESS, Progress
 
 ITEMS = ('model', 'training')
@@ -118,18 +117,14 @@ class Checkpoints:
     @contextlib.contextmanager
     def _disk_named(self) -> Iterator[None]:
         """Turns errors of the disk, also those of an earlier writing, into OSError with the folder.
-
-        Tensorstore, which Orbax uses, raises ValueError and has the number in its message.
         """
         try:
             yield
         except Exception as error:
-            found = re.search(r"os_error_code='(\d+)'", str(error))
-            number = int(found[1]) if found else getattr(error, 'errno', None)
-            if number is None:
+            named = disk_error(error, self._manager.directory)
+            if named is None:
                 raise
-            place = getattr(error, 'filename', None) or self._manager.directory
-            raise OSError(number, os.strerror(number), str(place)) from error
+            raise named from error
 
 
 def _comparable(score: float | None) -> float:

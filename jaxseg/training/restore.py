@@ -1,8 +1,10 @@
 """Reading checkpoints: those that are intact, and whether they are what was saved."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -21,6 +23,8 @@ from jaxseg.training.selection import Progress
 
 # How often a checkpoint is searched again if a running training has just replaced it.
 ATTEMPTS = 20
+# Errors of the machine, not of the files of a checkpoint.
+OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Damaged(InputError):
@@ -209,16 +213,33 @@ def _checkpointer() -> ocp.Checkpointer:
 
 @contextlib.contextmanager
 def _damage_named(path: pathlib.Path) -> Iterator[None]:
-    """Turns errors of reading a checkpoint into `Damaged`."""
+    """Turns errors of reading a checkpoint into `Damaged`, but for those of the machine."""
     try:
         yield
-    except (MemoryError, PermissionError):  # of the machine, not of the files
+    except (MemoryError, PermissionError):
         raise
     except Exception as error:  # a dozen kinds at a damaged checkpoint, plain Exception among them
+        named = disk_error(error, path)
+        if named is not None and named.errno in OF_THE_MACHINE:
+            raise named from error
+        if 'RESOURCE_EXHAUSTED' in str(error):  # too little memory of a device
+            raise
         # Tensorstore appends a whole specification to its messages.
         reason = re.split(r'\n| See full | \[tensorstore_spec=', str(error))[0]
         raise Damaged(f'checkpoint {path} is damaged ({type(error).__name__}: {reason})'
                       ) from error
+
+
+def disk_error(error: Exception, place: pathlib.Path) -> OSError | None:
+    """An error of the disk as OSError with its file, or else with the place; None for another one.
+
+    Tensorstore, which Orbax uses, raises ValueError and has the number in its message.
+    """
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(found[1]) if found else getattr(error, 'errno', None)
+    if number is None:
+        return None
+    return OSError(number, os.strerror(number), str(getattr(error, 'filename', None) or place))
 
 
 def _check_readable(path: pathlib.Path):
