@@ -1,7 +1,11 @@
 """Batches depend on (seed, step) only; evaluation has every sample once, at its own size."""
 
 import itertools
+import signal
+import threading
+from unittest import mock
 
+import grain
 import numpy as np
 import pytest
 
@@ -55,6 +59,18 @@ def test_batches_depend_on_seed_and_step_only():
 
 def test_workers_change_nothing():
     assert same(stream(), stream(workers=1))
+
+
+def test_workers_ignore_ctrl_c_and_end_with_the_process_that_reads_from_them():
+    with mock.patch.object(grain.IterDataset, 'mp_prefetch') as prefetch:
+        stream(workers=2)
+    ended = threading.Event()
+    with (mock.patch('signal.signal') as handle, mock.patch('multiprocessing.parent_process') as of,
+          mock.patch('os._exit', side_effect=lambda status: ended.set())):
+        prefetch.call_args.args[1](0, 2)
+        assert ended.wait(60)
+    handle.assert_called_once_with(signal.SIGINT, signal.SIG_IGN)
+    of.return_value.join.assert_called_once_with()  # returns when that process has ended
 
 
 def test_two_processes_share_each_batch_of_one():

@@ -3,6 +3,10 @@
 import collections
 import concurrent.futures
 import itertools
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -74,8 +78,24 @@ def train_batches(source: Source, *, spec: DatasetSpec, transforms: Sequence[Cal
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         batches = batches.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2),
+            _begin_worker)
     return iter(batches)
+
+
+def _begin_worker(index: int, count: int):
+    """Lets a worker ignore Ctrl-C, and end with the process that reads from it, however that ends.
+
+    A terminal sends Ctrl-C to all processes of a run, whose last step may still need a batch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),),
+                     daemon=True).start()
+
+
+def _end_with(process: Any):
+    process.join()
+    os._exit(1)
 
 
 def eval_samples(source: Source, *, spec: DatasetSpec, process_index: int = 0,
