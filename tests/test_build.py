@@ -205,8 +205,8 @@ def test_a_run_names_the_key_that_is_wrong(change, key):
 
 
 @pytest.mark.parametrize('given, size', [
-    ({'batch_size': 8}, 8), ({'batch_size': 6}, 8), ({'batch_size': 6, 'eval_batch_size': 3}, 3)])
-def test_evaluations_take_the_batch_size_of_training_so_that_it_fits_the_devices(given, size):
+    ({'batch_size': 8}, 8), ({'batch_size': 6}, 8), ({'batch_size': 6, 'eval_batch_size': 3}, 4)])
+def test_the_batch_size_of_evaluations_is_rounded_up_so_that_it_fits_the_devices(given, size):
     assert jax.device_count() == 4
     assert RunConfig.from_mapping({**RUN, **given}).batch_size_of_evaluations == size
 

@@ -282,8 +282,6 @@ def test_missing_things_are_named_by_every_subcommand(trained, tmp_path, capsys)
              "no split 'tset'; known: train, val, test"),
             (['evaluate', f'--workdir={trained}', '--checkpoint=7'], "'7' is not in"),
             (['evaluate', f'--workdir={trained}', '--num_images=-1'], '--num_images=-1 '),
-            (['evaluate', f'--workdir={trained}', '--config.eval_batch_size=3'],
-             'eval_batch_size: 3 '),
             (['evaluate', f'--workdir={trained}', '--match=zebra'],
              "no image of 'val' begins with 'zebra'"),
             (['predict', f'--workdir={trained}', f'--input={tmp_path}/none', '--output=x'],

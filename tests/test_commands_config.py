@@ -104,7 +104,6 @@ def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):
     ('losses.loss={"type": "dice.dice"}', ['losses.loss', 'reserved']),
     ('batch_size=0', ['config.batch_size', '0']),
     ('batch_size=3', ['batch_size', '4 devices that share a batch; give 4']),
-    ('eval_batch_size=3', ['eval_batch_size', '4 devices that share a batch; give 4']),
     ('eval_batch_size=x', ['config.eval_batch_size', "'x'"]),
     ('save_every=x', ['config.save_every', "'x'"]),
     ('workers=-1', ['config.workers', '-1']),

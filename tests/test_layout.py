@@ -127,6 +127,17 @@ def test_a_layer_sees_the_devices_along_the_height_in_a_step_and_nowhere_else():
             assert space_axis() is None
 
 
+@pytest.mark.parametrize('strategy', ['jit', 'pmap'])
+def test_a_step_takes_the_memory_of_the_state_before(strategy):
+    layout, state = make_layout(Parallel(strategy=strategy)), {'count': np.zeros(3, np.float32)}
+    batch = {'image': np.ones((4, 3), np.float32)}
+    run = layout.compile_step(lambda state, batch, key: ({'count': state['count'] + 1}, {}), 0,
+                              state, batch)
+    first, _ = run(layout.replicate(state), layout.put_batch(batch), np.int32(0))
+    run(first, layout.put_batch(batch), np.int32(1))
+    assert first['count'].is_deleted()
+
+
 def test_the_variables_of_a_split_state_are_evaluated_as_they_are():
     layout = JitLayout(Parallel(fsdp=4))
     split = jax.device_put(np.ones((64, 64)), layout.place(np.ones((64, 64))).sharding)

@@ -93,8 +93,8 @@ def _overrides() -> Iterator[Case]:
                           ('inference.type=sliding.SlidingWindw', 'inference'),
                           ('model.encoder.widths=[8]', 'widths'), ('model.dtype=float8', 'dtype'),
                           ('model.encoder.depth=2', 'depth'), ('model.classes=3', 'model.classes'),
-                          ('eval_batch_size=3', 'eval_batch_size'), ('task.type=x', 'task'),
-                          ('eval_batch_size=0', 'eval_batch_size'), ('task=3', 'task'),
+                          ('eval_batch_size=0', 'eval_batch_size'), ('task.type=x', 'task'),
+                          ('task=3', 'task'),
                           ('preprocess.type=x', 'preprocess'), ('model.encoder', 'model.encoder'),
                           ('task.type=multilabel.Multilabel', 'task')):
             yield row(base, f'--config.{text}', ('fit', key) if key in ('widths', 'depth') else key)

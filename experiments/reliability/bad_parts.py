@@ -204,8 +204,6 @@ def _batches_and_contexts() -> Iterator[Case]:
                       'schedule.warmup', str(warmup))
     for size in (1, 2, 3, 5, 6, 7):
         yield row(f'batch of {size} on 4 devices', {'batch_size': size}, 'batch_size', str(size))
-        yield row(f'evaluations of {size} on 4 devices', {'eval_batch_size': size},
-                  'eval_batch_size', str(size))
         yield row(f'pmap, batch of {size}',
                   {'batch_size': size, 'parallel': {'strategy': 'pmap'}}, 'batch_size')
     for parallel, *words in (

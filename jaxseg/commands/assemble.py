@@ -22,7 +22,7 @@ from jaxseg.inference.postprocess import decide
 from jaxseg.processes import gathered
 from jaxseg.records import read_fields
 from jaxseg.training.evaluation import evaluate
-from jaxseg.training.layout import JitLayout, check_divides, make_layout
+from jaxseg.training.layout import JitLayout, make_layout
 from jaxseg.training.parallel import Parallel
 from jaxseg.training.variables import init_variables
 
@@ -173,15 +173,13 @@ def assemble(config: RunConfig, spec: DatasetSpec, normalization: Mapping[str, A
       parallel: of training; None where there is no step, on any number of devices.
 
     Raises:
-      InputError: a part that cannot be built, or an evaluation batch that does not divide by the
-        devices.
+      InputError: a part that cannot be built.
     """
     task = build('task', config.task, classes=spec.classes, overlapping=spec.overlapping,
                  terms=build_losses(config.losses))
     model = build('model', config.model, classes=task.channels)
     preprocess = build('preprocess', config.preprocess, classes=spec.classes, **normalization)
     layout = make_layout(parallel or Parallel())
-    check_divides('eval_batch_size', config.batch_size_of_evaluations, jax.device_count())
     forward = functools.partial(_forward, model, preprocess)
     inference = build('inference', config.inference, forward=forward, task=task,
                       place=layout.put_images, devices=jax.local_device_count(),

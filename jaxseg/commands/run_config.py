@@ -22,8 +22,8 @@ class RunConfig:
       seed: of the initial parameters, the order of the samples, their augmentation and dropout.
       steps: number of training steps in all.
       batch_size: global number of images a step.
-      eval_batch_size: the same in evaluations, which share it between all devices; None means
-        `batch_size`, or the next multiple of the devices.
+      eval_batch_size: the same in evaluations, which share it between all devices and round it up
+        to a multiple of them, so that a run may be used on any number; None means `batch_size`.
       data, transforms, model, losses, optimizer, schedule: entries for `jaxseg.build`.
       task: what the outputs of the model mean.
       preprocess: what happens to a batch on the device before the model.
@@ -79,9 +79,9 @@ class RunConfig:
 
     @property
     def batch_size_of_evaluations(self) -> int:
-        """`eval_batch_size`, or where it is None the batch size, so that it fits the devices."""
+        """`eval_batch_size`, or `batch_size`, rounded up to a multiple of the devices."""
         devices = jax.device_count()
-        return self.eval_batch_size or -(-self.batch_size // devices) * devices
+        return -(-(self.eval_batch_size or self.batch_size) // devices) * devices
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> 'RunConfig':

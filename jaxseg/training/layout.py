@@ -74,7 +74,10 @@ class JitLayout:
 
     def check_batch_size(self, batch_size: int):
         """Raises InputError unless every device gets the same number of images."""
-        check_divides('batch_size', batch_size, self.data * self.fsdp)
+        devices = self.data * self.fsdp
+        if batch_size % devices:
+            raise InputError(f'batch_size: {batch_size} does not divide by the {devices} devices '
+                             f'that share a batch; give {-(-batch_size // devices) * devices}')
 
     def check_height(self, height: int):
         """Raises InputError unless images of this height divide by the devices of 'space'."""
@@ -256,13 +259,6 @@ class PmapLayout(JitLayout):
 def make_layout(parallel: Parallel) -> JitLayout:
     """The layout of a run."""
     return (PmapLayout if parallel.strategy == 'pmap' else JitLayout)(parallel)
-
-
-def check_divides(key: str, batch_size: int, devices: int):
-    """Raises InputError unless the batch size, given by `key`, divides by the devices."""
-    if batch_size % devices:
-        raise InputError(f'{key}: {batch_size} does not divide by the {devices} devices that share '
-                         f'a batch; give {-(-batch_size // devices) * devices}')
 
 
 def init_key(seed: int) -> jax.Array:

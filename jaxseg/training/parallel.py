@@ -15,7 +15,9 @@ Devices = Literal[-1] | PositiveInt
 class Parallel:
     """The devices form a grid of `data` x `fsdp` x `space`; one of the three may be -1, the rest.
 
-    All take the steps of one device, to rounding.
+    All take the steps of one device, to rounding, with one exception: what mixes images on the
+    device (`jaxseg.data.device_mixing`) takes them under 'pmap' from those of the same device, and
+    where that has one image, mixes it with itself.
 
     Args:
       strategy: 'jit' is one program over all devices, 'pmap' one a device, which offers `data`
