@@ -27,12 +27,12 @@ class Recorder:
         _, done = train(
             100 * first, batches, layout=self, step=self.one_step, first=first, steps=steps,
             report=self, intervals=Intervals(**intervals), evaluate=self.evaluate,
-            validated=validated,
-            save=lambda *saved: self.events.append(('save', *saved)),
+            validated=validated, save=self.save,
             stop_requested=lambda: self.now >= self.stop_at,
             stalled=lambda: self.now >= self.stalls_at)
         return done
 
+    pausing = False
     last_batch = stalls_at = fails_in_evaluation = not_finite = 99
 
     def batch(self, index: int) -> dict:
@@ -43,11 +43,22 @@ class Recorder:
     replicate = put_batch = unreplicate = staticmethod(lambda value: value)
 
     def one_step(self, state, batch, index):
-        assert index == batch['x'] and 'name' not in batch
+        assert index == batch['x'] and 'name' not in batch and not self.pausing
         self.now = int(index) + 1
         return state + 1, {'loss': state}
 
+    @contextlib.contextmanager
+    def paused(self):
+        self.pausing = True
+        yield
+        self.pausing = False
+
+    def save(self, *saved):
+        assert self.pausing  # it waits for the disk, which is no training
+        self.events.append(('save', *saved))
+
     def evaluate(self, state):
+        assert self.pausing
         if self.now >= self.fails_in_evaluation:
             raise InputError('a file that is gone')
         return None if self.now >= self.stop_in_evaluation else {'miou': state / 10}
@@ -256,7 +267,8 @@ def test_metrics_are_free_names_and_only_the_loss_and_the_gradient_must_be_finit
         report.flush()
 
 
-def test_the_share_of_time_that_data_took_is_written(tmp_path, monkeypatch):
+def test_images_per_second_and_the_share_of_time_that_data_took_are_those_of_training(
+        tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr('jaxseg.training.report.time.perf_counter', lambda: now[0])
     report = Report(tmp_path, first_step=0, steps=4, batch_size=2)
@@ -270,9 +282,11 @@ def test_the_share_of_time_that_data_took_is_written(tmp_path, monkeypatch):
 
     step(1, 1.0, 3.0)
     step(2, 2.0, 2.0)
-    now[0] += 50
-    report.evaluation(2, {'miou': 0.5})  # which is no training
+    with report.paused():
+        now[0] += 50
+        report.evaluation(2, {'miou': 0.5})
     step(3, 1.0, 9.0)
     with (tmp_path / 'metrics.csv').open() as file:
-        shares = [row['data_wait'] for row in csv.DictReader(file)]
-    assert shares == ['0.25', '0.5', '', '0.1']
+        rows = list(csv.DictReader(file))
+    assert [row['data_wait'] for row in rows] == ['0.25', '0.5', '', '0.1']
+    assert [row['images_per_second'] for row in rows] == ['0.5', '0.5', '', '0.2']

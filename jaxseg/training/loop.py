@@ -53,12 +53,13 @@ def train(state: Any, batches: Iterator[dict], *, layout: JitLayout, step: Calla
         """Saves, after an evaluation if one is due; whether that ends the loop."""
         report.flush()
         state, scores = layout.unreplicate(placed), None
-        if evaluating:
-            with _before_an_exception(checkpoint):
-                scores = evaluate(state)
-        if scores is not None:
-            report.evaluation(done, scores)
-        save(done, state, scores)
+        with report.paused():
+            if evaluating:
+                with _before_an_exception(checkpoint):
+                    scores = evaluate(state)
+            if scores is not None:
+                report.evaluation(done, scores)
+            save(done, state, scores)
         return evaluating and (scores is None or stalled())
 
     left_out = first not in (0, validated) and _due(intervals.evaluate, first, first == steps)

@@ -28,6 +28,7 @@ class Report:
 
     Metrics are read one step late, so that the device never waits for the host; `flush` reads the
     last. Their names are free; `loss` and `learning_rate` are shown where they are given.
+    Images/s, `data_wait` and the time left are those of training alone.
     """
 
     def __init__(self, directory: pathlib.Path, *, first_step: int, steps: int, batch_size: int,
@@ -52,6 +53,13 @@ class Report:
         start = time.perf_counter()
         yield
         self._waited += time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The time inside, such as that of a validation or a save, does not count as training."""
+        start = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - start
 
     def step(self, step: int, metrics: Mapping[str, jax.Array], names: Sequence[str], *,
              write: bool):
@@ -86,7 +94,7 @@ class Report:
                     f'{_clock(seconds * (self._steps - step))} left')
 
     def evaluation(self, step: int, scores: Mapping[str, float]):
-        """Writes the scores of a validation; the time that it took does not count as training.
+        """Writes the scores of a validation.
 
         They replace scores of the same step, those of a run that was killed before it saved them.
         """
@@ -99,7 +107,6 @@ class Report:
         self._write(step, {f'val_{name}': value for name, value in scores.items()})
         self._print(f'step {step}/{self._steps}  validation: ' +
                   '  '.join(f'{name} {value:.4f}' for name, value in scores.items()), stay=True)
-        self._clock, self._clock_step, self._waited = time.perf_counter(), step, 0.0
 
     def close(self):
         """Ends the progress line and the events; writes curves.png if matplotlib is installed."""
