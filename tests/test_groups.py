@@ -72,6 +72,8 @@ def test_the_first_group_that_matches_counts_together_with_the_depth():
     ((('encoder/.*', 0.1),), 1.0, 'groups: context/gru/kernel is in no group, .*head/kernel'),
     ((('encoder', 0.1), ('.*', 1.0)), 1.0, "groups.0: 'encoder' matches the whole name of no"),
     ((('.*', 1.0), ('head/.*', 0.1)), 1.0, "groups.1: 'head/.*' matches"),
+    ((('context/.*', 1.0), ('context/.*', 0.1)), 1.0,
+     'groups.1: .*; parameters that are frozen, or in a group before, do not count$'),
     ((('(', 1.0),), 1.0, r"groups.0: '\(' is no regular expression")])
 def test_a_group_that_cannot_be_meant_is_refused(groups, decay, words):
     with pytest.raises(InputError, match=f'^optimizer.{words}'):

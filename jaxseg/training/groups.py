@@ -13,6 +13,7 @@ from jaxseg.training.parameters import beginnings, matching, named, nested
 
 Groups = tuple[tuple[str, Positive], ...]
 LayerDecay = Annotated[float, Range(above=0, high=1)]
+NOT_COUNTED = '; parameters that are frozen, or in a group before, do not count'
 
 # What begins the name of a layer of an encoder, and its numbers: stage and place, or place alone.
 _BLOCK = re.compile(r'(?:stage|layer|block|group|base|features_)(\d+)(?:_[a-z]*(\d+))?')
@@ -59,7 +60,7 @@ def learning_rate_factors(names: Sequence[str], groups: Groups, layer_decay: flo
     factors = layer_factors(names, layer_decay)
     left = list(names)
     for index, (pattern, factor) in enumerate(groups):
-        for name in matching(f'optimizer.groups.{index}', pattern, left):
+        for name in matching(f'optimizer.groups.{index}', pattern, left, NOT_COUNTED):
             factors[name] *= factor
             left.remove(name)
     if groups and left:

@@ -31,8 +31,11 @@ def compiled(key: str, pattern: str) -> re.Pattern:
         raise InputError(f'{key}: {pattern!r} is no regular expression ({error})') from error
 
 
-def matching(key: str, pattern: str, names: Sequence[str]) -> list[str]:
+def matching(key: str, pattern: str, names: Sequence[str], note: str = '') -> list[str]:
     """The names that a pattern matches as a whole.
+
+    Args:
+      note: which names are left out, for the message.
 
     Raises:
       InputError: there are none, or the pattern is no regular expression; `key` is the place in the
@@ -43,7 +46,7 @@ def matching(key: str, pattern: str, names: Sequence[str]) -> list[str]:
     if not found:
         raise InputError(f'{key}: {pattern!r} matches the whole name of no parameter; the names '
                          f'begin with {", ".join(beginnings(names))}; '
-                         f"'encoder/.*' is the encoder")
+                         f"'encoder/.*' is the encoder{note}")
     return found
 
 
