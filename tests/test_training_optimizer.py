@@ -13,13 +13,19 @@ from optax import contrib
 from jaxseg.errors import InputError
 from jaxseg.training import optimizer as optimizers
 from jaxseg.training import schedule as schedules
+from jaxseg.training.parameters import named, nested
 from tests.variables import random
+
+OPTIMIZERS = ('sgd', 'adamw', 'lion', 'muon', 'schedule_free_adamw')
 
 
 def test_schedules_have_hand_worked_values():
     poly = schedules.poly(steps=100, warmup=0, power=0.9)
     assert float(poly(0)) == 1
     assert float(poly(50)) == pytest.approx(0.5 ** 0.9)
+    assert float(poly(100)) == 0
+    poly = schedules.poly(steps=100, warmup=20, power=0.9)
+    assert float(poly(60)) == pytest.approx(0.5 ** 0.9)
     assert float(poly(100)) == 0
     cosine = schedules.cosine(steps=110, warmup=10, floor=0.1)
     assert float(cosine(0)) == pytest.approx(1 / 11)
@@ -32,7 +38,7 @@ def test_schedules_have_hand_worked_values():
         schedules.poly(steps=10, warmup=10)
 
 
-@pytest.mark.parametrize('name', ['sgd', 'adamw', 'lion', 'muon'])
+@pytest.mark.parametrize('name', OPTIMIZERS)
 def test_weight_decay_applies_to_kernels_only(name):
     params = {'pair': {'kernel': (jnp.ones(2), jnp.ones(2)), 'bias': (jnp.ones(2),)},
               'conv': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)},
@@ -44,9 +50,9 @@ def test_weight_decay_applies_to_kernels_only(name):
     np.testing.assert_allclose(after['conv']['kernel'], 0.95, rtol=1e-6)
     np.testing.assert_allclose(after['cell']['recurrent_kernel'], 0.95, rtol=1e-6)
     np.testing.assert_allclose(after['pair']['kernel'][1], 0.95, rtol=1e-6)
-    np.testing.assert_array_equal(after['pair']['bias'][0], 1)
-    np.testing.assert_array_equal(after['conv']['bias'], 1)
-    np.testing.assert_array_equal(after['norm']['scale'], 1)
+    np.testing.assert_allclose(after['pair']['bias'][0], 1, rtol=1e-6)
+    np.testing.assert_allclose(after['conv']['bias'], 1, rtol=1e-6)
+    np.testing.assert_allclose(after['norm']['scale'], 1, rtol=1e-6)
 
 
 def updates_of(rule, params: dict, *gradients: dict) -> list[dict]:
@@ -56,6 +62,35 @@ def updates_of(rule, params: dict, *gradients: dict) -> list[dict]:
         updates, state = rule.update(gradient, state, params)
         found.append(jax.tree.map(np.asarray, updates))
     return found
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_every_optimizer_applies_the_rate_of_its_schedule_at_every_step(name):
+    rule = getattr(optimizers, name)(learning_rate=0.5, schedule=lambda step: 0.5 ** step)
+    params = {'kernel': random(3, 2)}
+    state, rates = rule.init(params), []
+    for _ in range(3):
+        _, state = rule.update(params, state, params)
+        rates.append(float(optimizers.applied_rate(state)))
+    assert rates == [0.5, 0.25, 0.125]
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_every_optimizer_takes_the_gradients_as_they_are_after_clipping(name):
+    def rule(**options):
+        return getattr(optimizers, name)(learning_rate=1.0, weight_decay=0.0, **options,
+                                         schedule=schedules.constant(steps=9))
+
+    params = {'kernel': random(4, 3), 'bias': random(3)}
+    # In the momentum the second would vanish beside the first if they were not clipped.
+    gradients = [{'kernel': scale * random(4, 3, seed=seed), 'bias': scale * random(3, seed=seed)}
+                 for seed, scale in ((1, 1000.0), (2, 1.0))]
+    units = [optax.tree.scale(1 / optax.tree.norm(gradient), gradient) for gradient in gradients]
+    clipped = updates_of(rule(max_grad_norm=1.0), params, *gradients)
+    expected, free = (updates_of(rule(), params, *given) for given in (units, gradients))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), clipped,
+                 expected)
+    assert np.abs(free[1]['kernel'] - expected[1]['kernel']).max() > 0.1
 
 
 def test_the_gradient_is_clipped_before_the_decay_is_added():
@@ -134,6 +169,22 @@ def test_one_iteration_of_muon_is_its_polynomial_of_the_singular_values():
     np.testing.assert_allclose(update['kernel'], -0.5 * 0.2 * np.sqrt(6) * expected, atol=1e-4)
 
 
+def test_muon_leaves_the_heads_and_arrays_of_several_matrices_to_adam():
+    """The output of a self-attention (heads, channels of one, features) is a matrix, and Muon's."""
+    shapes = {'context/layers_0/recurrence_gate_kernel': (8, 4, 4),
+              'context/layers_0/corners/input/kernel': (4, 5, 6),
+              'auxiliary/heads_0/kernel': (1, 1, 5, 3), 'head/kernel': (1, 1, 5, 3),
+              'context/layers_0/out0/kernel': (2, 3, 6),
+              'auxiliary/decoders_0/conv0/kernel': (1, 1, 5, 3)}
+    gradient = nested({name: random(*shape) for name, shape in shapes.items()})
+    rule = optimizers.muon(learning_rate=1.0, schedule=schedules.constant(steps=9), iterations=1,
+                           weight_decay=0.0)
+    update, = updates_of(rule, gradient, gradient)
+    # The first step of Adam goes by the sign.
+    by_sign = {name: np.abs(leaf).std() < 1e-3 for name, leaf in named(update).items()}
+    assert by_sign == dict(zip(shapes, [True] * 4 + [False] * 2, strict=True))
+
+
 @pytest.mark.parametrize('iterations', [1, 3, 5, 12])
 def test_muon_is_the_one_of_optax(iterations):
     """Tall, wide, square and singular kernels, and the parameters that are left to Adam."""
@@ -147,9 +198,10 @@ def test_muon_is_the_one_of_optax(iterations):
             for name, part in params.items()}
 
     rules = (optimizers.muon(learning_rate=1.0, schedule=schedules.constant(steps=9),
-                             iterations=iterations, weight_decay=0.0),
-             contrib.muon(1.0, ns_steps=iterations, consistent_rms=0.2,
-                          muon_weight_dimension_numbers=axes))
+                             iterations=iterations, weight_decay=0.0, momentum=0.8, b1=0.7,
+                             b2=0.6),
+             contrib.muon(1.0, ns_steps=iterations, consistent_rms=0.2, beta=0.8, adam_b1=0.7,
+                          adam_b2=0.6, muon_weight_dimension_numbers=axes))
     states = [rule.init(params) for rule in rules]
     for step in range(3):
         gradient = {name: {'kernel': random(*shape, seed=step), 'bias': random(shape[-1])}

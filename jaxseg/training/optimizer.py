@@ -5,6 +5,7 @@ of groups of parameters, as [['encoder/.*', 0.1], ['.*', 1.0]], and of the depth
 """
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
@@ -22,6 +23,9 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients of Jordan et al. 2
 # Iterations with products of the smaller side alone; in more of them rounding would give a singular
 # matrix negative squares, which grow by 12 each time.
 AT_ONCE = 3
+# Names of parameters: of class outputs, and of arrays whose first axis counts matrices.
+_HEAD = re.compile(r'head/|auxiliary/heads_\d+/')
+_SEVERAL = re.compile(r'_gate_kernel$|(^|/)corners/')
 
 
 def sgd(*, learning_rate: Positive, schedule: Callable, momentum: Decay = 0.9,
@@ -58,8 +62,9 @@ def muon(*, learning_rate: Positive, schedule: Callable, momentum: Decay = 0.95,
          layer_decay: LayerDecay = 1.0) -> optax.GradientTransformation:
     """Orthogonalised momentum (Jordan et al. 2024) of kernels, Adam (b1, b2) of all else.
 
-    A kernel is the matrix (all other axes, features). Kernels of the head and of depthwise
-    convolutions, which are no matrices between features, are left to Adam. Updates are scaled as
+    A kernel is the matrix (all other axes, features). Kernels of the heads, the auxiliary ones
+    included, and of depthwise convolutions, which are no matrices between features, are left to
+    Adam, and so are arrays of several matrices (RG-LRU's gates, MDRNN2D). Updates are scaled as
     by Liu et al. 2025 (arXiv:2502.16982), so that AdamW's learning rate and weight decay fit both.
     `iterations` are those of Newton and Schulz, from the momentum to an orthogonal matrix; 3 take
     less time and leave its smallest singular values below 1.
@@ -143,10 +148,11 @@ def is_kernel(params: Any) -> Any:
 def _muon_or_adam(params: Any) -> Any:
     """'muon' for the kernels that Muon takes as matrices, 'adam' for all other parameters."""
     def rule(path: tuple, leaf: jax.Array) -> str:
+        name = '/'.join(str(getattr(key, 'key', '')) for key in path)
         depthwise = leaf.ndim == 4 and leaf.shape[2] == 1
-        head = getattr(path[0], 'key', '') == 'head'
-        other = leaf.ndim < 2 or depthwise or head or not _name(path).endswith('kernel')
-        return 'adam' if other else 'muon'
+        several = leaf.ndim == 3 and _SEVERAL.search(name)
+        other = leaf.ndim < 2 or depthwise or several or _HEAD.match(name)
+        return 'adam' if other or not _name(path).endswith('kernel') else 'muon'
 
     return jax.tree_util.tree_map_with_path(rule, params)
 
