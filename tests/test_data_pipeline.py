@@ -9,6 +9,7 @@ import grain
 import numpy as np
 import pytest
 
+from jaxseg.data import pipeline
 from jaxseg.data import transforms as T
 from jaxseg.data.pipeline import AHEAD, check_batches, eval_samples, train_batches
 from jaxseg.data.spec import DatasetSpec
@@ -55,6 +56,17 @@ def test_batches_depend_on_seed_and_step_only():
     names = sum((list(batch['name']) for batch in stream(6)), [])
     assert sorted(names[:6]) == sorted(names[6:12]) == [f'p{i}' for i in range(6)]
     assert names[:6] != names[6:12]
+
+
+def test_a_sample_is_augmented_anew_in_every_epoch():
+    def fill_with_random(image, mask, *, rng, fill):
+        return np.full_like(image, rng.integers(256)), mask
+
+    found = {'p0': set(), 'p1': set()}
+    for batch in stream(6, source=Pictures(2), transforms=(fill_with_random,), batch_size=2):
+        for name, image in zip(batch['name'], batch['image'], strict=True):
+            found[name].add(int(image.max()))
+    assert all(len(values) > 4 for values in found.values())
 
 
 def test_workers_change_nothing():
@@ -118,7 +130,7 @@ def test_overlapping_masks_make_labels_of_each_class():
 
 
 def test_evaluation_yields_every_sample_once_at_its_own_size():
-    sizes = [(20 + i, 90 - i) for i in range(3 * AHEAD)]
+    sizes = [(20 + i, 20 + 3 * AHEAD - i) for i in range(3 * AHEAD)]
     samples = list(eval_samples(Pictures(len(sizes), sizes), spec=SPEC))
     assert [sample['name'] for sample in samples] == [f'p{i}' for i in range(len(sizes))]
     assert [sample['index'] for sample in samples] == list(range(len(sizes)))
@@ -128,18 +140,36 @@ def test_evaluation_yields_every_sample_once_at_its_own_size():
         assert (sample['label'][1:] == i % 3).all()
 
 
+class Counted(Pictures):
+    """Notes which samples were read."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.read = []
+
+    def __getitem__(self, i):
+        self.read.append(i)
+        return super().__getitem__(i)
+
+
 def test_an_evaluation_that_stops_early_decodes_only_a_few_ahead():
-    read = []
-
-    class Counted(Pictures):
-        def __getitem__(self, i):
-            read.append(i)
-            return super().__getitem__(i)
-
-    samples = eval_samples(Counted(100), spec=SPEC)
-    next(samples)
+    source = Counted(100)
+    samples = eval_samples(source, spec=SPEC)
+    for _ in range(2):
+        next(samples)
     samples.close()
-    assert len(read) <= AHEAD + 1
+    assert len(source.read) <= AHEAD + 2
+
+
+def test_an_evaluation_holds_few_samples_that_are_large(monkeypatch):
+    # A pixel has three values of 8 bits, a label of 32 and `valid`: three samples reach the limit.
+    monkeypatch.setattr(pipeline, 'WAITING', 3 * 8 * 10 * (3 + 4 + 1))
+    source = Counted(100)
+    samples = eval_samples(source, spec=SPEC)
+    for count in range(1, 6):
+        next(samples)
+        assert len(source.read) <= count + 2
+    assert [sample['index'] for sample in samples] == list(range(5, 100))
 
 
 @pytest.mark.parametrize('transforms, sizes, good', [

@@ -21,6 +21,7 @@ Batch = dict[str, Any]
 TRIED = 8  # sizes of a data set on which transforms are tried before training
 THREADS = min(max(cores(), 2), 16)  # decoding releases Python's lock
 AHEAD = 2 * THREADS + 4  # samples decoded ahead of an evaluation
+WAITING = 2 ** 30  # bytes of such samples, beyond which no more are decoded
 REMEDY = ("end transforms with one that fixes the size, such as "
           "{'type': 'transforms.RandomCrop', 'size': [256, 256]}")
 
@@ -104,20 +105,24 @@ def eval_samples(source: Source, *, spec: DatasetSpec, process_index: int = 0,
 
     Of several processes each receives consecutive samples, as many as every other to one.
 
-    Samples are decoded in threads, only a few ahead, so that a large set does not fill the memory.
+    Samples are decoded in threads, only a few ahead and of large images fewer, so that neither
+    many nor large ones fill the memory.
 
     Raises:
       InputError: a file cannot be decoded, or a void label that the masks cannot hold.
     """
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    size = WAITING  # not known before the first sample, which is decoded alone
     pool = concurrent.futures.ThreadPoolExecutor(THREADS)
     try:
         first, last = (len(source) * process // process_count
                        for process in (process_index, process_index + 1))
         for index in range(first, last):
             waiting.append(pool.submit(_whole_sample, source, index, spec))
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
+            while len(waiting) >= AHEAD or _bytes_waiting(waiting, size) >= WAITING:
+                sample = waiting.popleft().result()
+                size = _sample_bytes(sample)
+                yield sample
         while waiting:
             yield waiting.popleft().result()
     finally:
@@ -152,6 +157,16 @@ def _whole_sample(source: Source, index: int, spec: DatasetSpec) -> Batch:
     sample = _read(source, index, spec)
     return {'image': sample['image'], **_labels(sample['mask'], spec), 'name': sample['name'],
             'index': index}
+
+
+def _bytes_waiting(waiting: Sequence[concurrent.futures.Future], size: int) -> int:
+    """Bytes of the samples that wait, of `size` those that are not finished."""
+    return sum(_sample_bytes(future.result()) if future.done() and not future.exception()
+               else size for future in waiting)
+
+
+def _sample_bytes(sample: Batch) -> int:
+    return sum(sample[key].nbytes for key in ('image', 'label', 'valid'))
 
 
 def _read(source: Source, index: int, spec: DatasetSpec) -> Batch:
