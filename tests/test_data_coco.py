@@ -1,6 +1,7 @@
 """COCO's JSON files: masks, where files are found, splits, and every fault."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -233,6 +234,15 @@ def test_an_image_in_two_splits_is_a_problem(tmp_path):
         save(tmp_path / f'{split}.json', document(('a.png', 'b.png')))
     (problem,) = Coco(str(tmp_path)).problems('train')
     assert "1 images of 'train' are also in 'val'" in problem and ': b;' in problem
+
+
+def test_images_of_one_size_and_time_are_compared_by_what_they_hold(tmp_path):
+    for split in ('train', 'val'):
+        save(tmp_path / f'{split}.json', document())
+        image(tmp_path, f'{split}/a.png')
+        (tmp_path / split / 'a.png').write_bytes(split[:2].encode())
+        os.utime(tmp_path / split / 'a.png', (1e9, 1e9))
+    assert not Coco(str(tmp_path)).problems('train')
 
 
 def test_the_identity_of_a_split_changes_with_its_annotations(tmp_path):

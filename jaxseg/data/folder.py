@@ -29,7 +29,8 @@ class Folder(FileDataset):
       the stems. The split of a stem depends on the stem, `split_seed` and the shares alone
       (`splits.assign_split`): new images move no other.
     SPLIT is train, val, test, or any other name; training, valid, validation and testing stand for
-    the first three. Subfolders of a folder that holds no image itself are searched.
+    the first three. Subfolders of a folder that holds no image itself are searched; where several
+    have one stem, all stems begin with their names: `images/train/video1/0001.jpg` is video1_0001.
     An image in two of the splits train, val and test is a problem: in lists any stem, in folders
     equal files.
 

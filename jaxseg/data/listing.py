@@ -41,6 +41,11 @@ def list_images(folder: pathlib.Path, *, recursive: bool = False
     files, skipped, waiting, seen = [], collections.Counter(), [folder], set()
     while waiting:
         current = waiting.pop()
+        # A link to a folder above would otherwise never end.
+        place = current.resolve()
+        if place in seen:
+            continue
+        seen.add(place)
         for entry in _entries(current):
             kind = _kind(entry)
             if kind == 'image':
@@ -49,9 +54,6 @@ def list_images(folder: pathlib.Path, *, recursive: bool = False
                 waiting.append(current / entry.name)
             else:
                 skipped[kind] += 1
-        # A link to a folder above would otherwise never end.
-        seen.add(current.resolve())
-        waiting = [path for path in waiting if path.resolve() not in seen]
     return sorted(files), skipped
 
 
@@ -59,7 +61,7 @@ def images_by_stem(folder: pathlib.Path, suffix: str = '', *, nested: bool = Tru
     """The images of a folder by their stems without `suffix`; those without it are left out.
 
     Where the folder itself holds no image, its subfolders are listed if they may be `nested`, at
-    any depth.
+    any depth; see `by_stem`.
 
     Raises:
       InputError: the folder cannot be listed.
@@ -69,20 +71,29 @@ def images_by_stem(folder: pathlib.Path, suffix: str = '', *, nested: bool = Tru
         paths, skipped = list_images(folder, recursive=True)
     kept = [path for path in paths if path.stem.endswith(suffix)]
     skipped[f'without {suffix}'] += len(paths) - len(kept)
-    return by_stem(kept, skipped, suffix)
+    return by_stem(kept, skipped, suffix, folder)
 
 
-def by_stem(paths: Iterable[pathlib.Path], skipped: collections.Counter, suffix: str = ''
-            ) -> Files:
-    """Files by their stems without `suffix`; of two with one stem the last."""
+def by_stem(paths: Sequence[pathlib.Path], skipped: collections.Counter, suffix: str = '',
+            folder: pathlib.Path | None = None) -> Files:
+    """Files by their stems without `suffix`; of two with one stem the last.
+
+    Where several subfolders of `folder` have one stem, as frames of several videos, all begin with
+    the names of the subfolders: `video1_0001`.
+    """
     files: dict[str, pathlib.Path] = {}
     problems = []
-    for path in paths:
-        stem = path.stem.removesuffix(suffix)
+    stems = [path.stem.removesuffix(suffix) for path in paths]
+    places = {(stem, path.parent) for stem, path in zip(stems, paths, strict=True)}
+    if folder is not None and len(places) > len(set(stems)):
+        stems = ['_'.join((*path.parent.relative_to(folder).parts, stem))
+                 for stem, path in zip(stems, paths, strict=True)]
+    for stem, path in zip(stems, paths, strict=True):
         if stem in files:
             first = files[stem]
-            shown = first.name if first.parent == path.parent else first
-            problems.append(f'{path}: {shown} has the same stem; keep one of them')
+            beside = first.parent == path.parent
+            problems.append(f'{path}: {first.name if beside else first} has the same stem; '
+                            f'{"keep" if beside else "rename"} one of them')
         files[stem] = path
     return Files(files, problems, skipped)
 
@@ -125,13 +136,17 @@ def read_list(path: pathlib.Path) -> list[str]:
 
 
 def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) -> str:
-    """The stem that a line of a list means, without folders, file suffix and one of `suffixes`."""
+    """The stem that a line of a list means, without file suffix and one of `suffixes`.
+
+    It is without the folders, or else begins with them as in `by_stem`.
+    """
     if line in stems:
         return line
-    name = pathlib.PureWindowsPath(line).name  # Understands both / and \.
+    *folders, name = pathlib.PureWindowsPath(line).parts or ('',)  # understands both / and \
     path = pathlib.PurePath(name)
     stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
     candidates = [name, stem, *(stem.removesuffix(suffix) for suffix in suffixes)]
+    candidates += ['_'.join((*folders, candidate)) for candidate in candidates]
     return next((candidate for candidate in candidates if candidate in stems), stem)
 
 

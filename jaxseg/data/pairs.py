@@ -79,7 +79,8 @@ class Listing:
 
     # No field: what a message on files that do not pair advises.
     remedy = ('add or remove the files (stems must be equal; data.naming sets image_suffix and '
-              'mask_suffix)')
+              'mask_suffix; where subfolders repeat stems, images and masks need the same '
+              'subfolders)')
 
     def __post_init__(self):
         for key in ('images', 'masks', 'lists'):
