@@ -11,6 +11,7 @@ from jaxseg.data.splits import (
     FilteredSource,
     assign_split,
     check_source,
+    listed_bytes,
     sample_names,
     split_identity,
 )
@@ -143,6 +144,20 @@ def test_the_identity_is_that_of_the_names():
     assert assign_split(composed[0], SHARES, 0) == assign_split(decomposed[0], SHARES, 0)
     # A name on Linux need not be UTF-8.
     assert split_identity(Named([b'\xff'.decode('utf-8', 'surrogateescape')]))['count'] == 1
+
+
+def test_the_bytes_of_an_identity_are_those_of_the_samples_in_their_order():
+    source = Named(['b', 'c', 'a'])
+    source.file_size = lambda index: 10 + index
+    identity = split_identity(source)
+    assert (identity['names'], identity['bytes']) == (['a', 'b', 'c'], [12, 10, 11])
+    assert listed_bytes(source, identity) == [10, 11, 12]
+    assert listed_bytes(source, {'names': ['a', 'b', 'c']}) is None
+
+
+def test_a_seed_without_shares_is_refused(tmp_path):
+    with pytest.raises(InputError, match='data.split_seed: 3 has no effect .*data.splits'):
+        data(tmp_path, split_seed=3)
 
 
 def test_names_are_taken_from_the_source_without_decoding(tmp_path):

@@ -47,14 +47,15 @@ class FileDataset(abc.ABC):
       splits: shares of the samples, such as `{'train': 0.8, 'val': 0.1, 'test': 0.1}`, where the
         files state no splits. The split of a stem depends on the stem, `split_seed` and the shares
         alone (`splits.assign_split`): new images move no other.
+      split_seed: other splits of the same shares.
       naming: names of folders and parts of names; `group` is a regular expression for `splits`:
         stems in which it finds the same text are in one split, such as `{'group': '^scene[0-9]+'}`
         for tiles of one scene or frames of one video.
 
     Raises:
-      InputError: a field is out of range; when a source is made: no such folder or split, an empty
-        split, an image without annotation or the reverse, a dataset.json or options that cannot be
-        used.
+      InputError: a field is out of range or has no effect; when a source is made: no such folder or
+        split, an empty split, an image without annotation or the reverse, a dataset.json or options
+        that cannot be used.
     """
 
     root: str
@@ -77,6 +78,10 @@ class FileDataset(abc.ABC):
         check_fields(self, 'data')
         if self.splits is not None:
             check_fractions(self.splits)
+        if not self.splits and self.split_seed:
+            raise InputError(f'data.split_seed: {self.split_seed} has no effect without shares; '
+                             f"remove it, or give data.splits, such as {{'train': 0.8, 'val': "
+                             f'0.2}}')
 
     @property
     @abc.abstractmethod

@@ -82,6 +82,8 @@ def split_tree(tree: Tree, fields: Mapping[str, Any]) -> Proposal:
       InputError: the data set cannot be read, or holds fewer than two images.
     """
     kind = DATASETS[tree.kind]
+    # The seed is of the shares that are chosen here.
+    fields = {key: value for key, value in fields.items() if key != 'split_seed'}
     dataset = with_known(kind, fields)
     splits = dataset.spec.splits
     # A single JSON file of COCO is all there is, whatever its name.
