@@ -38,6 +38,17 @@ def test_every_area_is_a_sample_and_all_objects_are_one_class(root):
     np.testing.assert_array_equal(classes[0]['mask'], sample['mask'])
 
 
+def test_what_255_means_is_stated_as_the_message_says(root):
+    white = np.array(Image.open(root / 'classes.png')) * np.uint8(255)
+    Image.fromarray(white).save(root / 'white.png')
+    given = {**GIVEN, 'mask': 'white.png', 'objects': False, 'channels': 1}
+    with pytest.raises(InputError, match='data.labels.binary=true .*or data.ignore_index=255'):
+        SingleImage(str(root), **given).source('val')
+    for fields, value in (({'labels': {'binary': True}}, 1), ({'ignore_index': 255}, 255)):
+        mask = SingleImage(str(root), **given, **fields).source('val')[0]['mask']
+        assert mask.tolist() == [[0, 0]] * 3 + [[value, value], [0, 0]]
+
+
 @pytest.mark.parametrize('fields, words', [
     ({'areas': {'train': [[0, 0, 4, 3]], 'val': [[3, 2, 4, 3]]}}, ['data.areas', 'share pixels']),
     ({'areas': {'train': [[0, 0, 9, 3]]}}, ['data.areas', '8x6']),
@@ -45,6 +56,8 @@ def test_every_area_is_a_sample_and_all_objects_are_one_class(root):
     ({'areas': {'train': [[0, 0, 0, 3]]}}, ['data.areas', 'at least 1']),
     ({'classes': ['a']}, ['data.objects', 'two']), ({'image': 'none.png'}, ['none.png', 'no file']),
     ({'mask': 'narrow.png'}, ['narrow.png', '5x8']),
+    ({'labels': {'binary': True}}, ['data.labels', 'data.objects']),
+    ({'labels': {'binry': True}}, ['data.labels', "did you mean 'binary'"]),
     ({'objects': False}, ['m.png', '300'])])
 def test_areas_and_files_that_do_not_fit_are_named(root, fields, words):
     with pytest.raises(InputError) as error:

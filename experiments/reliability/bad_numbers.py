@@ -171,8 +171,9 @@ PARTS: list[tuple[str, str, dict, dict[str, tuple]]] = [
         'areas': (3, 'x', None, [3], {'train': 3}, {'train': [[0, 0, 8]]},
                   *({'train': [[0, value, 8, 8]]} for value in COUNT),
                   *({'train': [[0, 0, value, 8]]} for value in POSITIVE)),
-        'classes': NAMES, 'colors': FILES['colors'], 'objects': FLAG, 'ignore_index': LABEL,
-        'channels': POSITIVE, 'value_range': optional(RANGE)}),
+        'classes': NAMES, 'colors': FILES['colors'], 'objects': FLAG,
+        'ignore_index': optional(LABEL), 'channels': POSITIVE, 'value_range': optional(RANGE),
+        'labels': MASKS['labels']}),
     ('data', 'tfds.Tfds', {'directory': 'data'}, {
         'directory': (3, None, True, [], {}), 'mapping': (3, True, [], {}),
         'classes': optional(NAMES), 'colors': ('red', 3, ['red'], [3]),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from jaxseg.data.decode import read_image
-from jaxseg.data.labels import Labels
+from jaxseg.data.file_dataset import check_names
+from jaxseg.data.labels import OPTIONS, Labels
 from jaxseg.data.masks import read_mask
 from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, Color, DatasetSpec, VoidLabel
 from jaxseg.data.splits import split_order
@@ -34,13 +35,15 @@ class SingleImage:
       classes, colors: names and RGB colors of the classes in the order of their indices.
       objects: True: the mask holds 0 and the numbers of objects, whose class is the second of two.
         False: it holds class indices or colors.
-      ignore_index: the void label of the mask.
+      ignore_index: the void label of the mask, 255 by default. Unless it is stated, a mask of two
+        classes that holds only 0 and 255 is refused, as 255 may be a class.
+      labels: options of `jaxseg.data.labels.Labels`.
       channels, value_range: of the image; see `file_dataset.FileDataset`.
 
     Raises:
       InputError: a field is out of range, areas of two splits overlap, or `objects` without two
-        classes; when a source is made: a file is missing or cannot be used, an area is not inside
-        of the image.
+        classes or with `labels`; when a source is made: a file is missing or cannot be used, an
+        area is not inside of the image.
     """
 
     root: str
@@ -50,9 +53,10 @@ class SingleImage:
     classes: Sequence[str]
     colors: Sequence[Color] = ()
     objects: bool = False
-    ignore_index: VoidLabel = 255
+    ignore_index: VoidLabel | None = None
     channels: PositiveInt = 3
     value_range: tuple[float, float] | None = None
+    labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         check_fields(self, 'data')
@@ -64,6 +68,10 @@ class SingleImage:
         if self.objects and len(self.classes) != 2:
             raise InputError(f'data.objects: true with the classes {list(self.classes)}; give two '
                              f"names, such as ['background', 'nucleus']")
+        check_names('data.labels', self.labels, set(OPTIONS))
+        if self.objects and self.labels:
+            raise InputError(f'data.labels: {dict(self.labels)} has no effect with data.objects='
+                             f'true; remove one of them')
 
     @functools.cached_property
     def spec(self) -> DatasetSpec:
@@ -74,7 +82,8 @@ class SingleImage:
         rgb = self.channels == 3
         return DatasetSpec(
             name=pathlib.Path(self.image).stem, classes=self.classes, colors=self.colors,
-            ignore_index=self.ignore_index, value_range=value_range,
+            ignore_index=255 if self.ignore_index is None else self.ignore_index,
+            value_range=value_range,
             mean=IMAGENET_MEAN if rgb else (0.5,) * self.channels,
             std=IMAGENET_STD if rgb else (0.25,) * self.channels,
             splits=tuple(sorted(self.areas, key=split_order)))
@@ -103,7 +112,9 @@ class SingleImage:
                                  f'data.objects=false')
             mask = (raw.values > 0).astype(np.uint8)
         else:
-            mask = Labels(self.spec, stated_colors=bool(self.colors)).decode(raw, str(file))
+            options = {'binary': None if self.ignore_index is None else False, **self.labels}
+            labels = Labels(self.spec, **options, stated_colors=bool(self.colors))
+            mask = labels.decode(raw, str(file))
         if image.shape[:2] != mask.shape:
             raise InputError(f'{file}: {mask.shape[1]}x{mask.shape[0]} pixels for an image of '
                              f'{image.shape[1]}x{image.shape[0]}; give the mask of this image')
