@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data import folder_source
+from jaxseg.data import sample_check
 from jaxseg.data.labels import Labels
 from jaxseg.data.masks import RawMask, read_mask
 from jaxseg.data.spec import DatasetSpec
@@ -75,7 +75,7 @@ def test_binary_makes_255_class_one_in_every_file(tmp_path):
     write(tmp_path, image=picture(), mask=BINARY, stem='grey')
     write(tmp_path, image=picture(), mask=BINARY[..., None].repeat(3, -1), stem='grey_as_rgb')
     write(tmp_path, image=picture(), mask=Image.fromarray(BINARY > 0), stem='bits')
-    # A stated void label, as in the README's dataset.json, changes nothing.
+    # A stated void label changes nothing.
     for fields in (PAIR, {**PAIR, 'ignore_index': 255}):
         for sample in folder(tmp_path, **fields, labels={'binary': True}).source('train'):
             np.testing.assert_array_equal(sample['mask'], MASK == 1, sample['name'])
@@ -92,6 +92,40 @@ def test_255_is_void_in_every_file_where_the_void_label_is_stated(tmp_path, stat
     source = folder(tmp_path, **PAIR, ignore_index=void).source('train')
     np.testing.assert_array_equal(source[0]['mask'], BINARY)
     assert (source[1]['mask'] == 255).all()
+    # Nothing could be learned, whatever 255 means.
+    with pytest.raises(InputError, match="2 masks show 'background' and void .*binary=true"):
+        source.check_files()
+    write(tmp_path, image=picture(), mask=np.ones((8, 12), np.uint8), stem='cell')
+    folder(tmp_path, **PAIR, ignore_index=void).source('train').check_files()
+    write(tmp_path, 'val', image=picture(1), mask=BINARY)  # which may be so where 255 is void
+    folder(tmp_path, **PAIR, ignore_index=void).source('val').check_files()
+
+
+def test_classes_without_a_pixel_are_printed_where_all_masks_were_read(tmp_path, monkeypatch,
+                                                                       capsys):
+    write(tmp_path, image=picture(), mask=np.zeros((8, 12), np.uint8))
+    write(tmp_path, image=picture(), mask=np.where(MASK == 1, 255, MASK), stem='b')
+    write(tmp_path, 'val', image=picture(1), mask=MASK)
+    for split in ('train', 'val'):
+        folder(tmp_path).source(split).check_files()
+    assert capsys.readouterr().out == (
+        "note: no mask of the split 'train' shows b, so that the model cannot learn it\n")
+    monkeypatch.setattr(sample_check, 'DECODED', 1)
+    folder(tmp_path).source('train').check_files()
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize('mask, overlapping, shown', [
+    ([[0, 2, 255]], False, ([True, False, True], True, True)),
+    ([[0, 0, 0]], False, ([True, False, False], True, False)),
+    ([[255, 255]], False, ([False] * 3, False, True)),
+    ([[[0, 1, 255]]], True, ([False, True, False], True, True)),
+    ([[[0, 0, 0]]], True, ([False] * 3, True, False)),
+    ([[[255, 255, 255]]], True, ([False] * 3, False, True))])
+def test_what_a_mask_shows(mask, overlapping, shown):
+    spec = DatasetSpec('toys', ('a', 'b', 'c'), overlapping=overlapping)
+    classes, labelled, void = sample_check.shown_in(np.array(mask, np.uint8), spec)
+    assert (classes.tolist(), labelled, void) == shown
 
 
 @pytest.mark.parametrize('dataset, raws, words', [
@@ -234,7 +268,7 @@ def test_the_mask_of_one_class_holds_0_and_1_or_0_and_255(options, void, raw, ex
 @pytest.mark.parametrize('decoded', [1, 0])
 def test_lossy_masks_are_found_by_their_headers_too(tmp_path, monkeypatch, decoded):
     """Of large data sets only the headers of some files are read."""
-    monkeypatch.setattr(folder_source, 'DECODED', decoded)
+    monkeypatch.setattr(sample_check, 'DECODED', decoded)
     indices = np.where(MASK == 255, 0, MASK).repeat(3, 0).repeat(3, 1)
     write(tmp_path, image=picture(shape=(24, 36, 3)), mask=indices, mask_type='jpg')
     masks = tmp_path / 'train' / 'masks'

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxseg.data import proposal
 from jaxseg.data.class_names import find_names
 from jaxseg.data.folder import Folder
 from jaxseg.data.folds import Fold
@@ -248,9 +249,17 @@ def test_a_folder_that_is_nothing_is_refused(tmp_path):
         propose_folder(tmp_path, {})
 
 
-def test_what_is_stated_is_not_looked_for(tmp_path):
+def test_what_is_stated_is_not_looked_for(tmp_path, monkeypatch):
     write(tmp_path, values=(0, 255))
     assert 'classes' not in fields(tmp_path, classes=['a', 'b'])
-    assert fields(tmp_path, classes=['a', 'b'], ignore_index=255).keys() == {
+    # Masks that hold nothing else show that 255 cannot be void.
+    assert fields(tmp_path, classes=['a', 'b'], ignore_index=255)['labels'] == {'binary': True}
+    assert fields(tmp_path, classes=['a', 'b'], labels={}).keys() == {
         'root', 'splits', 'split_seed'}
+    write(tmp_path, values=(0, 1, 255))
+    assert 'labels' not in fields(tmp_path, classes=['a', 'b'], ignore_index=255)
+    monkeypatch.setattr(proposal, 'SURVEYED', 2)
+    for stem in 'ac':  # the masks that are read
+        save(tmp_path / f'masks/{stem}.png', np.arange(48).reshape(8, 6) % 2 * 255)
+    assert 'labels' not in fields(tmp_path, classes=['a', 'b'], ignore_index=255)
     assert 'splits' not in fields(tmp_path, splits={'train': 0.5, 'val': 0.5})

@@ -10,12 +10,9 @@ from jaxseg.data.decode import check_image, read_image
 from jaxseg.data.file_info import file_info
 from jaxseg.data.mask_reader import MaskReader, different_sizes
 from jaxseg.data.pairs import Pair
-from jaxseg.data.spec import DatasetSpec, nothing_labelled
+from jaxseg.data.sample_check import Shown, check_samples, shown_in
+from jaxseg.data.spec import DatasetSpec
 from jaxseg.errors import InputError
-
-# Decoding this many pairs before training takes seconds; of larger sets a sample is decoded, and
-# all headers are read.
-DECODED = 2000
 
 
 class FolderSource:
@@ -79,29 +76,15 @@ class FolderSource:
         """Reads the headers of all pairs and decodes them all, or a seeded sample of 2,000.
 
         Raises:
-          InputError: the first problem, and how many more there are; or no labelled pixel in what
-            was decoded.
+          InputError: see `sample_check.check_samples`.
         """
-        decoded = np.random.default_rng(0).permutation(len(self))[:DECODED]
-        rest = sorted(set(range(len(self))) - set(decoded.tolist()))
-        problems, labelled = [], False
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            for found in pool.map(self._header_problems, rest):
-                problems += found
-            for found, some in pool.map(self._examine, sorted(decoded.tolist())):
-                problems += found
-                labelled |= some
-        if problems:
-            more = f' (and {len(problems) - 1} more problems: jaxseg inspect lists them all)'
-            raise InputError(problems[0] + (more if problems[1:] else ''))
-        if not labelled:
-            raise InputError(f'split {self._split!r}: {nothing_labelled(self._spec, len(decoded))}')
+        check_samples(self._split, self._spec, len(self), self._examine, self._header_problems)
 
     def _image(self, pair: Pair) -> np.ndarray:
         return read_image(pair.image, self._spec.channels, self._spec.value_range)
 
-    def _examine(self, index: int) -> tuple[list[str], bool]:
-        """All that is wrong with one pair, and whether a pixel of it is labelled."""
+    def _examine(self, index: int) -> tuple[list[str], Shown | None]:
+        """All that is wrong with one pair, and what its mask shows if it can be read."""
         pair, problems, arrays = self.pairs[index], [], {}
         for part, read in (('image', self._image), ('mask', self._masks.read)):
             try:
@@ -110,8 +93,7 @@ class FolderSource:
                 problems.append(str(error))
         if len(arrays) == 2 and arrays['image'].shape[:2] != arrays['mask'].shape[:2]:
             problems.append(_sizes(pair, arrays['image'], arrays['mask']))
-        labelled = 'mask' in arrays and bool((arrays['mask'] != self._spec.ignore_index).any())
-        return problems, labelled
+        return problems, shown_in(arrays['mask'], self._spec) if 'mask' in arrays else None
 
     def _header_problems(self, index: int) -> list[str]:
         pair, problems = self.pairs[index], []

@@ -150,8 +150,11 @@ def _classes(layout: Layout, survey: Survey, stated: dict[str, Any], given: Mapp
         return found
     classes = given.get('classes') or stated.get('classes')
     if classes:
-        meant = {'labels', 'ignore_index'} & {*given, *stated}
-        if set(survey.pixels) <= {0, 255} and len(classes) == 2 and not meant:
+        known = {*given, *stated}
+        # Where 255 is stated to be void, only the look at all masks tells that it cannot be.
+        values, whole = set(survey.pixels), len(survey.values_of) == len(layout.masks)
+        sure = 'ignore_index' not in known or whole and values == {0, 255}
+        if values <= {0, 255} and len(classes) == 2 and 'labels' not in known and sure:
             return {'labels': Finding({'binary': True}, 'masks store 0 and 255')}
         return {}
     return name_classes(survey, find_names(layout.root))
