@@ -11,7 +11,7 @@ from jaxseg.data import folds
 from jaxseg.data.folder import Folder
 from jaxseg.data.folds import Fold, balanced, blocks, natural, stratified
 from jaxseg.data.spec import DatasetSpec
-from jaxseg.data.splits import check_source, sample_names, split_identity
+from jaxseg.data.splits import check_source, sample_mask, sample_names, split_identity
 from jaxseg.errors import InputError
 from tests.runs import write_folder
 
@@ -84,6 +84,43 @@ def test_problems_of_what_is_pooled_are_those_of_training(tmp_path):
     assert Fold(data).problems('train') == data.problems('val') != []
     assert not Fold(data).problems('val') and not Fold(data, pooled=['train']).problems('train')
     assert not Fold(Named({'train': 'ab', 'val': 'c'})).problems('train')
+    # What pairs can be read in spite of them.
+    fold = Fold(data)
+    with pytest.raises(InputError, match='images have no mask'):
+        fold.source('val')
+    assert len(fold.paired('train')) + len(fold.paired('val')) == 7
+
+
+class Checked(list):
+    """A source without files that states sizes and masks, and checks itself."""
+
+    def __init__(self, names, height, problem=''):
+        super().__init__({'name': name, 'image': np.zeros((height, 2, 3), np.uint8),
+                          'mask': np.zeros((height, 2), np.uint8)} for name in names)
+        self.height, self.problem = height, problem
+
+    def sizes(self):
+        return {(self.height, 2)}
+
+    def mask(self, index):
+        return np.full((self.height, 2), index)
+
+    def check_files(self):
+        if self.problem:
+            raise InputError(self.problem)
+
+
+def test_samples_of_several_sources_keep_what_these_can_do():
+    data = Named({'train': 'abc', 'val': 'd'})
+    data.source = {'train': Checked('abc', 4), 'val': Checked('d', 5, 'broken d')}.__getitem__
+    whole = Fold(data, None, 2).source('train')
+    assert whole.sizes() == {(4, 2), (5, 2)}
+    assert [sample_mask(whole, index).max() for index in range(4)] == [0, 1, 2, 0]
+    with pytest.raises(InputError, match='broken d'):
+        check_source(Fold(data, None, 2), 'train')
+    plain = Fold(Named({'train': 'abcd'}), None, 2).source('train')
+    assert plain.sizes() == set() and sample_mask(plain, 0).shape == (1, 1)
+    plain.check_files()
 
 
 def test_a_group_of_several_counts_as_many():

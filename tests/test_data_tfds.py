@@ -15,7 +15,9 @@ from jaxseg.build import build
 from jaxseg.commands.config import from_file
 from jaxseg.data import tfds as tfds_module
 from jaxseg.data.camvid import Camvid
+from jaxseg.data.folds import Fold
 from jaxseg.data.mappings import KNOWN
+from jaxseg.data.splits import check_source
 from jaxseg.data.tfds import Tfds
 from jaxseg.errors import InputError
 from tests.encodings import pillow, png
@@ -166,6 +168,19 @@ def test_0_and_255_in_records_are_refused_where_nobody_states_what_255_is(tmp_pa
                               ({'ignore_index': 255}, [0, 255])):
         sample = Tfds(directory, classes=classes, **options).source('train')[0]
         assert sample['mask'].tolist() == [expected]
+
+
+def test_records_are_checked_before_training(tmp_path):
+    data = Tfds(toys(tmp_path / 'good', row(0, 1)), classes=('a', 'b'))
+    assert len(check_source(data, 'train')) == 3
+    assert data.source('train').mask(1).tolist() == [[0, 1]]
+    for masks, message in (((row(0, 1), row(0, 7)), '1: label 7'),
+                           ((row(255, 255),), "split 'train': .*no pixel of 3 masks is labelled")):
+        directory = toys(tmp_path / f'{len(masks)}', *masks)
+        with pytest.raises(InputError, match=message):
+            check_source(Tfds(directory, classes=('a', 'b'), ignore_index=255), 'train')
+        with pytest.raises(InputError, match=message):
+            check_source(Fold(Tfds(directory, classes=('a', 'b'), ignore_index=255), 0, 2), 'train')
 
 
 def test_what_a_label_map_does_not_name_is_void(tmp_path):

@@ -13,7 +13,13 @@ import numpy as np
 
 from jaxseg.data.sampling import class_pixels
 from jaxseg.data.spec import DatasetSpec, Source
-from jaxseg.data.splits import compile_pattern, group_of, sample_names, split_order
+from jaxseg.data.splits import (
+    compile_pattern,
+    group_of,
+    sample_mask,
+    sample_names,
+    split_order,
+)
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, Range, check_fields
 
@@ -90,6 +96,10 @@ class Fold:
         chosen = np.flatnonzero(inside if split == VAL else ~inside)
         return _select(self._sources, self._names, chosen, split)
 
+    def paired(self, split: str) -> Source:
+        """The samples of a split that can be listed, whatever else the folders hold."""
+        return dataclasses.replace(self, data=_Paired(self.data)).source(split)
+
     def problems(self, split: str) -> list[str]:
         """All that is wrong with the listing of a split; 'train' stands for all that is pooled."""
         if split == VAL or not hasattr(self.data, 'problems'):
@@ -140,6 +150,13 @@ class Fold:
         for split, name in places:
             splits[name].add(split)
         return [f'{split}/{name}' if len(splits[name]) > 1 else name for split, name in places]
+
+
+class _Paired:
+    """A data set whose splits are what pairs in them."""
+
+    def __init__(self, data: Any):
+        self.spec, self.source = data.spec, getattr(data, 'paired', data.source)
 
 
 def balanced(groups: Sequence[str], folds: int, seed: int) -> np.ndarray:
@@ -252,7 +269,7 @@ def _select(sources: Mapping[str, Source], names: Sequence[str], chosen: np.ndar
 
 
 class Selection:
-    """Samples of several sources, under other names."""
+    """Samples of several sources, under other names; sizes and files are those of all of these."""
 
     def __init__(self, places: Sequence[tuple[Source, int]], names: tuple[str, ...]):
         self._places, self.names = places, names
@@ -263,3 +280,20 @@ class Selection:
     def __getitem__(self, index: int) -> Mapping:
         source, place = self._places[index]
         return {**source[place], 'name': self.names[index]}
+
+    def mask(self, index: int) -> np.ndarray:
+        """The mask of one sample."""
+        return sample_mask(*self._places[index])
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Every (height, width) that occurs, of sources that know it."""
+        return {size for source in self._having('sizes') for size in source.sizes()}
+
+    def check_files(self):
+        """Lets the sources that can check their files do so."""
+        for source in self._having('check_files'):
+            source.check_files()
+
+    def _having(self, name: str) -> list[Source]:
+        sources = {id(source): source for source, _ in self._places}
+        return [source for source in sources.values() if hasattr(source, name)]

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxseg.data.damage import first_line
 from jaxseg.data.decode import read_image
 from jaxseg.data.file_info import file_info
 from jaxseg.data.labels import Encoding, Labels
 from jaxseg.data.mappings import KNOWN, VOID, Known
 from jaxseg.data.masks import RawMask, read_mask
+from jaxseg.data.sample_check import Shown, check_samples, shown_in
 from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, Color, DatasetSpec, VoidLabel
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, check_fields, nearest
@@ -94,7 +97,8 @@ class Tfds:
         if missing:
             raise InputError(f'{self.directory}: no feature {missing[0]!r}; known: '
                              f'{", ".join(features)}; set data.image_key and data.mask_key')
-        return TfdsSource(self.directory, self._splits()[split], keys, self._labels(keys))
+        return TfdsSource(self.directory, split, self._splits()[split], keys,
+                          self._labels(keys))
 
     def _labels(self, keys: tuple[str, str]) -> Labels:
         """How masks become class indices, the same for every split."""
@@ -103,7 +107,7 @@ class Tfds:
             self.spec, label_map=self.label_map or known.label_map, unnamed_is_void=True,
             binary=None if self.ignore_index is None else False, encoding=self.encoding,
             stated_colors=bool(self.colors or known.colors))
-        source = TfdsSource(self.directory, next(iter(self._splits().values())), keys, labels)
+        source = TfdsSource(self.directory, *next(iter(self._splits().items())), keys, labels)
         return labels.survey(source.raw_mask(index) for index in range(min(len(source), 8)))
 
     def _known(self) -> Known:
@@ -122,8 +126,10 @@ class Tfds:
 class TfdsSource:
     """One split. It can be pickled: another process opens the files again."""
 
-    def __init__(self, directory: str, split: str, keys: tuple[str, str], labels: Labels):
-        self._directory, self._split, self._keys, self._labels = directory, split, keys, labels
+    def __init__(self, directory: str, split: str, expression: str, keys: tuple[str, str],
+                 labels: Labels):
+        self._directory, self._split, self._expression = directory, split, expression
+        self._keys, self._labels = keys, labels
         self._records = self._open()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,15 +141,11 @@ class TfdsSource:
         return len(self._records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        record = self._records[index]
-        name = self._name(index)
-        shown = f'{self._directory} {name}'
+        record, name = self._record(index)
+        shown, spec = f'{self._directory} {name}', self._labels.spec
         # Not decoded by TFDS, which would use OpenCV and expand palette masks to colors.
-        spec = self._labels.spec
         image = read_image(record[self._keys[0]], spec.channels, spec.value_range, shown)
-        mask = self._labels.decode(read_mask(record[self._keys[1]], shown), shown)
+        mask = self._mask(record, name)
         if image.shape[:2] != mask.shape:
             raise InputError(f'{shown}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for an '
                              f'image of {image.shape[1]}x{image.shape[0]}; prepare both at the '
@@ -153,44 +155,70 @@ class TfdsSource:
     @property
     def names(self) -> tuple[str, ...]:
         """The name of every sample, in order."""
-        return tuple(self._name(index) for index in range(len(self)))
+        return tuple(self._record(index)[1] for index in range(len(self)))
 
     def sizes(self) -> set[tuple[int, int]]:
         """Every (height, width) of an image, from the headers."""
-        return {file_info(self._records[index][self._keys[0]], self._name(index)).size
-                for index in range(len(self))}
+        return {file_info(record[self._keys[0]], name).size
+                for record, name in map(self._record, range(len(self)))}
+
+    def mask(self, index: int) -> np.ndarray:
+        """The mask of one sample, without its image."""
+        return self._mask(*self._record(index))
+
+    def check_files(self):
+        """Decodes all records, or a seeded part of 2,000.
+
+        Raises:
+          InputError: see `sample_check.check_samples`.
+        """
+        check_samples(self._split, self._labels.spec, len(self), self._examine)
+
+    def _mask(self, record: Mapping, name: str) -> np.ndarray:
+        shown = f'{self._directory} {name}'
+        return self._labels.decode(read_mask(record[self._keys[1]], shown), shown)
+
+    def _examine(self, index: int) -> tuple[list[str], Shown | None]:
+        try:
+            return [], shown_in(self[index]['mask'], self._labels.spec)
+        except InputError as error:
+            return [str(error)], None
 
     def raw_mask(self, index: int) -> RawMask:
         """The values of one mask, before they become class indices."""
-        name = f'{self._directory} {self._name(index)}'
-        return read_mask(self._records[index][self._keys[1]], name)
+        record, name = self._record(index)
+        return read_mask(record[self._keys[1]], f'{self._directory} {name}')
 
-    def _name(self, index: int) -> str:
+    def _record(self, index: int) -> tuple[Mapping, str]:
+        """A record, its image and mask encoded, and its name."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         record = self._records[index]
         for key in ('file_name', 'image_id', 'id'):
             with contextlib.suppress(KeyError):
                 name = record[key]
                 text = name.decode() if isinstance(name, bytes) else str(name)
-                return pathlib.PurePath(text).stem
-        return f'{self._split}_{index:06d}'
+                return record, pathlib.PurePath(text).stem
+        return record, f'{self._expression}_{index:06d}'
 
     def _open(self) -> Any:
         import tensorflow_datasets as tfds  # takes a second; only those who read it pay
 
         builder = open_builder(self._directory)
-        if '[' in self._split and builder.info.file_format.value != 'array_record':
+        if '[' in self._expression and builder.info.file_format.value != 'array_record':
             raise InputError(f'{self._directory}: {builder.info.file_format.value} files cannot be '
-                             f'read in parts such as {self._split!r}; prepare the data set with '
-                             f"file_format='array_record'")
+                             f'read in parts such as {self._expression!r}; prepare the data set '
+                             f"with file_format='array_record'")
         skip = {key: tfds.decode.SkipDecoding() for key in self._keys}
         try:
-            return builder.as_data_source(self._split, decoders=skip)
+            return builder.as_data_source(self._expression, decoders=skip)
         except NotImplementedError as error:
             raise InputError(f"{self._directory}: {first_line(error)}; prepare it with "
                              f"file_format='array_record'") from None
         except (ValueError, KeyError) as error:
-            raise InputError(f'{self._directory}, split {self._split!r}: {first_line(error)}; '
-                             f'correct the expression in data.splits') from None
+            raise InputError(f'{self._directory}, split {self._expression!r}: '
+                             f'{first_line(error)}; correct the expression in data.splits'
+                             ) from None
 
 
 def open_builder(directory: str) -> Any:
