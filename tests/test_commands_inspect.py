@@ -100,6 +100,41 @@ def test_problems_of_listings_options_and_files_are_all_listed(tmp_path, capsys)
     assert '1 images have no mask' in error and error.count('contradict each other') == 2
 
 
+def test_a_fold_of_a_broken_folder_lists_its_problems_and_those_of_its_files(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    (tmp_path / 'data/train/masks/0.png').unlink()
+    Image.fromarray(np.full((32, 40), 9, np.uint8)).save(tmp_path / 'data/val/masks/2.png')
+    folder = dict(type='folder.Folder', root=str(tmp_path / 'data'))
+    assert inspect(tmp_path, f'--config.data={dict(type="folds.Fold", data=folder)!r}') == 2
+    error = capsys.readouterr().err
+    assert '2 problems' in error and '1 images have no mask' in error and '2.png: label 9' in error
+
+
+def test_what_masks_do_not_show_is_told(tmp_path, capsys):
+    runs.write_folder(tmp_path / 'data')
+    two = {'classes': ['background', 'cell'], 'ignore_index': 255}
+    (tmp_path / 'data/dataset.json').write_text(json.dumps(two))
+    for split, high in (('train', 255), ('val', 1)):
+        for path in (tmp_path / f'data/{split}/masks').iterdir():
+            half = (np.arange(32 * 40).reshape(32, 40) % 2 * high).astype(np.uint8)
+            Image.fromarray(half).save(path)
+    assert inspect(tmp_path, of_folder(tmp_path / 'data')) == 2
+    error = capsys.readouterr().err
+    assert '1 problems' in error and "if 255 is 'cell', set data.labels.binary=true" in error
+    assert inspect(tmp_path, of_folder(tmp_path / 'data', labels={'binary': True})) == 0
+    assert 'note' not in capsys.readouterr().out
+    three = {'classes': ['background', 'cell', 'wall'], 'labels': {'label_map': {255: 1}}}
+    assert inspect(tmp_path, of_folder(tmp_path / 'data', ignore_index=254, **three)) == 0
+    assert capsys.readouterr().out.count("no mask of the split 'train' shows wall") == 1
+
+
+def test_the_contact_sheet_says_which_augmentation_it_lacks(tmp_path, capsys):
+    parts = [{'type': 'device_geometry.Flip'}, {'type': 'device_mixing.ClassMix'}]
+    augment = {'type': 'device_transforms.Augment', 'augmentations': parts}
+    assert inspect(tmp_path, f'--config.preprocess={augment!r}') == 0
+    assert 'samples (without Flip, ClassMix on the device): ' in capsys.readouterr().out
+
+
 def test_notes_beside_the_lists_of_a_flat_folder_are_no_splits(tmp_path, capsys):
     runs.write_folder(tmp_path / 'data')
     for part in ('images', 'masks'):

@@ -13,8 +13,10 @@ from jaxseg.build import build
 from jaxseg.commands.paths import check_folder, path_argument
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.workdir import merged_config
-from jaxseg.data.inspection import listing_problems, look_through
+from jaxseg.data.inspection import Frequencies, listing_problems, look_through
 from jaxseg.data.pipeline import check_batches, train_batches
+from jaxseg.data.sample_check import Shown, absent_classes, background_alone
+from jaxseg.data.spec import Source
 from jaxseg.data.visualize import as_rgb, contact_sheet, overlay, save_image
 from jaxseg.errors import InputError, printable
 
@@ -38,15 +40,16 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = RunConfig.from_mapping(
         merged_config(arguments.config or None, arguments.workdir, overrides, arguments.trust))
     folder = path_argument(arguments.output, '--output')
-    problems = inspect(data=config.data, transforms=config.transforms, seed=config.seed,
-                       folder=folder)
+    problems = inspect(data=config.data, transforms=config.transforms,
+                       preprocess=config.preprocess, seed=config.seed, folder=folder)
     if problems:
         print(f'\n{len(problems)} problems:', *map(printable, problems), sep='\n  ',
               file=sys.stderr)
     return 2 if problems else 0
 
 
-def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.Path) -> list[str]:
+def inspect(*, data: Mapping, transforms: Sequence, preprocess: Mapping, seed: int,
+            folder: pathlib.Path) -> list[str]:
     """Checks all splits of a data set, which must have what training needs: 'train'.
 
     Returns:
@@ -58,7 +61,10 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.P
     dataset = build('data', data)
     augmentation = build('transforms', transforms)
     check_folder(folder, '--output')
-    problems = [problem for split in dict.fromkeys(('train', *dataset.spec.splits))
+    spec = dataset.spec
+    preprocess = build('preprocess', preprocess, classes=spec.classes, mean=spec.mean,
+                       std=spec.std, value_range=spec.value_range)
+    problems = [problem for split in dict.fromkeys(('train', *spec.splits))
                 for problem in inspect_split(dataset, split)]
     if not problems:
         problems = batch_problems(dataset, augmentation)
@@ -66,16 +72,17 @@ def inspect(*, data: Mapping, transforms: Sequence, seed: int, folder: pathlib.P
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / 'contact_sheet.png'
         write_contact_sheet(dataset, augmentation, seed, path)
-        print(f'\nno problems; augmented training samples: {path}')
+        on_device = [type(part).__name__ for part in getattr(preprocess, 'augmentations', ())]
+        without = f' (without {", ".join(on_device)} on the device)' if on_device else ''
+        print(f'\nno problems; augmented training samples{without}: {path}')
     return problems
 
 
 def inspect_split(dataset: Any, split: str) -> list[str]:
     """Prints what is in a split, its pixel values and class frequencies; returns its problems."""
     problems = listing_problems(dataset, split)
-    # A broken listing still leaves files to check: those that pair.
     try:
-        source = dataset.source(split) if not problems else dataset.paired(split)
+        source = _readable(dataset, split)
     except InputError as error:
         return list(dict.fromkeys([*problems, str(error)]))
     found, frequencies = look_through(source, dataset.spec)
@@ -88,7 +95,28 @@ def inspect_split(dataset: Any, split: str) -> list[str]:
     print(frequencies.table())
     if not len(source) and not problems:
         problems = [f'{split}: no samples; give the split at least one']
+    if split == 'train' and not problems + found:
+        found = _unlearnable(frequencies)
     return problems + found
+
+
+def _readable(dataset: Any, split: str) -> Source:
+    """A split; where its listing is broken, the files that pair are left to check."""
+    try:
+        return dataset.source(split)
+    except InputError:
+        if not hasattr(dataset, 'paired'):
+            raise
+    return dataset.paired(split)
+
+
+def _unlearnable(found: Frequencies) -> list[str]:
+    """Masks that teach nothing are a problem; classes that do not occur are printed."""
+    shown = Shown(found.pixels > 0, found.labelled > 0, found.void > 0)
+    problem = background_alone(shown, found.spec, found.samples)
+    if not problem and not shown.classes.all():
+        print(absent_classes(shown, found.spec))
+    return [problem] if problem else []
 
 
 def batch_problems(dataset: Any, transforms: Sequence[Callable]) -> list[str]:
