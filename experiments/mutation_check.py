@@ -1,8 +1,8 @@
 """Deliberate faults, each alone in a copy of the tree, and whether the tests notice.
 
-    python experiments/mutation_check.py [--only=WORDS ...] [--full] [--table=FILE]
+    python -m experiments.mutation_check [--only=WORDS ...] [--full] [--table=FILE]
 
-Every mutation (`mutations.py`) replaces a text in one file and names the tests that should fail
+Every mutation (`mutations.py`, `mutations_of_training.py`) replaces a text in one file and names the tests that should fail
 then. A test that fails without it too does not count. `--full` runs the whole suite for each. Exits
 1 where one survives, or where its text is not there any more. The result of a run is in
 experiments/results/mutation_check.md.
@@ -20,7 +20,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from mutations import MUTATIONS, Mutation
+from experiments import mutations_of_training
+from experiments.mutations import MUTATIONS, Mutation
 
 ROOT = pathlib.Path(__file__).parents[1]
 SURVIVED, GONE = MISSED = 'survived', 'does not apply'
@@ -82,7 +83,7 @@ def table(outcomes: Mapping[Mutation, str]) -> str:
     """Markdown."""
     caught = sum(test not in MISSED for test in outcomes.values())
     lines = ['# Mutations', '', f'{caught} of {len(outcomes)} caught by '
-             '`python experiments/mutation_check.py`, each alone.', '',
+             '`python -m experiments.mutation_check`, each alone.', '',
              '| mutation | file | result |', '|---|---|---|']
     results = {mutation: test if test in MISSED else f'caught by {test}'
                for mutation, test in outcomes.items()}
@@ -99,7 +100,7 @@ def main() -> int:
     parser.add_argument('--full', action='store_true', help='all tests for every mutation')
     parser.add_argument('--table', type=pathlib.Path, help='file that receives the table')
     arguments = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS
+    chosen = [mutation for mutation in [*MUTATIONS, *mutations_of_training.MUTATIONS]
               if any(words in mutation.name for words in arguments.only or [''])]
     with tempfile.TemporaryDirectory() as folder:
         tree = pathlib.Path(folder) / 'tree'

@@ -133,7 +133,7 @@ def is_experiment(path: pathlib.PurePath) -> bool:
     """Whether a file defines one run; studies, benchmarks and checks execute many."""
     return (path.parts[0] == 'experiments' and not path.stem.endswith('_study')
             and path.parts[1] not in ('benchmarks', 'cluster', 'reliability', 'mutations.py',
-                                      'mutation_check.py'))
+                                      'mutations_of_training.py', 'mutation_check.py'))
 
 
 @pytest.mark.parametrize('path', FILES, ids=str)

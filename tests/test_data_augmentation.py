@@ -100,18 +100,21 @@ def test_a_warp_by_hand():
     assert moved(far, [[10, 20]]) == ([[9.0]], [[0]], [[False]])
 
 
-@pytest.mark.parametrize('affine, sources', [
+@pytest.mark.parametrize('width, affine, sources', [
     # Of the corners of 3 x 3 pixels: counter-clockwise, the top left shows the top right.
-    ({'degrees': 90.0}, [(0, 2), (2, 2), (0, 0), (2, 0)]),
-    ({'low': 2.0, 'high': 2.0}, [(0.5, 0.5), (0.5, 1.5), (1.5, 0.5), (1.5, 1.5)]),
-    ({'shear': 45.0}, [(0, 1), (0, 3), (2, -1), (2, 1)]),
-    ({'translation': 1 / 3}, [(-1, -1), (-1, 1), (1, -1), (1, 1)])])
-def test_affine_maps_by_hand(affine, sources, monkeypatch):
+    (3, {'degrees': 90.0}, [(0, 2), (2, 2), (0, 0), (2, 0)]),
+    (3, {'low': 2.0, 'high': 2.0}, [(0.5, 0.5), (0.5, 1.5), (1.5, 0.5), (1.5, 1.5)]),
+    (3, {'shear': 45.0}, [(0, 1), (0, 3), (2, -1), (2, 1)]),
+    (3, {'translation': 1 / 3}, [(-1, -1), (-1, 1), (1, -1), (1, 1)]),
+    # Of 3 x 5 pixels, about the centre (1, 2).
+    (5, {'degrees': 90.0}, [(-1, 3), (3, 3), (-1, 1), (3, 1)]),
+    (5, {'translation': 0.5}, [(-1.5, -2.5), (-1.5, 1.5), (0.5, -2.5), (0.5, 1.5)])])
+def test_affine_maps_by_hand(width, affine, sources, monkeypatch):
     # Every number is the largest that may be drawn.
     monkeypatch.setattr(jax.random, 'uniform', lambda key, shape=(), dtype=float, minval=0.0,
                         maxval=1.0: jnp.full(shape, maxval))
-    found = Affine(**affine)._sources((3, 3), jax.random.key(0))
-    corners = found[jnp.array([0, 0, 2, 2]), jnp.array([0, 2, 0, 2])]
+    found = Affine(**affine)._sources((3, width), jax.random.key(0))
+    corners = found[jnp.array([0, 0, 2, 2]), jnp.array([0, width - 1, 0, width - 1])]
     np.testing.assert_allclose(corners, sources, atol=1e-6)
 
 

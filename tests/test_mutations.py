@@ -4,11 +4,10 @@ import pathlib
 
 import pytest
 
-from experiments import mutations
+from experiments import mutations, mutations_of_training
 
 ROOT = pathlib.Path(__file__).parents[1]
-ALL = [mutation for value in vars(mutations).values() if isinstance(value, list)
-       for mutation in value]
+ALL = [*mutations.MUTATIONS, *mutations_of_training.MUTATIONS]
 
 
 @pytest.mark.parametrize('mutation', ALL, ids=lambda mutation: mutation.name)
