@@ -166,6 +166,22 @@ def test_images_without_masks_and_masks_without_images_are_named(tmp_path):
     assert len(both) == 2 and 'lost' in both[1] and 'masks have no image' in both[1]
 
 
+def test_images_without_mask_may_be_left_out_and_are_counted(tmp_path):
+    for stem in 'abc':
+        write(tmp_path, image=picture(), stem=stem)
+    write(tmp_path, 'val', image=picture(1))
+    write(tmp_path, mask=MASK, stem='b')
+    (tmp_path / 'val' / 'masks').mkdir()
+    source = folder(tmp_path, missing_masks='skip').source('train')
+    assert source.names == ('b',) and source.skipped == '2 left out: 2 images without mask'
+    assert "split 'val' is empty, none of its images has a mask" in problem(
+        tmp_path, 'val', missing_masks='skip')
+    write(tmp_path, mask=MASK, stem='lost')
+    assert '1 masks have no image' in problem(tmp_path, missing_masks='skip')
+    with pytest.raises(InputError, match="data.missing_masks: 'skip' is not known of overlapping"):
+        folder(tmp_path, missing_masks='skip', overlapping=True)
+
+
 def test_an_empty_and_an_unknown_split_are_named(tmp_path):
     write(tmp_path, image=picture(), mask=MASK)
     for part in ('images', 'masks'):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from jaxseg.data.file_dataset import FileDataset, check_names
 from jaxseg.data.labels import OPTIONS, Labels
 from jaxseg.data.mask_reader import MaskFiles
 from jaxseg.data.masks import RawMask, read_mask
-from jaxseg.data.pairs import Listing
+from jaxseg.data.pairs import Listed, Listing
 from jaxseg.data.spec import VoidLabel
 from jaxseg.errors import InputError
 
@@ -44,8 +45,9 @@ class Folder(FileDataset):
       overlapping: masks of different classes may overlap. `masks/CLASS/STEM.*` (in each of the
         layouts above) are then binary files; for a single class `masks/STEM.*` will do. Samples
         have masks (H, W, classes) of 0, 1 and void.
-      missing_masks: with overlapping masks, 'absent' states that no file for a class means that it
-        does not occur in the image; 'refuse' calls it a problem.
+      missing_masks: 'refuse' calls an image without mask a problem. 'skip' leaves it out, and
+        `jaxseg inspect` prints how many these are; with overlapping masks, 'absent' states that no
+        file for a class means that it does not occur in the image.
       naming: may hold `images` and `masks`, the names of the two folders ('.' for the folder above
         them), `image_suffix` and `mask_suffix`, the ends of the stems that pairs do not share:
         `{'masks': 'labels', 'mask_suffix': '_mask'}` pairs images/a.jpg with labels/a_mask.png;
@@ -60,7 +62,7 @@ class Folder(FileDataset):
 
     ignore_index: VoidLabel | None = None
     overlapping: bool = False
-    missing_masks: Literal['refuse', 'absent'] = 'refuse'
+    missing_masks: Literal['refuse', 'skip', 'absent'] = 'refuse'
     labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     naming_keys = frozenset({'images', 'masks', 'image_suffix', 'mask_suffix', 'lists', 'group'})
@@ -68,15 +70,19 @@ class Folder(FileDataset):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.missing_masks != 'refuse' and not self.overlapping:
-            raise InputError(f'data.missing_masks: {self.missing_masks!r} has no effect without '
-                             f'overlapping masks; remove it, or set data.overlapping=true')
+        if self.missing_masks == 'absent' and not self.overlapping:
+            raise InputError("data.missing_masks: 'absent' has no effect without overlapping "
+                             "masks; remove it, or set data.overlapping=true")
+        if self.missing_masks == 'skip' and self.overlapping:
+            raise InputError("data.missing_masks: 'skip' is not known of overlapping masks; give "
+                             "'absent' where no file means that a class does not occur")
 
     @functools.cached_property
     def _listing(self) -> Listing:
-        return Listing(self._root, **self._names, fractions=self.splits, seed=self.split_seed,
-                       classes=tuple(self._classes) if self.overlapping else None,
-                       absent=self.missing_masks == 'absent')
+        kind = _Masked if self.missing_masks == 'skip' else Listing
+        return kind(self._root, **self._names, fractions=self.splits, seed=self.split_seed,
+                    classes=tuple(self._classes) if self.overlapping else None,
+                    absent=self.missing_masks == 'absent')
 
     @functools.cached_property
     def _masks(self) -> MaskFiles:
@@ -107,3 +113,22 @@ class Folder(FileDataset):
     def _void(self, classes: Sequence[str]) -> int:
         stated = self._stated('ignore_index')
         return 255 if stated is None else stated
+
+
+class _Masked(Listing):
+    """Leaves out the images without mask, and counts them."""
+
+    def split(self, split: str) -> Listed:
+        """See `Listing.split`."""
+        listed = super().split(split)
+        left_out = len(self._images_of(split)) - len(listed.pairs)
+        return listed._replace(skipped=listed.skipped + Counter({'images without mask': left_out}))
+
+    def _unpaired(self, split: str, stems: list[str], images: dict, masks: dict) -> list[str]:
+        there = [name for name in stems if name in masks or name not in images]
+        return super()._unpaired(split, there, images, masks)
+
+    def _why_empty(self, split: str, images: Mapping) -> str:
+        if self._images_of(split):
+            return 'none of its images has a mask; add masks'
+        return super()._why_empty(split, images)
