@@ -2,10 +2,10 @@
 
     python -m experiments.mutation_check [--only=WORDS ...] [--full] [--table=FILE]
 
-Every mutation (`mutations.py`, `mutations_of_training.py`) replaces a text in one file and names the
-tests that should fail then. A test that fails without it too does not count. `--full` runs the whole
-suite for each. Exits 1 where one survives, or where its text is not there any more. The result of a
-run is in experiments/results/mutation_check.md.
+Every mutation (`mutations.py`, `mutations_of_training.py`) replaces a text in one file and names
+the tests that should fail then. A test that fails without it too does not count. `--full` runs the
+whole suite for each. Exits 1 where one survives, or where its text is not there any more. The
+result of a run is in experiments/results/mutation_check.md.
 """
 
 import argparse
