@@ -56,7 +56,7 @@ def workdirs(tmp_path_factory):
     deep = DatasetSpec('b', ('x', 'y'), mean=(0.4, 0.6), std=(0.2, 0.3), value_range=(0, 65535),
                        overlapping=True)
     return {'uint8': write_workdir(folder / 'a', small),
-            'uint16': write_workdir(folder / 'b', deep)}
+            'uint16': write_workdir(folder / 'b', deep, dtype='uint16')}
 
 
 @pytest.fixture(scope='module')
