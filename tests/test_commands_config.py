@@ -74,7 +74,7 @@ def test_an_override_adds_the_groups_that_it_needs():
     ('--config.steps=many', ['--config.steps=many: expected int, such as 12']),
     ('--config.optimizer.learning_rate=fast', ['expected float, such as 0.003']),
     ('--config.steps.many=1', ["config.steps is 12, and no group; give it as a whole"]),
-    ('--config.transforms.3.p=1', ['--config.transforms.3.p: config.transforms.3 is None']),
+    ('--config.transforms.3.p=1', ["--config.transforms.3.p: '3' is not an index", 'give 0 to 0']),
     ('--config.steps', ['no value']),
 ])
 def test_overrides_that_do_not_fit_are_named(tmp_path, argument, words):

@@ -34,10 +34,12 @@ ALL = {
 COLORS = ('jitter', 'noise', 'blur')
 
 
-@jax.jit
+COMPILED = jax.jit(lambda *batch: {name: part(*batch) for name, part in ALL.items()})
+
+
 def augmented(images, labels, valid, keys):
-    """What each makes of a batch, in one compilation."""
-    return {name: augmentation(images, labels, valid, keys) for name, augmentation in ALL.items()}
+    """What each makes of a batch, in one compilation; arrays of numpy."""
+    return jax.device_get(COMPILED(images, labels, valid, keys))
 
 
 def test_without_a_change_no_bit_changes():
@@ -113,14 +115,15 @@ def test_affine_maps_by_hand(width, affine, sources, monkeypatch):
     # Every number is the largest that may be drawn.
     monkeypatch.setattr(jax.random, 'uniform', lambda key, shape=(), dtype=float, minval=0.0,
                         maxval=1.0: jnp.full(shape, maxval))
-    found = Affine(**affine)._sources((3, width), jax.random.key(0))
-    corners = found[jnp.array([0, 0, 2, 2]), jnp.array([0, width - 1, 0, width - 1])]
+    sources_of = jax.jit(lambda key: Affine(**affine)._sources((3, width), key))
+    found = np.asarray(sources_of(jax.random.key(0)))
+    corners = found[[0, 0, 2, 2], [0, width - 1, 0, width - 1]]
     np.testing.assert_allclose(corners, sources, atol=1e-6)
 
 
 def test_the_points_of_an_elastic_grid_are_as_far_apart_as_stated_at_any_size():
     key = jax.random.key(3)
-    shift = Elastic(spacing=64.0)._smooth((361, 101), key)
+    shift = np.asarray(jax.jit(lambda key: Elastic(spacing=64.0)._smooth((361, 101), key))(key))
     # Around the centre of 180, 50; at the points there is nothing to interpolate.
     np.testing.assert_allclose(shift[52::64, 50], jax.random.normal(key, (9, 5, 2))[2:7, 2],
                                atol=1e-5)
@@ -132,8 +135,8 @@ def test_image_and_labels_move_together(name):
     label = np.zeros((8, 40, 40), np.int32)
     label[:, 12:24, 8:20] = 1
     image = np.repeat(label[..., None] * 255.0, 3, -1).astype(np.float32)
-    images, labels, valid = jax.jit(ALL[name].__call__)(
-        image, label, np.ones(label.shape, bool), keys(8))
+    images, labels, valid = jax.device_get(jax.jit(ALL[name].__call__)(
+        image, label, np.ones(label.shape, bool), keys(8)))
     # A pixel whose value is nearer to white has the label of white: both are sampled at one place.
     white, black = images[..., 0] > 250, images[..., 0] < 5
     assert (labels[white & valid] == 1).all() and (labels[black & valid] == 0).all()

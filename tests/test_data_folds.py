@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -92,12 +93,18 @@ def test_problems_of_what_is_pooled_are_those_of_training(tmp_path):
 
 
 class Checked(list):
-    """A source without files that states sizes and masks, and checks itself."""
+    """A source without files that states sizes and masks, and can check itself."""
 
-    def __init__(self, names, height, problem=''):
+    def __init__(self, names, height, broken=''):
         super().__init__({'name': name, 'image': np.zeros((height, 2, 3), np.uint8),
                           'mask': np.zeros((height, 2), np.uint8)} for name in names)
-        self.height, self.problem = height, problem
+        self.height, self.broken, self.names = height, broken, tuple(names)
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        if sample['name'] == self.broken:
+            raise InputError(f'{self.broken} is broken')
+        return sample
 
     def sizes(self):
         return {(self.height, 2)}
@@ -106,18 +113,23 @@ class Checked(list):
         return np.full((self.height, 2), index)
 
     def check_files(self):
-        if self.problem:
-            raise InputError(self.problem)
+        raise AssertionError('samples of other folds, too')
 
 
 def test_samples_of_several_sources_keep_what_these_can_do():
     data = Named({'train': 'abc', 'val': 'd'})
-    data.source = {'train': Checked('abc', 4), 'val': Checked('d', 5, 'broken d')}.__getitem__
+    data.source = {'train': Checked('abc', 4), 'val': Checked('d', 5, broken='d')}.__getitem__
     whole = Fold(data, None, 2).source('train')
     assert whole.sizes() == {(4, 2), (5, 2)}
     assert [sample_mask(whole, index).max() for index in range(4)] == [0, 1, 2, 0]
-    with pytest.raises(InputError, match='broken d'):
-        check_source(Fold(data, None, 2), 'train')
+    refused = set()
+    for fold, split in itertools.product(range(2), ('train', 'val')):
+        try:
+            check_source(Fold(data, fold, 2), split)
+        except InputError as error:
+            assert str(error) == 'd is broken'
+            refused.add(split)
+    assert refused == {'train', 'val'}  # of one fold each
     plain = Fold(Named({'train': 'abcd'}), None, 2).source('train')
     assert plain.sizes() == set() and sample_mask(plain, 0).shape == (1, 1)
     plain.check_files()

@@ -1,6 +1,7 @@
 """Values and colors of masks: nothing is guessed for a single file, no option is ignored."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_binary_makes_255_class_one_in_every_file(tmp_path):
 
 
 @pytest.mark.parametrize('stated', ['config', 'dataset.json'])
-def test_255_is_void_in_every_file_where_the_void_label_is_stated(tmp_path, stated):
+def test_255_is_void_in_every_file_where_the_void_label_is_stated(tmp_path, capsys, stated):
     write(tmp_path, image=picture(), mask=BINARY, stem='only_background_and_void')
     write(tmp_path, image=picture(), mask=np.full((8, 12), 255, np.uint8), stem='void')
     if stated == 'dataset.json':
@@ -92,9 +93,15 @@ def test_255_is_void_in_every_file_where_the_void_label_is_stated(tmp_path, stat
     source = folder(tmp_path, **PAIR, ignore_index=void).source('train')
     np.testing.assert_array_equal(source[0]['mask'], BINARY)
     assert (source[1]['mask'] == 255).all()
-    # Nothing could be learned, whatever 255 means.
+    # Nothing could be learned, whatever 255 means; what other masks show is not known.
     with pytest.raises(InputError, match="2 masks show 'background' and void .*binary=true"):
         source.check_files()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample_check, 'DECODED', 1)
+        patch.setattr(np.random, 'default_rng', lambda seed: types.SimpleNamespace(
+            permutation=np.arange))
+        source.check_files()
+    assert "note: data set " in capsys.readouterr().out
     write(tmp_path, image=picture(), mask=np.ones((8, 12), np.uint8), stem='cell')
     folder(tmp_path, **PAIR, ignore_index=void).source('train').check_files()
     write(tmp_path, 'val', image=picture(1), mask=BINARY)  # which may be so where 255 is void

@@ -10,9 +10,11 @@ from jaxseg.data import proposal
 from jaxseg.data.class_names import find_names
 from jaxseg.data.folder import Folder
 from jaxseg.data.folds import Fold
-from jaxseg.data.mask_survey import Survey, name_classes
+from jaxseg.data.mask_survey import Finding, Survey, name_classes
 from jaxseg.data.proposal import propose, propose_folder
 from jaxseg.errors import InputError
+from tests.test_data_labelme import square
+from tests.test_data_labelme import write as labelme
 from tests.test_data_split_choice import validated
 from tests.trial_folders import palette_masks
 
@@ -71,8 +73,22 @@ def test_a_stated_naming_is_used_and_what_is_found_stands_beside_it(tmp_path):
     assert found['naming'].value.keys() == {'mask_suffix', 'group'}
     own = propose(tmp_path / 'grouped', {'naming': {'mask_suffix': '_gt', 'group': 'seq(.)'}})
     assert own.fields['naming'].value == {'mask_suffix': '_gt', 'group': 'seq(.)'}
-    with pytest.raises(InputError, match='holds no folders of images and of masks'):
+    with pytest.raises(InputError, match=r"folders of .* \(data.naming states \{'images': 'z'\}\)"):
         propose(tmp_path / 'named', {'naming': {'images': 'z'}})
+    with pytest.raises(InputError, match="data.naming: expected .*, got 'abc'"):
+        propose(tmp_path / 'named', {'naming': 'abc'})
+    # The other folder is found where one is stated.
+    write(tmp_path / 'half', 'x/{}.png', 'labels/{}.png')
+    found = propose(tmp_path / 'half', {'naming': {'images': 'x'}}).fields
+    assert found['naming'].value == {'images': 'x', 'masks': 'labels'}
+
+
+def test_a_stated_group_is_that_of_a_tree_without_splits(tmp_path):
+    for stem in ('a_1', 'a_2', 'b_1', 'b_2', 'c_1', 'd_1'):
+        labelme(tmp_path, stem, square('x', 0, 0, 2, 2))
+    found = propose(tmp_path, {'naming': {'group': '^.'}}).fields
+    assert found['type'].value == 'labelme.LabelMe' and 'splits' in found
+    assert found.get('naming', Finding({'group': '^.'}, '')).value == {'group': '^.'}
 
 
 def test_splits_in_folders_or_lists_are_kept(tmp_path):

@@ -28,12 +28,19 @@ def test_frames_in_a_folder_for_each_video_begin_with_its_name(tmp_path):
     assert 'z/w/1.png has the same stem; rename one of them' in problem(tmp_path, 'train')
 
 
+def test_few_masks_are_paired_although_they_repeat_no_stem(tmp_path):
+    for name in ('x/1', 'x/2', 'y/1'):
+        write(tmp_path / 'images' / 'train' / f'{name}.png')
+    write(tmp_path / 'masks' / 'train' / 'x' / '2.png')
+    assert names(tmp_path, 'train', missing_masks='skip') == ['x_2']
+
+
 def test_lists_name_frames_of_videos_by_their_folders(tmp_path):
     for name in ('x/1', 'x/2', 'y/1'):
         for part in ('images', 'masks'):
             write(tmp_path / part / f'{name}.png')
     (tmp_path / 'lists').mkdir()
-    (tmp_path / 'lists/train.txt').write_text('y/1.png\nx/2\n')
+    (tmp_path / 'lists/train.txt').write_text('images/all/y/1.png\nx/2\n')
     (tmp_path / 'lists/val.txt').write_text('x_1\n')
     naming = {'lists': 'lists'}
     assert names(tmp_path, 'train', naming=naming) == ['y_1', 'x_2']

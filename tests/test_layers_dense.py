@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.dense import Dense, matmul_f32, scale_channels
+from jaxseg.layers.dense import Dense, matmul_f32, multiply_channels
 from jaxseg.layers.tokens import PatchEmbed
 from tests.variables import random, random_variables
 
@@ -17,7 +17,7 @@ from tests.variables import random, random_variables
 class Scale(nn.Module):
     @nn.compact
     def __call__(self, x):
-        return scale_channels(x, self.param('bias', nn.initializers.ones, (4,)))
+        return multiply_channels(x, self.param('bias', nn.initializers.ones, (4,)))
 
 
 def test_matmul_f32_has_the_gradients_of_a_matrix_product():
@@ -45,13 +45,18 @@ def test_matmul_f32_has_the_gradients_of_a_matrix_product():
 def test_linear_layers_have_the_values_and_gradients_of_those_of_flax(ours, layer, shape, dtype,
                                                                       tolerance):
     x, expected = random(*shape).astype(dtype), layer(dtype=dtype)
-    initial = [module.init(jax.random.key(0), x) for module in (ours, expected)]
+    both = (ours, expected)
+    initial = jax.jit(lambda x: [module.init(jax.random.key(0), x) for module in both])(x)
     jax.tree.map(np.testing.assert_array_equal, *initial)
-    variables = random_variables(expected, x)
-    results = []
-    for module in (ours, expected):
-        y, vjp_fn = jax.vjp(module.apply, variables, x)
-        results.append((y, vjp_fn(random(*y.shape, seed=1).astype(dtype))))
+    shape = jax.eval_shape(lambda: ours.apply(initial[0], x)).shape
+    cotangent = random(*shape, seed=1).astype(dtype)
+
+    @jax.jit
+    def compute(variables, x, cotangent):
+        pulled = [jax.vjp(module.apply, variables, x) for module in both]
+        return [(y, vjp_fn(cotangent)) for y, vjp_fn in pulled]
+
+    results = compute(random_variables(expected, x), x, cotangent)
     for one, other in zip(*map(jax.tree.leaves, results), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(one.astype(np.float32), other.astype(np.float32),

@@ -22,7 +22,7 @@ from jaxseg.training.checkpoint import Checkpoints, restore_state
 from jaxseg.training.layout import AXES, JitLayout, init_key, make_layout
 from jaxseg.training.parallel import Parallel
 from tests import runs
-from tests.eight_devices import LAYOUTS, MODELS, device_share
+from tests.eight_devices import CASES, device_share
 
 
 @pytest.fixture(scope='module')
@@ -37,8 +37,8 @@ def figures(tmp_path_factory):
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize('layout', LAYOUTS)
-@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('model, layout', [
+    (model, layout) for model, layouts in CASES.items() for layout in layouts])
 def test_eight_devices_take_the_steps_of_one(figures, model, layout):
     found = figures[model][layout]
     assert found['gradient'] < 1e-5

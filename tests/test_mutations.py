@@ -13,8 +13,10 @@ ALL = [*mutations.MUTATIONS, *mutations_of_training.MUTATIONS]
 @pytest.mark.parametrize('mutation', ALL, ids=lambda mutation: mutation.name)
 def test_a_fault_can_be_made_and_names_tests_that_exist(mutation):
     source = (ROOT / mutation.file).read_text()
-    assert mutation.old in source and source.replace(mutation.old, mutation.new) != source
+    changed = source.replace(mutation.old, mutation.new)
+    assert changed != source and compile(changed, mutation.file, 'exec')
     assert mutation.tests
     for test in mutation.tests:
-        file, _, name = test.partition('::')
-        assert f'def {name.partition("[")[0]}' in (ROOT / file).read_text()
+        file, whole, name = test.partition('::')
+        name = name.partition('[')[0]
+        assert (f'def {name}(' if whole else 'def test_') in (ROOT / file).read_text()

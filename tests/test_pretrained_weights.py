@@ -25,9 +25,10 @@ from jaxseg.pretrained.names import batch_norm, layer, name_of
 from jaxseg.training.initialized import Initialized
 from tests.references.resnet import random_weights
 from tests.runs import STEPS, refused, write_config
+from tests.small_weights import Small, small_weights
 from tests.torch_files import encode
 
-WIDTH = 4
+WIDTH, SMALL = 4, 'tests.small_weights:Small'
 # What a checkpoint of torchvision also holds.
 REST = {'fc.weight': np.ones((10, 8), np.float32), 'fc.bias': np.ones(10, np.float32),
         'bn1.num_batches_tracked': np.array(3)}
@@ -130,44 +131,43 @@ def test_a_model_starts_from_values_where_they_are_given():
 
 
 def arguments(tmp_path, path, *more, workdir='work'):
-    encoder = json.dumps({'type': 'resnet.ResNet', 'width': WIDTH})
+    encoder = json.dumps({'type': 'vgg_like.VGGLike', 'widths': [4, 8], 'depth': 1})
     return ['train', f'--config={write_config(tmp_path)}', f'--workdir={tmp_path}/{workdir}',
             f'--config.model.encoder={encoder}', '--config.optimizer.learning_rate=1e-30',
-            '--config.pretrained=' + json.dumps({'type': 'torchvision.ResNet', 'path': path}),
-            *STEPS, *more]
+            '--config.pretrained=' + json.dumps({'type': SMALL, 'path': path}), *STEPS, *more]
 
 
 def test_a_run_starts_from_the_weights_and_keeps_their_normalization(tmp_path, capfd):
-    weights = random_weights(18, WIDTH)
-    path = saved(tmp_path, weights | REST)
+    weights = small_weights()
+    path = saved(tmp_path, weights | REST, 'small.pth')
     # Evaluated is the teacher, which begins as the student.
     command = arguments(tmp_path, path,
                         '--config.algorithm.type=tests.extension.mean_teacher:MeanTeacher')
     assert main(command) == 0
-    digest = hashlib.sha256((tmp_path / 'resnet18.pth').read_bytes()).hexdigest()
-    assert (f'encoder: weights of torchvision.ResNet, resnet18.pth (SHA-256 {digest[:12]}...), '
-            f'images of 224 x 224 pixels, licence unknown\n') in capfd.readouterr().out
+    digest = hashlib.sha256((tmp_path / 'small.pth').read_bytes()).hexdigest()
+    assert (f'encoder: weights of {SMALL}, small.pth (SHA-256 {digest[:12]}...), '
+            f'licence unknown\n') in capfd.readouterr().out
     run = open_workdir(tmp_path / 'work', trust=['tests'])
-    assert (run.record.mean, run.record.std) == (torchvision.ResNet.mean, torchvision.ResNet.std)
-    assert run.spec.mean != torchvision.ResNet.mean
-    origin = Origin('torchvision.ResNet', None, {'resnet18.pth': digest}, None, (224, 224))
+    assert (run.record.mean, run.record.std) == (Small.mean, Small.std)
+    assert run.spec.mean != Small.mean
+    origin = Origin(SMALL, None, {'small.pth': digest}, None)
     assert run.record.pretrained == origin
     _, variables = run.variables('latest')
     params = variables['params']
     encoder = params['encoder']
-    for name, found in (('conv1.weight', encoder['conv1']['kernel']),
-                        ('layer4.1.conv2.weight', encoder['layer4_1']['conv2']['kernel'])):
-        np.testing.assert_allclose(found, weights[name].transpose(2, 3, 1, 0), rtol=1e-6)
+    for stage in range(2):
+        np.testing.assert_allclose(encoder[f'stage{stage}_conv0']['kernel'],
+                                   weights[f'{stage}.conv.weight'].transpose(2, 3, 1, 0), rtol=1e-6)
     assert 0 < np.abs(params['head']['kernel']).max() < 0.1
     # The weights are in the checkpoint: a run continues without their file.
-    (tmp_path / 'resnet18.pth').unlink()
+    (tmp_path / 'small.pth').unlink()
     assert main([*command, '--config.steps=6']) == 0
     assert ModelRecord.load(tmp_path / 'work/model.json') == run.record
 
 
 def test_weights_that_cannot_be_used_stop_a_run_before_anything_is_written(tmp_path, capfd):
     cases = [(f'{tmp_path}/none.pth', ['none.pth is not a file']),
-             (saved(tmp_path, random_weights(50, WIDTH), 'b.pth'), ['b.pth', 'no place']),
+             (saved(tmp_path, small_weights((4, 8, 4)), 'b.pth'), ['b.pth', 'no place']),
              (saved(tmp_path, {'a': 3}, 'c.pth'), ['c.pth', "'a' is a int"]),
              ('', ['is not a file'])]
     for path, words in cases:

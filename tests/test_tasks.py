@@ -95,12 +95,13 @@ def test_binary_segmentation_is_multilabel_with_one_class():
 @each_task
 def test_counts_need_no_outputs(task):
     outputs, batch = example(task)
-    parts, counts = task.losses(outputs, batch), task.counts(batch)
+    losses = jax.jit(task.losses)
+    parts, counts = losses(outputs, batch), task.counts(batch)
     assert counts.keys() == task.terms.terms.keys()
     for key, (_, count) in parts.items():
         assert float(count) == float(counts[key.rpartition('/')[2]])
     nothing = {**batch, 'valid': np.zeros_like(batch['valid'])}
-    assert float(task.total(task.losses(outputs, nothing))) == 0
+    assert float(task.total(losses(outputs, nothing))) == 0
 
 
 @each_task
@@ -116,14 +117,14 @@ def test_accumulated_microbatches_equal_the_batch(task, splits):
         return task.total({key: (value, counts.get(key, count))
                            for key, (value, count) in parts.items()})
 
-    accumulated, gradients = 0.0, []
+    accumulated, gradients, run = 0.0, [], jax.jit(jax.value_and_grad(total))
     for index in splits:
         part = microbatch((outputs, batch), np.array(index))
-        value, gradient = jax.value_and_grad(total)(*part)
+        value, gradient = run(*part)
         accumulated, gradients = accumulated + value, [*gradients, gradient]
     order = np.argsort(sum(splits, []))
     gradients = jax.tree.map(lambda *x: np.concatenate(x)[order], *gradients)
-    expected = jax.value_and_grad(lambda x: task.total(task.losses(x, batch)))(outputs)
+    expected = jax.jit(jax.value_and_grad(lambda x: task.total(task.losses(x, batch))))(outputs)
     assert float(accumulated) == pytest.approx(float(expected[0]), rel=1e-5)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-7),
                  gradients, expected[1])
@@ -135,8 +136,10 @@ def test_nothing_under_void_changes_a_total_its_gradient_or_a_score():
     wild = jax.tree.map(lambda x: np.where(batch['valid'][..., None], x, np.nan), outputs)
     other = {**batch, 'label': np.where(batch['valid'], batch['label'], 255)}
 
+    gradient = jax.jit(jax.value_and_grad(lambda x, batch: task.total(task.losses(x, batch))))
+
     def everything(outputs, batch):
-        value = jax.value_and_grad(lambda x: task.total(task.losses(x, batch)))(outputs)
+        value = gradient(outputs, batch)
         scores = task.scores().count(batch['label'], task.predictions(outputs), batch['valid'])
         return value, scores.matrix
 

@@ -206,21 +206,22 @@ def test_of_equal_scores_the_latest_is_the_best(tmp_path):
     assert find(tmp_path, checkpoints, 'best') == 4
 
 
-@pytest.mark.parametrize('error, raised', [
-    (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory'), jax.errors.JaxRuntimeError),
-    (OSError(errno.EMFILE, 'Too many open files'), OSError),
-    (ValueError("RESOURCE_EXHAUSTED: Error opening file [os_error_code='24']"), OSError),
-    (OSError(errno.ENOMEM, 'Cannot allocate memory'), OSError)])
-def test_too_little_memory_or_too_many_files_are_no_damage_of_a_checkpoint(tmp_path, monkeypatch,
-                                                                           error, raised):
+def test_too_little_memory_or_too_many_files_are_no_damage_of_a_checkpoint(tmp_path, monkeypatch):
     state, checkpoints = {'params': jnp.ones(2)}, Checkpoints(tmp_path / 'checkpoints')
     for step in (1, 2):
         checkpoints.save(step, state, lambda state: state, 0.5)
     checkpoints.close()
-    monkeypatch.setattr('jaxseg.training.restore._check_readable', mock.Mock(side_effect=error))
-    with pytest.raises(raised):
-        restore_state(tmp_path / 'checkpoints', state, lambda state: state)
-    assert sorted(list_checkpoints(tmp_path / 'checkpoints')[0]) == [1, 2]
+    for error, raised in (
+            (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory'),
+             jax.errors.JaxRuntimeError),
+            (OSError(errno.EMFILE, 'Too many open files'), OSError),
+            (ValueError("RESOURCE_EXHAUSTED: Error opening file [os_error_code='24']"), OSError),
+            (OSError(errno.ENOMEM, 'Cannot allocate memory'), OSError)):
+        monkeypatch.setattr('jaxseg.training.restore._check_readable',
+                            mock.Mock(side_effect=error))
+        with pytest.raises(raised):
+            restore_state(tmp_path / 'checkpoints', state, lambda state: state)
+        assert sorted(list_checkpoints(tmp_path / 'checkpoints')[0]) == [1, 2]
 
 
 def test_a_checkpoint_that_was_saved_without_a_score_may_get_it_later(tmp_path):

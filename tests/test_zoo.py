@@ -38,7 +38,7 @@ ENCODERS, DECODERS = list(parts_of('encoder')), list(parts_of('decoder'))
 
 
 @functools.cache
-def encoded(encoder, size=SIZES[0], **fields):
+def encoded(encoder, size, **fields):
     """The encoder, the size of images that a model pads, and its stages for them by shape alone.
 
     Also the names of its modules and parameters, in the order in which they compute, and the layers
@@ -73,14 +73,14 @@ def test_stages_are_in_order_of_depth_and_have_the_sizes_of_their_strides(encode
 @pytest.mark.parametrize('encoder', ENCODERS)
 def test_every_layer_of_an_encoder_is_told_that_it_trains(encoder):
     """Else statistics would not move, and stochastic depth would drop nothing."""
-    *_, calls = encoded(encoder)
+    *_, calls = encoded(encoder, SIZES[0])
     assert not calls
 
 
 @pytest.mark.parametrize('encoder, fields', [
     *((encoder, {}) for encoder in ENCODERS), ('vgg.VGG', {'norm': None})])
 def test_groups_of_layers_are_in_the_order_in_which_they_compute(encoder, fields):
-    *_, names, _ = encoded(encoder, **fields)
+    *_, names, _ = encoded(encoder, SIZES[0], **fields)
     # A norm of what a stage gives to the decoder is not on the way to deeper stages.
     names = [name for name in names if not re.fullmatch(r'output\d_norm|norm', name)]
     found = list(layer_factors([f'encoder/{name}/kernel' for name in names], 0.5).values())

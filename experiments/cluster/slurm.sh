@@ -2,7 +2,8 @@
 # Trains one run on several nodes, with one process for each GPU:
 #
 #     sbatch --nodes=2 experiments/cluster/slurm.sh \
-#         --config=experiments/camvid/lite0_from_scratch.py --workdir=/shared/runs/camvid
+#         --config=experiments/camvid/lite0_from_scratch.py --config.data.root=/shared/camvid \
+#         --config.batch_size=16 --workdir=/shared/runs/camvid
 #
 # All that follows the name of this file goes to `jaxseg train`. The work directory and the data must
 # be on a file system that all nodes share. The processes find each other by themselves.

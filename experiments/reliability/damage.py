@@ -98,8 +98,10 @@ def undisturbed(root: pathlib.Path) -> Truth:
     expect_success('evaluate', f'--workdir={workdir}', '--split=train', '--num_images=1', root=root)
     for step in (2, STEPS):
         expect_success('evaluate', f'--workdir={workdir}', f'--checkpoint={step}', root=root)
-        scores[step] = scores_of(workdir)
-        (workdir / RESULT).unlink()
+        scored = f'evaluation_val_checkpoint={step}'
+        scores[step] = scores_of(workdir, f'{scored}.json')
+        for file in (f'{scored}.json', f'{scored}_images.csv'):
+            (workdir / file).unlink()
     if scores[2] == {**scores[STEPS], 'checkpoint': 2}:
         raise SystemExit('both checkpoints have the same scores: no evaluation shows which is used')
     shutil.copytree(workdir, longer)
@@ -107,9 +109,9 @@ def undisturbed(root: pathlib.Path) -> Truth:
     return Truth(workdir, scores, arrays(longer, MORE))
 
 
-def scores_of(workdir: pathlib.Path) -> dict:
+def scores_of(workdir: pathlib.Path, name: str = RESULT) -> dict:
     """The JSON of an evaluation, without the reason why its checkpoint was taken."""
-    found = json.loads((workdir / RESULT).read_text())
+    found = json.loads((workdir / name).read_text())
     return {key: value for key, value in found.items() if key != 'checkpoint_selection'}
 
 

@@ -26,6 +26,8 @@ from jaxseg.training.layout import JitLayout, make_layout
 from jaxseg.training.parallel import Parallel
 from jaxseg.training.variables import init_variables
 
+DTYPES = ('uint8', 'uint16', 'float32')
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelRecord:
@@ -43,7 +45,7 @@ class ModelRecord:
     std: tuple[Positive, ...]
     value_range: tuple[float, float]
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    dtype: Literal['uint8', 'uint16', 'float32']
+    dtype: Literal[DTYPES]
     pretrained: Origin | None = None
 
     def __post_init__(self):
@@ -82,6 +84,19 @@ class ModelRecord:
         both = (self.dtype != 'float32' and self.value_range != (0, 255)
                 and self.value_range[1] <= 255)
         return ('uint8', 'uint16') if both else (self.dtype,)
+
+
+def image_dtype(sample: Mapping[str, Any]) -> str:
+    """The dtype of the image of a sample.
+
+    Raises:
+      InputError: one that models are not made for.
+    """
+    name = sample['image'].dtype.name
+    if name not in DTYPES:
+        raise InputError(f'data: the source gives images of {name}; give {", ".join(DTYPES)}, such '
+                         f'as image.astype(np.float32)')
+    return name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -101,7 +101,8 @@ def override(config: Mapping[str, Any], arguments: Sequence[str], prefix: str = 
         for depth, parent in enumerate(parents, 1):
             if isinstance(place, dict):
                 place.setdefault(parent, {})
-            place = _items(place).get(parent)
+            _check_index(place, parent, f'{prefix}{name}')
+            place = _items(place)[parent]
             if not isinstance(place, (dict, list)):
                 group = f'{prefix}{".".join(parents[:depth])}'
                 raise InputError(f'{prefix}{name}: {group.lstrip("-")} is {place!r}, and no group; '
@@ -127,11 +128,15 @@ def _items(place: dict | list) -> dict[str, Any]:
     return place if isinstance(place, dict) else {str(i): item for i, item in enumerate(place)}
 
 
+def _check_index(place: dict | list, key: str, argument: str):
+    if isinstance(place, list) and key not in _items(place):
+        raise InputError(f'{argument}: {key!r} is not an index of this list; '
+                         f'give 0 to {len(place) - 1}')
+
+
 def _assign(place: dict | list, key: str, text: str, argument: str):
+    _check_index(place, key, argument)
     if isinstance(place, list):
-        if key not in _items(place):
-            raise InputError(f'{argument}: {key!r} is not an index of this list; '
-                             f'give 0 to {len(place) - 1}')
         place[int(key)] = _typed(place[int(key)], text, argument)
     else:
         place[key] = _typed(place.get(key), text, argument)

@@ -111,7 +111,7 @@ def _readable(dataset: Any, split: str) -> Source:
 
 
 def _unlearnable(found: Frequencies) -> list[str]:
-    """Masks that teach nothing are a problem; classes that do not occur are printed."""
+    """Training masks without the second class are a problem; absent classes are printed."""
     shown = Shown(found.pixels > 0, found.labelled > 0, found.void > 0)
     problem = background_alone(shown, found.spec, found.samples)
     if not problem and not shown.classes.all():

@@ -26,8 +26,11 @@ class Chosen:
     def __call__(self, sample: dict, prediction: np.ndarray):
         """Keeps a sample if it is one of the chosen."""
         if sample['index'] in self._indices:
-            kept = {key: np.array(reduced(sample[key])) for key in ('image', 'label', 'valid')}
-            self.kept[sample['index']] = {**kept, 'name': sample['name']}, reduced(prediction)
+            # Copies: a view would keep the whole array.
+            kept: dict = {key: np.array(reduced(sample[key]))
+                          for key in ('image', 'label', 'valid')}
+            kept['name'] = sample['name']
+            self.kept[sample['index']] = kept, np.array(reduced(prediction))
 
     def merge_processes(self):
         """Keeps the samples that each process has kept of its share."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
-from jaxseg.commands.assemble import ModelRecord, Parts, assemble, make_algorithm
+from jaxseg.commands.assemble import ModelRecord, Parts, assemble, image_dtype, make_algorithm
 from jaxseg.commands.initial_state import InitialState
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
@@ -175,7 +175,7 @@ def _plan(config: RunConfig, model: ModelRecord | None) -> _Plan:
     read = functools.partial(read, draw=sampling and sampling(masks, spec),
                              damaged=config.damaged_samples, size=batch['image'].shape[1:3])
     record = ModelRecord(**normalization, input_shape=batch['image'].shape[1:], pretrained=origin,
-                         dtype=str((model or sources['train'][0]['image']).dtype))
+                         dtype=model.dtype if model else image_dtype(sources['train'][0]))
     splits = {split: split_identity(source) for split, source in sources.items()}
     initial = InitialState(config, parts, weights)
     state = initial.shapes(batch)

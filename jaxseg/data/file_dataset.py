@@ -110,6 +110,11 @@ class FileDataset(abc.ABC):
                              f'but data.channels is {self.channels}; give one for each channel')
         return spec
 
+    @property
+    def stated_splits(self) -> tuple[str, ...]:
+        """The names of the splits, which are known before the classes."""
+        return self._listing.splits
+
     def source(self, split: str) -> FolderSource:
         """Random access to a split."""
         problems = self._listing.split(split).problems

@@ -11,15 +11,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from jaxseg.data.sample_check import check_samples, reading
 from jaxseg.data.sampling import class_pixels
 from jaxseg.data.spec import DatasetSpec, Source
-from jaxseg.data.splits import (
-    compile_pattern,
-    group_of,
-    sample_mask,
-    sample_names,
-    split_order,
-)
+from jaxseg.data.splits import compile_pattern, group_of, sample_mask, sample_names, split_order
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, Range, check_fields
 
@@ -94,7 +89,7 @@ class Fold:
             return self.data.source(split)
         inside = self.assigned == self.fold
         chosen = np.flatnonzero(inside if split == VAL else ~inside)
-        return _select(self._sources, self._names, chosen, split)
+        return _select(self._sources, self._names, chosen, split, self.spec)
 
     def paired(self, split: str) -> Source:
         """The samples of a split that can be listed, whatever else the folders hold."""
@@ -252,8 +247,8 @@ def _hash(name: str, seed: int) -> tuple[bytes, str]:
     return hashlib.sha256(text).digest(), name
 
 
-def _select(sources: Mapping[str, Source], names: Sequence[str], chosen: np.ndarray, split: str
-            ) -> Source:
+def _select(sources: Mapping[str, Source], names: Sequence[str], chosen: np.ndarray, split: str,
+            spec: DatasetSpec) -> Source:
     """The chosen ones of the samples of all sources in turn.
 
     Sources of files, with `pairs` and `with_pairs`, give one that checks these files alone.
@@ -265,14 +260,15 @@ def _select(sources: Mapping[str, Source], names: Sequence[str], chosen: np.ndar
                                         for index in chosen.tolist()])
     places = [(source, index) for source in sources.values() for index in range(len(source))]
     return Selection([places[index] for index in chosen.tolist()],
-                     tuple(names[index] for index in chosen.tolist()))
+                     tuple(names[index] for index in chosen.tolist()), split, spec)
 
 
 class Selection:
-    """Samples of several sources, under other names; sizes and files are those of all of these."""
+    """Samples of several sources, under other names and in a split of their own."""
 
-    def __init__(self, places: Sequence[tuple[Source, int]], names: tuple[str, ...]):
-        self._places, self.names = places, names
+    def __init__(self, places: Sequence[tuple[Source, int]], names: tuple[str, ...], split: str,
+                 spec: DatasetSpec):
+        self._places, self.names, self._split, self._spec = places, names, split, spec
 
     def __len__(self) -> int:
         return len(self._places)
@@ -286,13 +282,13 @@ class Selection:
         return sample_mask(*self._places[index])
 
     def sizes(self) -> set[tuple[int, int]]:
-        """Every (height, width) that occurs, of sources that know it."""
+        """Every (height, width) that occurs in the sources, of those that know it."""
         return {size for source in self._having('sizes') for size in source.sizes()}
 
     def check_files(self):
-        """Lets the sources that can check their files do so."""
-        for source in self._having('check_files'):
-            source.check_files()
+        """Decodes samples in advance, if their sources would check theirs."""
+        if self._having('check_files'):
+            check_samples(self._split, self._spec, len(self), reading(self, self._spec))
 
     def _having(self, name: str) -> list[Source]:
         sources = {id(source): source for source, _ in self._places}

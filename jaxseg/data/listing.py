@@ -57,11 +57,12 @@ def list_images(folder: pathlib.Path, *, recursive: bool = False
     return sorted(files), skipped
 
 
-def images_by_stem(folder: pathlib.Path, suffix: str = '', *, nested: bool = True) -> Files:
+def images_by_stem(folder: pathlib.Path, suffix: str = '', *, nested: bool = True,
+                   prefixed: bool | None = None) -> Files:
     """The images of a folder by their stems without `suffix`; those without it are left out.
 
     Where the folder itself holds no image, its subfolders are listed if they may be `nested`, at
-    any depth; see `by_stem`.
+    any depth; for `prefixed` see `by_stem`.
 
     Raises:
       InputError: the folder cannot be listed.
@@ -71,21 +72,23 @@ def images_by_stem(folder: pathlib.Path, suffix: str = '', *, nested: bool = Tru
         paths, skipped = list_images(folder, recursive=True)
     kept = [path for path in paths if path.stem.endswith(suffix)]
     skipped[f'without {suffix}'] += len(paths) - len(kept)
-    return by_stem(kept, skipped, suffix, folder)
+    return by_stem(kept, skipped, suffix, folder, prefixed)
 
 
 def by_stem(paths: Sequence[pathlib.Path], skipped: collections.Counter, suffix: str = '',
-            folder: pathlib.Path | None = None) -> Files:
+            folder: pathlib.Path | None = None, prefixed: bool | None = None) -> Files:
     """Files by their stems without `suffix`; of two with one stem the last.
 
-    Where several subfolders of `folder` have one stem, as frames of several videos, all begin with
-    the names of the subfolders: `video1_0001`.
+    With `prefixed` all stems begin with the names of the subfolders of `folder`, `video1_0001`; by
+    default they do where several subfolders have one stem, as frames of several videos.
     """
     files: dict[str, pathlib.Path] = {}
     problems = []
     stems = [path.stem.removesuffix(suffix) for path in paths]
     places = {(stem, path.parent) for stem, path in zip(stems, paths, strict=True)}
-    if folder is not None and len(places) > len(set(stems)):
+    if prefixed is None:
+        prefixed = folder is not None and len(places) > len(set(stems))
+    if prefixed:
         stems = ['_'.join((*path.parent.relative_to(folder).parts, stem))
                  for stem, path in zip(stems, paths, strict=True)]
     for stem, path in zip(stems, paths, strict=True):
@@ -146,7 +149,8 @@ def resolve_entry(line: str, stems: Collection[str], suffixes: Sequence[str]) ->
     path = pathlib.PurePath(name)
     stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
     candidates = [name, stem, *(stem.removesuffix(suffix) for suffix in suffixes)]
-    candidates += ['_'.join((*folders, candidate)) for candidate in candidates]
+    candidates += ['_'.join((*folders[first:], candidate)) for first in range(len(folders))
+                   for candidate in candidates]
     return next((candidate for candidate in candidates if candidate in stems), stem)
 
 

@@ -79,8 +79,7 @@ class Listing:
 
     # No field: what a message on files that do not pair advises.
     remedy = ('add or remove the files (stems must be equal; data.naming sets image_suffix and '
-              'mask_suffix; where subfolders repeat stems, images and masks need the same '
-              'subfolders)')
+              'mask_suffix; where subfolders repeat stems, both need the same subfolders)')
 
     def __post_init__(self):
         for key in ('images', 'masks', 'lists'):
@@ -194,14 +193,14 @@ class Listing:
         return place
 
     @functools.cached_property
-    def _known_files(self) -> dict[tuple[pathlib.Path, str], Files]:
+    def _known_files(self) -> dict[tuple, Files]:
         return {}
 
-    def _files(self, folder: pathlib.Path, suffix: str) -> Files:
-        if (folder, suffix) not in self._known_files:
-            nested = '.' not in (self.images, self.masks)
-            self._known_files[folder, suffix] = images_by_stem(folder, suffix, nested=nested)
-        return self._known_files[folder, suffix]
+    def _files(self, folder: pathlib.Path, suffix: str, prefixed: bool | None = None) -> Files:
+        key, nested = (folder, suffix, prefixed), '.' not in (self.images, self.masks)
+        if key not in self._known_files:
+            self._known_files[key] = images_by_stem(*key[:2], nested=nested, prefixed=prefixed)
+        return self._known_files[key]
 
     def _image_files(self, place: pathlib.Path) -> Files:
         files = self._files(place, self.image_suffix)
@@ -222,11 +221,12 @@ class Listing:
         if lost:
             raise InputError(f'{lost[0]}: no such folder; with overlapping masks each class has a '
                              f'folder of its own in {place}, add it or correct data.classes')
-        found = [self._files(folder, self.mask_suffix) for folder in folders]
-        stems = set(images if self.absent else ()).union(*(files.by_stem for files in found))
-        masks = {stem: tuple(files.by_stem.get(stem) for files in found) for stem in stems}
-        problems = [problem for files in found for problem in files.problems]
-        return masks, problems, sum((files.skipped for files in found), collections.Counter())
+        prefixed = any(name not in path.stem for name, path in images.items())  # as images are
+        found = [self._files(folder, self.mask_suffix, prefixed) for folder in folders]
+        stems = set(images if self.absent else ()).union(*(each.by_stem for each in found))
+        masks = {stem: tuple(each.by_stem.get(stem) for each in found) for stem in stems}
+        problems = [problem for each in found for problem in each.problems]
+        return masks, problems, sum((each.skipped for each in found), collections.Counter())
 
     def _chosen(self, split: str, stems: Sequence[str]) -> tuple[list[str], list[str]]:
         """The stems of a split, and what is wrong with its list."""

@@ -17,6 +17,7 @@ from jaxseg.data.split_choice import Proposal, choose_fold, choose_splits
 from jaxseg.data.splits import standard_names
 from jaxseg.data.trees import FINDERS, find_tree, split_tree, with_known
 from jaxseg.errors import InputError
+from jaxseg.fields import check_value
 from jaxseg.records import read_json
 
 # Files that are decoded to learn what masks and images store, evenly spaced over all.
@@ -35,6 +36,7 @@ def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Proposal:
     Raises:
       InputError: nothing is recognised, or what is there cannot be used.
     """
+    check_value('data.naming', stated.get('naming', {}), Mapping[str, Any])
     kind, fold = stated.get('type'), {}
     tree = find_tree(root, kind) if kind is None or kind in FINDERS else None
     if tree:
@@ -44,18 +46,14 @@ def propose(root: pathlib.Path, stated: Mapping[str, Any]) -> Proposal:
         if infos:
             found |= _pixels(tree.images, infos)
         if 'splits' not in stated:
-            splits, fold = split_tree(tree, {**_values(found), **stated})
+            splits, fold = split_tree(tree, {**stated, **_values(_completed(found, stated))})
             found = _with_splits(found, splits)
     elif kind in (None, 'folder.Folder'):
         fields, fold = propose_folder(root, stated)
         found = {'type': Finding('folder.Folder', 'image files and mask files'), **fields}
     else:
         found = {'root': Finding(str(root), 'the folder')}
-    if 'naming' in found:  # what is stated of it is a part of it
-        naming = {**found['naming'].value, **_stated_naming(stated)}
-        found['naming'] = found['naming']._replace(value=naming)
-    return Proposal({key: finding for key, finding in found.items()
-                     if key not in stated or key == 'naming'}, fold)
+    return Proposal(_completed(found, stated), fold)
 
 
 def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Proposal:
@@ -68,7 +66,7 @@ def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Proposal:
       InputError: no folders of images and masks, files that cannot be read, or masks of which no
         list of classes can be made.
     """
-    layout = find_layout(root, {key: name for key, name in _stated_naming(given).items()
+    layout = find_layout(root, {key: name for key, name in given.get('naming', {}).items()
                                 if key in Folder.naming_keys and isinstance(name, str)})
     path = layout.root / 'dataset.json'
     stated = read_json(path) if path.is_file() else {}
@@ -98,10 +96,13 @@ def propose_folder(root: pathlib.Path, given: Mapping[str, Any]) -> Proposal:
     return Proposal(found, choose_fold(_contents_of_training(dataset, survey)))
 
 
-def _stated_naming(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The field `naming` as it is stated; where it is no mapping, the data set refuses it."""
-    naming = given.get('naming')
-    return naming if isinstance(naming, Mapping) else {}
+def _completed(found: Findings, stated: Mapping[str, Any]) -> Findings:
+    """The findings that are not stated; what is stated of the naming is a part of it."""
+    left = {key: finding for key, finding in found.items() if key not in stated}
+    if 'naming' in found:
+        naming = {**found['naming'].value, **stated.get('naming', {})}
+        left['naming'] = found['naming']._replace(value=naming)
+    return left
 
 
 def _values(findings: Findings) -> dict[str, Any]:

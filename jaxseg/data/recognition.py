@@ -3,6 +3,7 @@
 import collections
 import pathlib
 import re
+import types
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ IMAGE_WORDS = ('image', 'img', 'photo', 'picture', 'frame', 'input', 'tile', 'rg
 # What ends the name of a mask beside its image.
 ENDING = re.compile(rf'[_\-. ](?:{"|".join(MASK_WORDS)})s?$', re.IGNORECASE)
 TRIED = 200  # images whose stems are compared with those of all masks
+NOTHING: Mapping[str, str] = types.MappingProxyType({})
 
 
 class Layout(NamedTuple):
@@ -85,27 +87,34 @@ def find_layout(root: pathlib.Path, stated: Mapping[str, str]) -> Layout:
         inner = list_folders(root)
         if len(inner) == 1:  # what unpacking an archive leaves
             return find_layout(root / inner[0], stated)
+        named = f' (data.naming states {dict(stated)})' if stated else ''
         raise InputError(f'data.root: {root} holds no folders of images and of masks that are '
-                         f'recognised, and no annotations in JSON; arrange it as images/ and '
-                         f'masks/, or as train/, val/ and test/ with these in each')
+                         f'recognised{named}, and no annotations in JSON; arrange it as images/ '
+                         f'and masks/, or as train/, val/ and test/ with these in each')
     return _complete(root, splits, names, places, stated)
 
 
-def two_folders(place: pathlib.Path) -> tuple[str, str] | None:
-    """The names of the folders of images and of masks in a folder, if it has both."""
+def two_folders(place: pathlib.Path, stated: Mapping[str, str] = NOTHING
+                ) -> tuple[str, str] | None:
+    """The names of the folders of images and of masks in a folder, if it has both.
+
+    `stated` may name one of them, or both.
+    """
     names = list_folders(place)
-    masks = _best(names, MASK_WORDS)
-    images = _best([name for name in names if name != masks
-                    and not any(word in name.lower() for word in MASK_WORDS[:3])], IMAGE_WORDS)
-    return (images, masks) if images and masks else None
+    masks = stated.get('masks') or _best(
+        [name for name in names if name != stated.get('images')], MASK_WORDS)
+    images = stated.get('images') or _best(
+        [name for name in names if name != masks
+         and not any(word in name.lower() for word in MASK_WORDS[:3])], IMAGE_WORDS)
+    found = images, masks
+    return found if all(found) and all((place / name).is_dir() for name in found) else None
 
 
 def _names_in(place: pathlib.Path, stated: Mapping[str, str]) -> tuple[str, str] | None:
     """As `two_folders`; '.' for both where the images and their masks are in one folder."""
+    found = two_folders(place, stated)
     if {'images', 'masks'} & stated.keys():
-        names = stated.get('images', 'images'), stated.get('masks', 'masks')
-        return names if all((place / name).is_dir() for name in names) else None
-    found = two_folders(place)
+        return found
     if found is None and _mask_ending([path.stem for path in list_images(place)[0]]):
         found = '.', '.'
     return found

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.data.spec import DatasetSpec, nothing_labelled
+from jaxseg.data.spec import DatasetSpec, Source, nothing_labelled
 from jaxseg.errors import InputError, printable
 
 # Decoding this many samples before training takes seconds; of larger splits a part is decoded.
@@ -67,17 +67,28 @@ def check_samples(split: str, spec: DatasetSpec, count: int,
         raise InputError(f'split {split!r}: {nothing_labelled(spec, len(decoded))}')
     if split == 'train':
         problem = background_alone(shown, spec, len(decoded))
-        if problem:
+        if problem and not rest:
             raise InputError(f'split {split!r}: {problem}')
-        if not rest and not shown.classes.all():
+        if problem:  # the others may show what these do not
+            print(f'note: {problem}', flush=True)
+        elif not rest and not shown.classes.all():
             print(absent_classes(shown, spec), flush=True)
 
 
-def background_alone(shown: Shown, spec: DatasetSpec, samples: int) -> str:
-    """The message for training masks of two classes that hold 0 and 255, stated as void; else ''.
+def reading(source: Source, spec: DatasetSpec
+            ) -> Callable[[int], tuple[list[str], Shown | None]]:
+    """The `examine` of `check_samples` that reads whole samples."""
+    def examine(index: int) -> tuple[list[str], Shown | None]:
+        try:
+            return [], shown_in(source[index]['mask'], spec)
+        except InputError as error:
+            return [str(error)], None
 
-    Whatever 255 means in them, nothing can be learned so.
-    """
+    return examine
+
+
+def background_alone(shown: Shown, spec: DatasetSpec, samples: int) -> str:
+    """The message on training masks of two classes that hold 0 and 255, stated as void, or ''."""
     if spec.overlapping or len(spec.classes) != 2 or spec.ignore_index != 255:
         return ''
     if shown.classes.tolist() != [True, False] or not shown.void:

@@ -16,7 +16,7 @@ from jaxseg.data.file_info import file_info
 from jaxseg.data.labels import Encoding, Labels
 from jaxseg.data.mappings import KNOWN, VOID, Known
 from jaxseg.data.masks import RawMask, read_mask
-from jaxseg.data.sample_check import Shown, check_samples, shown_in
+from jaxseg.data.sample_check import check_samples, reading
 from jaxseg.data.spec import IMAGENET_MEAN, IMAGENET_STD, Color, DatasetSpec, VoidLabel
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt, check_fields, nearest
@@ -172,17 +172,12 @@ class TfdsSource:
         Raises:
           InputError: see `sample_check.check_samples`.
         """
-        check_samples(self._split, self._labels.spec, len(self), self._examine)
+        spec = self._labels.spec
+        check_samples(self._split, spec, len(self), reading(self, spec))
 
     def _mask(self, record: Mapping, name: str) -> np.ndarray:
         shown = f'{self._directory} {name}'
         return self._labels.decode(read_mask(record[self._keys[1]], shown), shown)
-
-    def _examine(self, index: int) -> tuple[list[str], Shown | None]:
-        try:
-            return [], shown_in(self[index]['mask'], self._labels.spec)
-        except InputError as error:
-            return [str(error)], None
 
     def raw_mask(self, index: int) -> RawMask:
         """The values of one mask, before they become class indices."""

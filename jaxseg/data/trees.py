@@ -82,10 +82,11 @@ def split_tree(tree: Tree, fields: Mapping[str, Any]) -> Proposal:
       InputError: the data set cannot be read, or holds fewer than two images.
     """
     kind = DATASETS[tree.kind]
-    # The seed is of the shares that are chosen here.
+    # The seed and the group are of the shares that are chosen here.
     fields = {key: value for key, value in fields.items() if key != 'split_seed'}
-    dataset = with_known(kind, fields)
-    splits = dataset.spec.splits
+    naming = {key: value for key, value in fields.get('naming', {}).items() if key != 'group'}
+    dataset = with_known(kind, {**fields, 'naming': naming})
+    splits = dataset.stated_splits
     # A single JSON file of COCO is all there is, whatever its name.
     if 'train' not in splits or tree.kind == 'coco.Coco' and len(splits) == 1:
         whole = with_known(kind, {**fields, 'splits': {'train': 1.0}})

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxseg.fields import DropRate
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.dense import Dense, scale_channels
+from jaxseg.layers.dense import Dense, multiply_channels
 from jaxseg.layers.dropout import DropPath
 from jaxseg.layers.remat import call_block
 from jaxseg.layers.stages import Stage, Stages
@@ -70,7 +70,7 @@ class Block(nn.Module):
         y = dense(width, name='project')(y)
         if not self.response_norm:
             scale = self.param('layer_scale', nn.initializers.constant(LAYER_SCALE), (width,))
-            y = scale_channels(y, scale)
+            y = multiply_channels(y, scale)
         return x + DropPath(self.drop_path)(y, train=self.train)
 
 

@@ -91,7 +91,7 @@ def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     return (x + bias[(None,) * (x.ndim - bias.ndim)]).astype(x.dtype)
 
 
-def scale_channels(x: jax.Array, scale: jax.Array) -> jax.Array:
+def multiply_channels(x: jax.Array, scale: jax.Array) -> jax.Array:
     """`x * scale` in the dtype of `x`, (..., C) times (C,); float32 inside, as `add_bias`."""
     return (x * scale[(None,) * (x.ndim - 1)]).astype(x.dtype)
 

@@ -8,7 +8,7 @@ import jax
 
 from jaxseg.fields import DropRate, PositiveInt
 from jaxseg.layers.attention import attend, sow_attention
-from jaxseg.layers.dense import Dense, scale_channels
+from jaxseg.layers.dense import Dense, multiply_channels
 from jaxseg.layers.dropout import DropPath
 
 KERNEL_INIT = nn.initializers.truncated_normal(0.02)
@@ -84,4 +84,4 @@ class TransformerBlock(nn.Module):
         if self.layer_scale is None:
             return x
         init = nn.initializers.constant(self.layer_scale)
-        return scale_channels(x, self.param(name, init, (x.shape[-1],)))
+        return multiply_channels(x, self.param(name, init, (x.shape[-1],)))

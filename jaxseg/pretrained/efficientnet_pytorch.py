@@ -19,9 +19,9 @@ class EfficientNet(Weights):
 
     Args:
       path: a checkpoint of efficientnet-pytorch. The convolution to 1,280 channels and the
-        classifier are not used. There zeros are those of the side that the variant was trained
-        with, which is the encoder's `padding_side`; TensorFlow, where the weights come from, has
-        those of each image, as the encoder without it.
+        classifier are not used. In that library the zeros are those of the side that the variant
+        was trained with, which is the encoder's `padding_side`; TensorFlow, where the weights come
+        from, has those of each image, as the encoder without it.
     """
 
     license = 'Apache-2.0'
