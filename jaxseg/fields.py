@@ -47,6 +47,18 @@ Probability = Annotated[float, Range(0, 1)]
 DropRate = Annotated[float, Range(0, below=1)]
 
 
+def compile_pattern(key: str, pattern: str, remedy: str = '') -> re.Pattern:
+    """A regular expression of the user.
+
+    Raises:
+      InputError: it is none; `remedy` ends the message.
+    """
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise InputError(f'{key}: {pattern!r} is no regular expression ({error}){remedy}') from None
+
+
 def check_value(key: str, value: Any, hint: Any):
     """Raises InputError, naming `key`, unless `value` has the annotated type, range or choice.
 

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from jaxseg.errors import InputError
 from jaxseg.metrics.binary_counts import BinaryCounts
+from jaxseg.metrics.calibration import Calibration
 from jaxseg.metrics.confusion import Confusion
 from tests.references import metrics as references
 
@@ -161,10 +163,22 @@ def test_small_integer_types_do_not_overflow(classes, dtype):
     ([0, 3], [0, 0]), ([0, -1], [0, 0]), ([0, 0], [3, 0])])
 def test_values_outside_the_classes_are_an_error_of_the_caller(labels, predictions):
     valid = np.ones(2, bool)
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match='is none of 3 classes .* valid = labels != void'):
         Confusion.empty(names(3)).count(labels, predictions, valid)
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match='is none of 0 and 1 '):
         BinaryCounts.empty(names(2)).count(labels, predictions, valid)
+
+
+@pytest.mark.parametrize('shapes, words', [
+    (((2, 3), (2, 2), (2, 3)), r'labels \(2, 3\), predictions \(2, 2\) and valid \(2, 3\)'),
+    (((2, 3), (2, 3), (2,)), r'valid \(2,\); give arrays of one shape')])
+def test_arrays_of_other_shapes_are_an_error_of_the_caller(shapes, words):
+    labels, predictions, valid = map(np.zeros, shapes, (int, int, bool))
+    for metric in (Confusion, BinaryCounts):
+        with pytest.raises(InputError, match=words):
+            metric.empty(names(3)).count(labels, predictions, valid)
+    with pytest.raises(InputError, match=r'an array \(2, 3\) for 4 classes'):
+        Calibration.empty(names(4)).count(np.zeros(2, int), np.zeros((2, 3)), np.ones(2, bool))
 
 
 def test_counts_beyond_32_bits_are_exact():

@@ -10,7 +10,7 @@ from jaxseg.commands.compare_page import open_runs, p_text, write_page
 from jaxseg.commands.ensemble import is_crossvalidation
 from jaxseg.commands.overrides import check_overrides, file_name
 from jaxseg.commands.paths import command, page_path, path_argument
-from jaxseg.data.splits import compile_pattern, group_of
+from jaxseg.data.splits import group_of, group_pattern
 from jaxseg.errors import InputError, printable
 from jaxseg.metrics.bootstrap import Comparison, Interval, compare
 from jaxseg.metrics.images import ImageCounts
@@ -51,7 +51,7 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
                            arguments.trust, names)
     groups = None
     if arguments.group is not None:
-        pattern = compile_pattern(arguments.group, '--group')
+        pattern = group_pattern(arguments.group, '--group')
         groups = [group_of(name, pattern, '--group') for name in names]
     _check_drawable(names, groups)
     comparison = compare(counts, groups=groups, resamples=arguments.resamples, seed=arguments.seed)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
-from jaxseg.layers.dense import Dense
+from jaxseg.layers.dense import Dense, broadcast
 
 
 def attention_pool(x: jax.Array, scores: jax.Array) -> jax.Array:
@@ -39,4 +39,4 @@ class AttentionPooling(nn.Module):
         features = self.features or x.shape[-1]
         if features != x.shape[-1]:
             x = Dense(features, name='project')(x)
-        return x + Dense(features, name='pooled')(y)[:, None, None]
+        return x + broadcast(Dense(features, name='pooled')(y)[:, None, None], x.shape)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxseg.data.sample_check import check_samples, reading
 from jaxseg.data.sampling import class_pixels
 from jaxseg.data.spec import DatasetSpec, Source
-from jaxseg.data.splits import compile_pattern, group_of, sample_mask, sample_names, split_order
+from jaxseg.data.splits import group_of, group_pattern, sample_mask, sample_names, split_order
 from jaxseg.errors import InputError
 from jaxseg.fields import LARGEST, NonNegativeInt, Range, check_fields
 
@@ -70,7 +70,7 @@ class Fold:
             raise InputError(f'data.seed: {self.seed} has no effect on blocks, which are cut in '
                              f'the order of the names; remove it')
         if self.group is not None:
-            compile_pattern(self.group, 'data.group')
+            group_pattern(self.group, 'data.group')
 
     @functools.cached_property
     def spec(self) -> DatasetSpec:
@@ -109,7 +109,7 @@ class Fold:
         plain = [name for source in self._sources.values() for name in sample_names(source)]
         groups = self._names
         if self.group is not None:
-            pattern = compile_pattern(self.group, 'data.group')
+            pattern = group_pattern(self.group, 'data.group')
             groups = [group_of(name, pattern, 'data.group') for name in plain]
         if self.assignment == 'blocks':
             videos = [''] * len(plain) if self.group is None else groups

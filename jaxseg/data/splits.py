@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxseg.data.spec import Source
 from jaxseg.errors import InputError
-from jaxseg.fields import Probability, check_value
+from jaxseg.fields import Probability, check_value, compile_pattern
 
 STANDARD_SPLITS = ('train', 'val', 'test')
 # Other names of theirs that are in use.
@@ -62,17 +62,13 @@ def compile_group(pattern: str, fractions: Mapping[str, float] | None) -> re.Pat
     if not fractions:
         raise InputError(f'data.naming.group: {pattern!r} has no effect without shares; remove it, '
                          f"or give data.splits, such as {{'train': 0.8, 'val': 0.2}}")
-    return compile_pattern(pattern, 'data.naming.group')
+    return group_pattern(pattern, 'data.naming.group')
 
 
-def compile_pattern(pattern: str, key: str) -> re.Pattern:
+def group_pattern(pattern: str, key: str) -> re.Pattern:
     """A regular expression by which names are grouped; InputError, naming `key`, if it is none."""
-    try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise InputError(f'{key}: {pattern!r} is no regular expression ({error}); give '
-                         f"one that finds the group in a stem, such as '^[^_]+' for the text "
-                         f'before the first _') from None
+    return compile_pattern(key, pattern, "; give one that finds the group in a stem, such as "
+                                         "'^[^_]+' for the text before the first _")
 
 
 def group_of(name: str, pattern: re.Pattern, key: str = 'data.naming.group') -> str:

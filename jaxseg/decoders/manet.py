@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxseg.fields import NonNegativeInt, PositiveInt
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.deep_supervision import supervise
+from jaxseg.layers.dense import multiply
 from jaxseg.layers.double_conv import upsample_double_conv
 from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.squeeze_excite import ChannelGate
@@ -59,7 +60,7 @@ class MAnet(nn.Module):
                 squeezed = max(1, features // REDUCTION)
                 gate = (ChannelGate(squeezed, name=f'{name}_gate')(x)
                         + ChannelGate(squeezed, name=f'{name}_skip_gate')(skip.features))
-                x, skips = x * gate, (skip.features,)
+                x, skips = multiply(x, gate), (skip.features,)
             x = upsample_double_conv(x, skips, width, self.norm, name, train=train)
             steps.append(x)
         supervise(self, 'supervised_steps', steps[-2::-1], train=train)

@@ -55,7 +55,7 @@ class MaskTransformer(nn.Module):
         batch, height, width, _ = x.shape
         x = dense(x.reshape(batch, height * width, -1), self.features, 'project')
         tokens = self.param('class_tokens', KERNEL_INIT, (1, self.classes, self.features))
-        tokens = jnp.broadcast_to(tokens.astype(x.dtype), (batch, *tokens.shape[1:]))
+        tokens = jnp.broadcast_to(tokens, (batch, *tokens.shape[1:])).astype(x.dtype)
         x = jnp.concatenate([x, tokens], 1)
         for index in range(self.layers):
             rate = self.drop_path * index / max(self.layers - 1, 1)

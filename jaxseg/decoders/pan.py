@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.dense import broadcast, multiply
 from jaxseg.layers.norm import NormSpec, make_norm
 from jaxseg.layers.resize import resize_bilinear
 from jaxseg.layers.stages import Stages, deepest
@@ -45,13 +46,13 @@ class PAN(nn.Module):
             return make_norm(self.norm, f'{name}_norm')(x, train=train)
 
         last = deepest(stages).features
-        x = nn.relu(block(last, 'middle')) * _pyramid(last, block)
-        x = x + nn.relu(block(_mean(last), 'mean'))
+        x = multiply(nn.relu(block(last, 'middle')), _pyramid(last, block))
+        x = x + broadcast(nn.relu(block(_mean(last), 'mean')), x.shape)
         earlier = [stage for stage in stages[:-1] if stage.stride >= FINEST]
         for index, stage in reversed(tuple(enumerate(earlier))):
             weights = nn.sigmoid(block(_mean(x), f'stage{index}_weights'))
             skip = nn.relu(block(stage.features, f'stage{index}', kernel=3))
-            x = _resized(x, skip) + skip * weights
+            x = _resized(x, skip) + multiply(skip, weights)
         return x
 
 

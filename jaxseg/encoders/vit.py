@@ -103,7 +103,7 @@ class ViT(nn.Module):
         table = self.param('position', KERNEL_INIT, (1, placed + rows * columns, width))
         of_tokens, of_patches = table[:, :placed], table[:, placed:].reshape(1, *self.grid, width)
         of_patches = self._resized(of_patches, size)
-        x = (x + of_patches.astype(x.dtype)).reshape(x.shape[0], -1, width)
+        x = (x + of_patches).astype(x.dtype).reshape(x.shape[0], -1, width)
         start = jnp.concatenate(tokens, 1)
         return prepend([start[:, :placed] + of_tokens, start[:, placed:]], x)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.dense import broadcast
 from jaxseg.layers.norm import NormSpec, make_norm
 
 
@@ -50,7 +51,7 @@ class AtrousPyramid(nn.Module):
                   else nn.relu(Conv(self.features, 1, bias=True, name='pool_conv')(mean)))
         branches = [point(x, 'point'),
                     *(dilated(x, f'dilated{index}', rate) for index, rate in enumerate(self.rates)),
-                    jnp.broadcast_to(pooled, (*x.shape[:3], self.features))]
+                    broadcast(pooled, (*x.shape[:3], self.features))]
         return point(jnp.concatenate(branches, -1), 'project')
 
 

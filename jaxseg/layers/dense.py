@@ -93,7 +93,17 @@ def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
 
 def multiply_channels(x: jax.Array, scale: jax.Array) -> jax.Array:
     """`x * scale` in the dtype of `x`, (..., C) times (C,); float32 inside, as `add_bias`."""
-    return (x * scale[(None,) * (x.ndim - 1)]).astype(x.dtype)
+    return multiply(x, scale[(None,) * (x.ndim - 1)])
+
+
+def multiply(x: jax.Array, gate: jax.Array) -> jax.Array:
+    """`x * gate` in the dtype of `x`, for a gate (..., 1, C) or (..., 1); float32 as `add_bias`."""
+    return (x * gate.astype(jnp.float32)).astype(x.dtype)
+
+
+def broadcast(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """`x` repeated to a shape, in its dtype; the sum of the gradients is float32, as `add_bias`."""
+    return jnp.broadcast_to(x.astype(jnp.float32), shape).astype(x.dtype)
 
 
 def _flat(init: Callable) -> Callable:

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.dense import multiply
 from jaxseg.layers.squeeze_excite import SqueezeExcite
 
 REDUCTION = 16
@@ -19,4 +20,5 @@ class SCSE(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         by_channel = SqueezeExcite(max(1, x.shape[-1] // REDUCTION), name='channel')(x)
-        return by_channel + x * nn.sigmoid(Conv(1, 1, bias=True, name='position')(x))
+        gate = nn.sigmoid(Conv(1, 1, bias=True, name='position')(x))
+        return by_channel + multiply(x, gate)

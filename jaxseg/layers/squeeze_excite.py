@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxseg.fields import PositiveInt
 from jaxseg.layers.conv import Conv
+from jaxseg.layers.dense import multiply
 
 
 class ChannelGate(nn.Module):
@@ -39,4 +40,4 @@ class SqueezeExcite(ChannelGate):
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return x * super().__call__(x)
+        return multiply(x, super().__call__(x))

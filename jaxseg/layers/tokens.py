@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxseg.errors import InputError
 from jaxseg.fields import PositiveInt
-from jaxseg.layers.dense import add_bias
+from jaxseg.layers.dense import add_bias, broadcast
 from jaxseg.layers.merge import fold
 from jaxseg.layers.stages import Stage
 from jaxseg.layers.transformer_block import KERNEL_INIT
@@ -36,7 +36,8 @@ class PatchEmbed(nn.Module):
 def prepend(tokens: Sequence[jax.Array], x: jax.Array) -> jax.Array:
     """Learned tokens (1, n, C) before those of every sample: (B, N, C) -> (B, N + sum of n, C)."""
     batch, _, width = x.shape
-    tokens = [jnp.broadcast_to(token.astype(x.dtype), (batch, token.shape[1], width))
+    # Repeated before they are rounded, so that their gradients are sums in float32.
+    tokens = [jnp.broadcast_to(token, (batch, token.shape[1], width)).astype(x.dtype)
               for token in tokens]
     return jnp.concatenate([*tokens, x], 1)
 
@@ -67,7 +68,7 @@ def stage_of(x: jax.Array, size: tuple[int, int], patch: int, *, class_features:
     """
     patches = x[:, x.shape[1] - size[0] * size[1]:]
     if class_features:
-        patches = jnp.concatenate([patches, jnp.broadcast_to(x[:, :1], patches.shape)], -1)
+        patches = jnp.concatenate([patches, broadcast(x[:, :1], patches.shape)], -1)
     return Stage(patch, patches.reshape(x.shape[0], *size, patches.shape[-1]), class_features)
 
 

@@ -77,7 +77,7 @@ class Transformer(nn.Module):
             return x + sine_2d(height, width, self.features)[None].astype(x.dtype)
         if self.position == 'learned':
             learned = LearnedPosition(self.features, self.size, name='position')(height, width)
-            return x + learned[None].astype(x.dtype)
+            return (x + learned[None]).astype(x.dtype)
         return x
 
     def _attention(self, x: jax.Array, index: int) -> jax.Array:

@@ -49,7 +49,10 @@ def _lovasz(probabilities: jax.Array, truth: jax.Array, valid: jax.Array) -> jax
     order = jnp.argsort(jnp.where(valid, -jax.lax.stop_gradient(errors), 1.0))
     truth, valid = truth[order].astype(jnp.float32), valid[order].astype(jnp.float32)
     total = truth.sum()
-    union = total + jnp.cumsum((1 - truth) * valid)
-    jaccard = 1 - (total - jnp.cumsum(truth)) / jnp.maximum(union, 1)
+    union, left = total + jnp.cumsum((1 - truth) * valid), total - jnp.cumsum(truth)
+    # How much the Jaccard loss `1 - left / union` grows: as a difference it would have no digits
+    # left where the union is large.
+    growth = jnp.where(truth > 0, 1 / jnp.maximum(union, 1),
+                       valid * left / jnp.maximum(union * (union - 1), 1))
     # Not a dot product: accelerators would round its factors to fewer bits.
-    return (errors[order] * jnp.diff(jaccard, prepend=0)).sum()
+    return (errors[order] * growth).sum()

@@ -4,7 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from jaxseg.metrics.report import json_values, mean_of_known, text_table
+from jaxseg.metrics.report import (
+    check_shapes,
+    json_values,
+    mean_of_known,
+    text_table,
+    unknown_value,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # the `==` of two arrays is no bool
@@ -32,10 +38,12 @@ class BinaryCounts:
           labels: (..., classes), 0 or 1, any value where not valid.
           predictions: (..., classes), 0 or 1.
           valid: (..., classes) bool.
+
+        Raises:
+          InputError: other shapes, or values that are neither 0 nor 1 where valid.
         """
         labels, predictions, valid = map(np.asarray, (labels, predictions, valid))
-        assert labels.shape == predictions.shape == valid.shape
-        assert labels.shape[-1] == len(self.classes)
+        check_shapes(labels, predictions, valid, len(self.classes))
         # Class by class: numpy reduces over all axes but the last several times more slowly.
         counts = [_count(labels[..., k], predictions[..., k], valid[..., k])
                   for k in range(len(self.classes))]
@@ -86,7 +94,8 @@ def _count(labels: np.ndarray, predictions: np.ndarray, valid: np.ndarray) -> li
     """`[[tn, fp], [fn, tp]]` of one class."""
     positive, predicted = (labels == 1) & valid, (predictions == 1) & valid
     for name, values, ones in (('label', labels, positive), ('prediction', predictions, predicted)):
-        assert not ((values != 0) & valid & ~ones).any(), f'a {name} is neither 0 nor 1'
+        if ((values != 0) & valid & ~ones).any():
+            raise unknown_value(name, values[valid], '0 and 1')
     both, truth, guess, total = map(np.count_nonzero, (
         positive & predicted, positive, predicted, valid))
     return [[total - truth - guess + both, guess - both], [truth - both, both]]

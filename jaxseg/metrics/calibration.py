@@ -4,7 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from jaxseg.metrics.report import json_values, mean_of_known, text_table
+from jaxseg.metrics.report import (
+    check_classes,
+    check_shapes,
+    json_values,
+    mean_of_known,
+    text_table,
+)
 
 BINS = 15  # as in Guo et al. 2017
 
@@ -49,7 +55,8 @@ class Calibration:
           valid: bool of the shape of the labels.
         """
         labels, probabilities, valid = map(np.asarray, (labels, probabilities, valid))
-        assert labels.shape == valid.shape and probabilities.shape[-1] == len(self.classes)
+        check_shapes(labels, labels, valid)
+        check_classes(probabilities, len(self.classes))
         if labels.shape != probabilities.shape:
             return self._count_indices(labels[valid], probabilities, valid)
         bins, occurs = [], []

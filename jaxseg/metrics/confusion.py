@@ -5,7 +5,13 @@ import math
 
 import numpy as np
 
-from jaxseg.metrics.report import json_values, mean_of_known, text_table
+from jaxseg.metrics.report import (
+    check_shapes,
+    json_values,
+    mean_of_known,
+    text_table,
+    unknown_value,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # the `==` of two arrays is no bool
@@ -27,15 +33,18 @@ class Confusion:
           labels: class indices of any integer type, any value where not valid.
           predictions: class indices of the same shape.
           valid: bool of the same shape.
+
+        Raises:
+          InputError: other shapes, or values that are no classes where valid.
         """
         labels, predictions, valid = map(np.asarray, (labels, predictions, valid))
-        assert labels.shape == predictions.shape == valid.shape
+        check_shapes(labels, predictions, valid)
         classes = len(self.classes)
         # In int64 first: in the 8 bits of a mask the product would overflow from 16 classes on.
         truth, predicted = labels[valid].astype(np.int64), predictions[valid].astype(np.int64)
         for name, values in (('label', truth), ('prediction', predicted)):
-            assert not values.size or values.min() >= 0 and values.max() < classes, (
-                f'a {name} is not one of {classes} classes: {values.min()} to {values.max()}')
+            if values.size and not 0 <= values.min() <= values.max() < classes:
+                raise unknown_value(name, values, f'{classes} classes')
         counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
         return self.add(counts.reshape(classes, classes))
 

@@ -11,7 +11,14 @@ import numpy as np
 
 from jaxseg.errors import InputError
 from jaxseg.files import replacing
-from jaxseg.metrics.report import class_masks, json_values, mean_of_known, text_table
+from jaxseg.metrics.report import (
+    check_shapes,
+    class_masks,
+    json_values,
+    mean_of_known,
+    text_table,
+    unknown_value,
+)
 
 COLUMNS = ('image', 'class', 'tp', 'fp', 'fn')
 DIGITS = 18  # of a count that fits into int64
@@ -52,7 +59,7 @@ class ImageCounts:
           name: of the image.
         """
         labels, predictions, valid = map(np.asarray, (labels, predictions, valid))
-        assert labels.shape == predictions.shape == valid.shape
+        check_shapes(labels, predictions, valid)
         classes = len(self.classes)
         if labels.ndim == 2:
             truth, guess = labels[valid], predictions[valid]
@@ -63,7 +70,9 @@ class ImageCounts:
                 [np.count_nonzero(mask) for mask in (truth & guess, truth, guess)]
                 for truth, guess, _ in class_masks(labels, predictions, valid, classes)]).T
         row = np.stack([both, guessed - both, true - both]).astype(np.int64)
-        assert row.shape == (3, classes), 'a value is none of the classes'
+        if row.shape != (3, classes):
+            raise unknown_value('label or a prediction', np.concatenate([truth, guess]),
+                                f'{classes} classes')
         return dataclasses.replace(self, names=(*self.names, name), rows=(*self.rows, row))
 
     def merge(self, *others: 'ImageCounts') -> 'ImageCounts':

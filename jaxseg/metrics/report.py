@@ -5,7 +5,29 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from jaxseg.errors import printable
+from jaxseg.errors import InputError, printable
+
+
+def check_shapes(labels: np.ndarray, predictions: np.ndarray, valid: np.ndarray,
+                 classes: int | None = None):
+    """Raises InputError unless the shapes are equal, with `classes` in the last axis if given."""
+    if not labels.shape == predictions.shape == valid.shape:
+        raise InputError(f'metrics: labels {labels.shape}, predictions {predictions.shape} and '
+                         f'valid {valid.shape}; give arrays of one shape')
+    check_classes(labels, classes)
+
+
+def check_classes(values: np.ndarray, classes: int | None):
+    """Raises InputError unless the last axis has `classes`; None is any number."""
+    if classes is not None and values.shape[-1:] != (classes,):
+        raise InputError(f'metrics: an array {values.shape} for {classes} classes; give one value '
+                         f'a class in the last axis')
+
+
+def unknown_value(name: str, values: np.ndarray, known: str) -> InputError:
+    """The error on labels or predictions of valid pixels that are none of the known values."""
+    return InputError(f'metrics: a {name} is none of {known} ({values.min()} to {values.max()}); '
+                      f'where void has a value of its own, set valid = labels != void')
 
 
 def class_masks(labels: np.ndarray, predictions: np.ndarray, valid: np.ndarray, classes: int
@@ -19,12 +41,11 @@ def class_masks(labels: np.ndarray, predictions: np.ndarray, valid: np.ndarray, 
       valid: bool of the same shape.
     """
     labels, predictions, valid = map(np.asarray, (labels, predictions, valid))
-    assert labels.shape == predictions.shape == valid.shape, 'one image at a time'
+    check_shapes(labels, predictions, valid, classes if labels.ndim == 3 else None)
     if labels.ndim == 2:
         yield from (((labels == k) & valid, (predictions == k) & valid, valid)
                     for k in range(classes))
         return
-    assert labels.ndim == 3 and labels.shape[-1] == classes
     for k in range(classes):
         known = valid[..., k]
         yield (labels[..., k] == 1) & known, (predictions[..., k] == 1) & known, known

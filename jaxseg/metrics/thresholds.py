@@ -4,7 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from jaxseg.metrics.report import json_values, mean_of_known, text_table
+from jaxseg.metrics.report import (
+    check_classes,
+    check_shapes,
+    json_values,
+    mean_of_known,
+    text_table,
+)
 
 THRESHOLDS = 99  # 0.01 to 0.99
 
@@ -48,7 +54,8 @@ class Thresholds:
           valid: bool of the shape of the labels.
         """
         labels, probabilities, valid = map(np.asarray, (labels, probabilities, valid))
-        assert labels.shape == valid.shape and probabilities.shape[-1] == len(self.classes)
+        check_shapes(labels, labels, valid)
+        check_classes(probabilities, len(self.classes))
         counts = []
         for k in range(len(self.classes)):
             if labels.shape == probabilities.shape:

@@ -44,7 +44,7 @@ class SegmentationModel(nn.Module):
         size of the images.
       align_corners: how logits are resized to the size of the images; True for weights of models
         that were trained so (`jaxseg.layers.resize.resize_bilinear`).
-      dtype: the compute dtype.
+      dtype: the compute dtype; 'float16' is not for training, whose loss is not scaled.
     """
 
     encoder: nn.Module
@@ -89,6 +89,9 @@ class SegmentationModel(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool, context: jax.Array | None = None
                  ) -> Outputs:
         """The outputs; `context` is what the context layers give, where that is known."""
+        if train and self.dtype == 'float16' and not self.is_initializing():
+            raise InputError("model.dtype: small gradients are 0 in 'float16', for the loss is not "
+                             "scaled; train with 'bfloat16'")
         scaled = downsample(images.astype(self.dtype), self.input_scale)
         padded = pad_to_multiple(scaled, self.encoder.stride)
 

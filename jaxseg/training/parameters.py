@@ -1,12 +1,12 @@
 """Parameters by name: some of a model's, chosen by regular expressions."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.errors import InputError
+from jaxseg.fields import compile_pattern
 
 
 def named(params: Any) -> dict[str, Any]:
@@ -19,18 +19,6 @@ def nested(parameters: dict[str, Any]) -> Any:
     return unflatten_dict(parameters, sep='/')
 
 
-def compiled(key: str, pattern: str) -> re.Pattern:
-    """A regular expression of the config.
-
-    Raises:
-      InputError: it is none.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise InputError(f'{key}: {pattern!r} is no regular expression ({error})') from error
-
-
 def matching(key: str, pattern: str, names: Sequence[str], note: str = '') -> list[str]:
     """The names that a pattern matches as a whole.
 
@@ -41,7 +29,7 @@ def matching(key: str, pattern: str, names: Sequence[str], note: str = '') -> li
       InputError: there are none, or the pattern is no regular expression; `key` is the place in the
         config.
     """
-    expression = compiled(key, pattern)
+    expression = compile_pattern(key, pattern)
     found = [name for name in names if expression.fullmatch(name)]
     if not found:
         raise InputError(f'{key}: {pattern!r} matches the whole name of no parameter; the names '
