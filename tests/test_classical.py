@@ -134,7 +134,7 @@ def baseline(tmp_path, *arguments: str) -> dict:
 @pytest.mark.parametrize('classifier', ['random_forest.RandomForest', 'kmeans.KMeans'])
 def test_a_planted_rule_is_learned_and_written_as_evaluate_writes_it(tmp_path, classifier, capsys):
     write_planted(tmp_path / 'data')
-    found = baseline(tmp_path, f'--classifier={classifier}', '--subset=b')
+    found = baseline(tmp_path, f'--classifier={classifier}', '--match=b')
     assert min(found['classes'][name]['iou'] for name in ('dark', 'bright')) > 0.85
     assert found['classes']['never']['iou'] is None
     assert sum(map(sum, found['confusion_matrix'])) == 2 * 18 * 32  # void counts nowhere
@@ -157,7 +157,7 @@ def test_big_images_are_scored_as_small_ones(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('arguments, words', [
     (['--split=val,vla'], ["'vla'", 'val']), (['--pixels=0'], ['--pixels=0']),
-    (['--subset=zebra'], ['--subset=zebra']), (['--classifier=forest.Forest'], ['random_forest']),
+    (['--match=zebra'], ['--match=zebra']), (['--classifier=forest.Forest'], ['random_forest']),
     (['--config.data.overlapping=true'], ['overlap', 'one class']),
     (['--config.steps=3'], ['--config.steps', 'no effect']), (['--workdir=x'], ['--workdir']),
     (['--config.classifier.clusters=9'], ['clusters', 'trees']),

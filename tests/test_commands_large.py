@@ -93,7 +93,7 @@ def test_overlapping_masks_from_disk_that_are_there_are_not_predicted_again(run,
     run.spec = dataclasses.replace(run.spec, overlapping=True)
     (images / 'png.png').unlink()
     for expected in ('2 of 2 images: indices, overlays', '2 of them were there'):
-        assert predict(images, tmp_path / 'disk', '--from-disk', '--resume') == 0
+        assert predict(images, tmp_path / 'disk', '--from_disk', '--resume') == 0
         assert expected in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / 'disk').iterdir()) == [
         'array.npy', 'array_overlay.png', 'predict.jsonl', 'tiles.tif', 'tiles_overlay.png']
@@ -101,21 +101,21 @@ def test_overlapping_masks_from_disk_that_are_there_are_not_predicted_again(run,
 
 def test_what_cannot_be_done_from_disk_is_listed_and_the_rest_is_done(run, images, tmp_path,
                                                                       capfd):
-    assert predict(images, tmp_path / 'disk', '--from-disk') == 2
+    assert predict(images, tmp_path / 'disk', '--from_disk') == 2
     shown = capfd.readouterr()
     assert 'png.png: PNG cannot be read piece by piece' in shown.err
     assert shown.err.count('\n') == 1 and '2 of 3 images' in shown.out
     assert not (tmp_path / 'disk/png.png').exists()
     # The mask would have the name of the image.
     runs.refused(['predict', '--workdir=none', f'--input={images}/array.npy',
-                  f'--output={images}', '--from-disk'], ['would overwrite'], capfd)
+                  f'--output={images}', '--from_disk'], ['would overwrite'], capfd)
 
 
 def test_an_image_from_disk_that_goes_through_windows_instead_of_in_one_piece_is_named(
         run, images, tmp_path, capsys):
     run.parts.inference = Whole(run.parts.inference.forward, run.parts.inference.task, 4)
     (images / 'png.png').unlink()
-    assert predict(images, tmp_path / 'disk', '--from-disk') == 0
+    assert predict(images, tmp_path / 'disk', '--from_disk') == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if 'through' in line]
     assert len(lines) == 2 and 'array.npy: 75x90' in lines[0] and 'exact.Exact' in lines[0]
     assert 'tiles.tif: 75x90' in lines[1]
@@ -123,7 +123,7 @@ def test_an_image_from_disk_that_goes_through_windows_instead_of_in_one_piece_is
     assert predict(images, tmp_path / 'memory') == 0
     assert 'through' not in capsys.readouterr().out
     run.parts.inference = SlidingWindow(run.parts.inference.forward, run.parts.inference.task, 4)
-    assert predict(images, tmp_path / 'windows', '--from-disk') == 0
+    assert predict(images, tmp_path / 'windows', '--from_disk') == 0
     assert 'through' not in capsys.readouterr().out
 
 
@@ -140,7 +140,7 @@ def test_a_method_that_takes_images_in_memory_is_refused_before_the_first(
     run.parts.inference = wrap(run.parts.inference)
     run.config.inference['type'] = configured
     runs.refused(['predict', '--workdir=none', f'--input={images}', f'--output={tmp_path}/disk',
-                  '--from-disk'], ['array.npy', 'takes images in memory', *remedies], capfd)
+                  '--from_disk'], ['array.npy', 'takes images in memory', *remedies], capfd)
     assert not (tmp_path / 'disk').exists()
 
 
@@ -151,7 +151,7 @@ def test_an_ensemble_gives_from_disk_the_masks_that_it_gives_in_memory(run, imag
     run.parts.inference = Ensemble(method, TASK.decide)
     run.variables = lambda which: ((0, 0, 0), tuple(np.eye(3, dtype=np.float32) / 100))
     assert predict(images, tmp_path / 'memory') == 0
-    assert predict(images, tmp_path / 'disk', '--from-disk') == 2  # PNG cannot be
+    assert predict(images, tmp_path / 'disk', '--from_disk') == 2  # PNG cannot be
     expected = runs.read_image(tmp_path / 'memory/array.png')
     assert len(np.unique(expected)) == 3
     np.testing.assert_array_equal(np.load(tmp_path / 'disk/array.npy'), expected)

@@ -266,7 +266,7 @@ def _baselines() -> Iterator[Case]:
                       ('task.type=multilabel.Multilabel', 'task'),
                       ('pixel_features.type=kmeans.KMeans', 'pixel_features')):
         yield row(f'--config.{key}', word)
-    yield row('--subset=zebra', '--subset', 'zebra')
+    yield row('--match=zebra', '--match', 'zebra')
     yield row('--workdir=work', '--workdir')
     yield bad_line('baseline', BASELINE[:1] + BASELINE[2:], '--config')
     yield bad_line('baseline', BASELINE[:3], '--classifier')

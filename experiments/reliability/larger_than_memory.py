@@ -93,7 +93,7 @@ def write(path: pathlib.Path, side: int):
 
 def _predict(name: str, output: str, method: str) -> tuple[str, ...]:
     return ('predict', '--workdir=work', f'--input={name}', f'--output={output}',
-            f'--config.inference.type={method}', '--config.eval_batch_size=1', '--from-disk')
+            f'--config.inference.type={method}', '--config.eval_batch_size=1', '--from_disk')
 
 
 def _checked(arguments: tuple[str, ...], root: pathlib.Path, environment: dict):

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument('--output', required=True, help='folder that receives what evaluate writes')
     parser.add_argument('--split', default='val', metavar='NAME,NAME',
                         help='splits that are scored (default: val)')
-    parser.add_argument('--subset', default='',
+    parser.add_argument('--match', default='',
                         help='also scores the images whose names begin with this by themselves, '
                              'such as Seq05VD')
     parser.add_argument('--pixels', type=int, default=100_000,
@@ -83,9 +83,9 @@ def main(arguments: argparse.Namespace, overrides: Sequence[str]):
              f'{fitting["seconds_of_fit"]:.0f} s')
     for split, source in sources.items():
         counts = {'': _Counts('', spec, task.scores(), Chosen(len(source), arguments.num_images))}
-        if arguments.subset:
-            name = f'_{file_name(arguments.subset)}'
-            counts[name] = _Counts(arguments.subset, spec, task.scores(), Chosen(0, 0))
+        if arguments.match:
+            name = f'_{file_name(arguments.match)}'
+            counts[name] = _Counts(arguments.match, spec, task.scores(), Chosen(0, 0))
         clock = _Clock()
         _count(source, learned, spec, counts.values())
         facts = {**fitted, **clock.seconds('prediction')}
@@ -140,11 +140,11 @@ def _task(run: RunConfig, spec: DatasetSpec) -> Any:
 def _sources(dataset: Any, arguments: argparse.Namespace) -> dict[str, Source]:
     """Every split that is scored."""
     sources = {split: check_source(dataset, split) for split in arguments.split.split(',')}
-    if arguments.subset and not any(name.startswith(arguments.subset)
+    if arguments.match and not any(name.startswith(arguments.match)
                                     for source in sources.values()
                                     for name in sample_names(source)):
-        raise InputError(f'--subset={arguments.subset}: no image of {arguments.split!r} begins '
-                         f'with {arguments.subset!r}')
+        raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins '
+                         f'with {arguments.match!r}')
     return sources
 
 

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser):
                              '--choose_postprocessing has chosen')
     parser.add_argument('--resume', action='store_true',
                         help='leaves out images that a prediction which was stopped has done')
-    parser.add_argument('--from-disk', action='store_true',
+    parser.add_argument('--from_disk', action='store_true',
                         help='read TIFF and .npy images piece by piece and write masks as tiled '
                              'TIFF and .npy, as is done anyway with those above 1/8 of the memory')
     parser.epilog = ('Keys of the config that change predictions: '

@@ -59,7 +59,7 @@ def _measure(files: Sequence[pathlib.Path], depths: set[str]) -> tuple[float, fl
         if info is not None and info.depth in depths:
             found.append((path, info))
     low, high = np.inf, -np.inf
-    for path, info in found[::-(-len(found) // MEASURED)]:
+    for path, info in found[::-(-len(found) // MEASURED) or 1]:
         try:
             samples = read_samples(path, info, str(path), expand=False)
         except InputError:

@@ -10,11 +10,11 @@ from jaxseg.data.spec import DatasetSpec
 from jaxseg.files import replacing
 
 STRIP = 2 ** 20  # pixels
+OPACITY = 0.5  # of the colors, but for the borders
 SHOWN_SIDE = 2048  # pixels
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float = 0.5
-            ) -> np.ndarray:
+def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec) -> np.ndarray:
     """The image under the colors of the classes, with thin borders: (H, W, 3) uint8.
 
     Images are of any number of channels: one is grey, more than three show the first three. Void is
@@ -32,7 +32,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, alpha: float
         rgb = as_rgb(image[strip], spec.value_range).astype(np.float32)
         known = mask[strip] < len(spec.classes)
         colors = np.array(spec.colors, np.float32)[np.where(known, mask[strip], 0)]
-        weight = np.where(known, np.where(border[strip], 1.0, alpha), 0.0)[..., None]
+        weight = np.where(known, np.where(border[strip], 1.0, OPACITY), 0.0)[..., None]
         result[strip] = np.rint(rgb * (1 - weight) + colors * weight)
     return result
 

@@ -94,10 +94,7 @@ class HRNet(nn.Module):
     norm: NormSpec = 'batch'
     remat: bool = False
 
-    @property
-    def stride(self) -> int:
-        """The stride of the deepest stage."""
-        return 32
+    stride = 32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:

@@ -89,10 +89,7 @@ class MiT(nn.Module):
     drop_path: DropRate = 0.0
     remat: bool = False
 
-    @property
-    def stride(self) -> int:
-        """The stride of the deepest stage."""
-        return STRIDES[-1]
+    stride = STRIDES[-1]
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:

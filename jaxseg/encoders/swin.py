@@ -83,10 +83,7 @@ class Swin(nn.Module):
     drop_path: DropRate = 0.0
     remat: bool = False
 
-    @property
-    def stride(self) -> int:
-        """The stride of the deepest stage."""
-        return 32
+    stride = 32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Stages:
