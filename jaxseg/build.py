@@ -226,13 +226,14 @@ def fields_of(symbol: Callable) -> dict[str, inspect.Parameter]:
 
 def _takes(*names: str) -> Callable[[Any], bool]:
     """Whether a function has these parameters."""
-    return lambda symbol: (inspect.isfunction(symbol)
+    return lambda symbol: (inspect.isfunction(inspect.unwrap(symbol))
                            and set(names) <= set(inspect.signature(symbol).parameters))
 
 
 def _is_schedule(symbol: Any) -> bool:
     """Whether a function takes `steps`, and all else by name."""
-    parameters = inspect.signature(symbol).parameters if inspect.isfunction(symbol) else {}
+    function = inspect.isfunction(inspect.unwrap(symbol))  # as `jax.jit` returns it, too
+    parameters = inspect.signature(symbol).parameters if function else {}
     positional = {name for name, p in parameters.items()
                   if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)}
     return 'steps' in parameters and positional <= {'steps'}

@@ -4,6 +4,7 @@ The files are in tests/extension. `CONFIG` uses all of them but the algorithms, 
 """
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 import jaxseg
-from jaxseg.build import build
+from jaxseg.build import build, build_function
 from jaxseg.commands import main
+from jaxseg.errors import InputError
 from jaxseg.losses.weighted import WeightedSum
 from jaxseg.training.optimizer import applied_rate
 from jaxseg.training.supervised import Supervised
@@ -68,6 +70,26 @@ def test_an_algorithm_of_ones_own_continues_bit_for_bit(name, tmp_path):
     config = {**CONFIG, 'algorithm': ALGORITHMS[name], 'steps': 4, 'evaluate_every': 2}
     at_once, resumed = run_in_two(config, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, at_once, resumed)
+
+
+@jax.jit
+def compiled_loss(logits, labels, valid, *, power: float = 1.0):
+    return (logits ** power).sum(), valid.sum()
+
+
+@functools.lru_cache
+def cached_schedule(*, steps: int):
+    return lambda step: step / steps
+
+
+def test_a_function_in_a_decorator_is_still_a_function():
+    entry = dict(type='tests.test_extending:compiled_loss', power=2.0)
+    loss = build_function('losses.own', entry)
+    assert loss.func is compiled_loss and loss.keywords == {'power': 2.0}
+    with pytest.raises(InputError, match='losses.own.power: expected float'):
+        build_function('losses.own', {**entry, 'power': 'x'})
+    schedule = build('schedule', dict(type='tests.test_extending:cached_schedule'), steps=4)
+    assert schedule(2) == 0.5
 
 
 # The algorithms by themselves: pure functions, which need no run around them.
