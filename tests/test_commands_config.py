@@ -2,13 +2,16 @@
 
 import json
 import os
+import pathlib
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxseg.commands import config as configs
 from jaxseg.commands.run_config import RunConfig
+from jaxseg.encoders.resnet import ResNet
 from jaxseg.errors import InputError
 from tests import runs
 from tests.selection import as_trials
@@ -40,6 +43,28 @@ def test_a_config_is_the_same_after_it_was_saved():
     config = RunConfig(steps=1, batch_size=1, evaluate_every=1, data={}, model={}, losses={},
                        optimizer={}, schedule={}).to_dict()
     assert json.loads(json.dumps(config)) == config  # or a run of it would not continue
+
+
+def test_paths_and_scalars_of_numpy_become_plain_values():
+    given = {'root': pathlib.Path('a', 'b'), 'values': (np.int64(3), np.float32(0.5), np.True_)}
+    plain = configs.plain({'data': given})
+    assert plain == {'data': {'root': 'a/b', 'values': [3, 0.5, True]}}
+    assert [type(value) for value in plain['data']['values']] == [int, float, bool]
+
+
+@pytest.mark.parametrize('value, words', [
+    (ResNet, "the class ResNet is not plain; name it as text, type='resnet.ResNet'"),
+    (runs.refused, "function refused is not plain; name it as text, type='tests.runs:refused'"),
+    (lambda x: x, "define it at the top level of a module"),
+    (jnp.bfloat16, "name the dtype as text, 'bfloat16'"),
+    (np.float32, "name the dtype as text, 'float32'"),
+    (np.zeros((40, 40)), 'a value of type ndarray is not plain; a config holds numbers'),
+    ({3}, 'a value of type set is not plain')])
+def test_a_value_that_is_not_plain_is_refused_with_what_to_write_instead(value, words):
+    with pytest.raises(InputError) as error:
+        configs.plain({'model': {'key': [value]}})
+    assert str(error.value).startswith('config.model.key.0: ') and words in str(error.value)
+    assert '\n' not in str(error.value)
 
 
 def test_overrides_keep_types_and_reach_into_lists(tmp_path):

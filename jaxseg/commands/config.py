@@ -5,11 +5,13 @@ import contextlib
 import copy
 import importlib.util
 import json
+import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxseg.commands.paths import path_argument
@@ -17,6 +19,8 @@ from jaxseg.errors import InputError
 
 # Accepted in any case, as in shell scripts.
 LITERALS = {'true': 'True', 'false': 'False', 'none': 'None'}
+# Modules whose classes are dtypes, which configs name by text.
+DTYPES = ('numpy', 'jax.numpy', 'ml_dtypes')
 
 
 def from_file(path: str) -> dict[str, Any]:
@@ -55,29 +59,51 @@ def from_file(path: str) -> dict[str, Any]:
 def plain(config: Any) -> dict[str, Any]:
     """A config as dicts, lists, numbers, strings, bools and None only, as JSON holds them.
 
+    Paths become strings, and scalars of NumPy numbers of Python.
+
     Raises:
       InputError: a value or a name is something else, or the config contains itself.
     """
     try:
-        _check_plain(config, 'config')
+        values = _plain(config, 'config')
     except RecursionError:
         raise InputError('config: contains itself, or nests too deeply; '
                          'a config holds plain values only') from None
-    return json.loads(json.dumps(config, default=ConfigDict.to_dict))
+    return json.loads(json.dumps(values))
 
 
-def _check_plain(value: Any, key: str):
+def _plain(value: Any, key: str) -> Any:
     if isinstance(value, (ConfigDict, Mapping)):
-        for name, item in value.items():
-            if not isinstance(name, (str, int)):
-                raise InputError(f'{key}: {name!r} is no name of a key; give a string')
-            _check_plain(item, f'{key}.{name}')
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            _check_plain(item, f'{key}.{index}')
-    elif not isinstance(value, (bool, int, float, str, types.NoneType)):
-        raise InputError(f'{key}: {value!r} is not plain; a config holds numbers, strings, lists '
-                         f'and dicts, and names parts by their type')
+        wrong = [name for name in value if not isinstance(name, (str, int))]
+        if wrong:
+            raise InputError(f'{key}: {wrong[0]!r} is no name of a key; give a string')
+        return {name: _plain(item, f'{key}.{name}') for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f'{key}.{index}') for index, item in enumerate(value)]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, (bool, int, float, str, types.NoneType)):
+        raise InputError(f'{key}: {_not_plain(value)}')
+    return value
+
+
+def _not_plain(value: Any) -> str:
+    """What is wrong with a value that is not plain, and what to write instead."""
+    name, module = (getattr(value, attribute, None) for attribute in ('__qualname__', '__module__'))
+    if not callable(value) or name is None:
+        return (f'a value of type {type(value).__name__} is not plain; a config holds numbers, '
+                f'strings, lists and dicts, and names parts by their type')
+    if isinstance(value, type) and module in DTYPES:
+        return f'the class {name} is not plain; name the dtype as text, {name!r}'
+    problem = f'the {"class" if isinstance(value, type) else "function"} {name} is not plain'
+    if module in (None, '__main__') or not name.isidentifier():
+        return (f"{problem}; define it at the top level of a module that can be imported, and name "
+                f"it as text, type='module:name'")
+    own = module.startswith('jaxseg.')
+    text = f'{module.rpartition(".")[2]}.{name}' if own else f'{module}:{name}'
+    return f'{problem}; name it as text, type={text!r}'
 
 
 def override(config: Mapping[str, Any], arguments: Sequence[str], prefix: str = '--config.'
