@@ -139,11 +139,11 @@ def test_a_folder_of_smp_becomes_a_predictor(tmp_path):
 
 def test_a_folder_of_transformers_becomes_a_predictor(tmp_path):
     tensors = saved(tmp_path, SEGFORMER, 'transformers_segformer_b0')
-    classifier = jaxseg.load(tmp_path).variables['params']['head']
+    predict = jaxseg.load(tmp_path)
+    classifier = predict.variables['params']['head']
+    assert predict.classes == ('sky', 'road', 'c', 'd', 'e')  # in the order of the indices
     np.testing.assert_array_equal(classifier['kernel'][0, 0],
                                   tensors['decode_head.classifier.weight'][:, :, 0, 0].T)
-    found = saved_transformers.describe(SEGFORMER, 'x')
-    assert found.classes == ('sky', 'road', 'c', 'd', 'e')
     for bad in ({'rescale_factor': 1.0}, {'do_rescale': False}, {'image_mean': 0.5}):
         (tmp_path / 'preprocessor_config.json').write_text(json.dumps(PREPROCESSOR | bad))
         with pytest.raises(InputError, match=f'preprocessor_config.json: {min(bad)}'):
@@ -181,6 +181,16 @@ def test_a_model_without_a_counterpart_is_refused_by_its_key(tmp_path, config, w
     (tmp_path / 'config.json').write_text(json.dumps(config))
     with pytest.raises(InputError, match=f'config.json: {words}'):
         jaxseg.load(tmp_path)
+
+
+@pytest.mark.parametrize('options, words', [
+    ({'checkpoint': 'latest'}, "checkpoint='latest': .*one set of weights; leave checkpoint out"),
+    ({'checkpoint': 4}, 'checkpoint=4: '),
+    ({'trust': ['tests']}, r"trust=\['tests'\]: .*leave trust out")])
+def test_what_only_a_work_directory_has_is_refused_for_another_folder(tmp_path, options, words):
+    (tmp_path / 'config.json').write_text(json.dumps(UNET))
+    with pytest.raises(InputError, match=words):
+        jaxseg.load(tmp_path, **options)
 
 
 def test_a_folder_without_weights_is_named(tmp_path):

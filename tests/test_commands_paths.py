@@ -6,11 +6,12 @@ import types
 import numpy as np
 import pytest
 
+import jaxseg
 from jaxseg.commands import main, training
-from jaxseg.commands.paths import command
+from jaxseg.commands.paths import command, path_argument
 from jaxseg.commands.predict import find_images
 from jaxseg.commands.training import run
-from jaxseg.commands.workdir import open_workdir
+from jaxseg.commands.workdir import open_workdir, read_config
 from jaxseg.errors import InputError
 from tests import runs
 from tests.runs import refused, state_of, write_image
@@ -132,6 +133,15 @@ def test_commands_can_be_pasted(tmp_path):
     remedy = "train first: jaxseg train --config=FILE --workdir='.*/a b'$"
     with pytest.raises(InputError, match=remedy):
         open_workdir(tmp_path / 'a b')
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(trained, monkeypatch):
+    monkeypatch.setenv('HOME', str(trained.parent))
+    home = f'~/{trained.name}'
+    opened = open_workdir(home)
+    assert path_argument(home, '--workdir') == opened.path == trained
+    assert read_config(home) == read_config(trained)  # `train` and `inspect` begin with it
+    assert jaxseg.load(home).classes == opened.spec.classes
 
 
 def test_images_of_a_part_do_not_replace_those_of_the_split(copied):

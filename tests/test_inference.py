@@ -7,6 +7,8 @@ from jaxseg.commands.assemble import ModelRecord
 from jaxseg.errors import InputError
 from jaxseg.inference.predictor import Predictor
 
+CLASSES = ('dark', 'bright', 'other')
+
 
 class Bright:
     """Class 1 where the first channel is above 100, else class 0."""
@@ -20,7 +22,7 @@ class Bright:
 
 
 def predictor(channels: int, *dtypes: str) -> Predictor:
-    return Predictor(Bright(), None, channels, dtypes or ('uint8',))
+    return Predictor(Bright(), {'params': np.zeros(9)}, channels, dtypes or ('uint8',), CLASSES)
 
 
 def test_a_mask_is_of_the_size_of_its_image():
@@ -30,6 +32,13 @@ def test_a_mask_is_of_the_size_of_its_image():
     assert (mask.shape, mask.dtype, mask.sum(), mask[2, 3]) == ((5, 7), np.uint8, 1, 1)
     assert predictor(3).probabilities(image).shape == (5, 7, 3)
     np.testing.assert_array_equal(predictor(3, 'uint16')(image.astype(np.uint16)), mask)
+
+
+def test_a_predictor_is_shown_without_its_weights_and_is_a_key_of_dicts():
+    one, other = predictor(3), predictor(3)
+    assert repr(one) == (f"Predictor(channels=3, dtypes=('uint8',), classes={CLASSES}, "
+                         f"overlapping=False)")
+    assert len({one, other}) == 2 and one == one and one != other
 
 
 def test_an_image_of_one_channel_may_come_without_its_axis():

@@ -1,5 +1,6 @@
 """Trained models as functions of images: of a work directory, or saved by another library."""
 
+import os
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import jax
 
 from jaxseg.build import build
 from jaxseg.commands.assemble import ModelRecord, assemble
+from jaxseg.commands.paths import expanded
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.data.spec import DatasetSpec
@@ -24,27 +26,35 @@ WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.b
 RGB, SIZE = 3, 64  # channels and side of the images for which variables are shaped
 
 
-def load(folder: str | pathlib.Path, checkpoint: str | int = 'best', *,
+def load(folder: str | os.PathLike, checkpoint: str | int = 'best', *,
          trust: Collection[str] = ()) -> Predictor:
     """The trained model of a folder as a function of images.
 
     `predict = jaxseg.load('runs/a')`; then `predict(image)` is the mask (H, W) of an image
     (H, W, C) of any size, and `predict.probabilities(image)` the class probabilities
     (H, W, classes). Images are arrays as the training data were read: uint8 where they had 8 bits.
-    Only parts of jaxseg are built, unless the work directory comes from somebody you trust: then
-    `trust` names the packages of its other parts.
+    `predict.classes` has the names of the classes.
 
     The folder may also be one that `save_pretrained` of segmentation_models.pytorch or transformers
     wrote; its images are uint8, and are not resized. A model of smp with one class gives its mask
     as (H, W, 1).
 
+    Args:
+      folder: a work directory; that of a cross-validation is one model, the mean of its folds'
+        probabilities; or a folder of another library.
+      checkpoint: 'best', 'latest' or the number of its step, in every fold of a cross-validation.
+      trust: packages outside of jaxseg whose code a work directory may run, if you trust who made
+        it; without them only parts of jaxseg are built.
+
     Raises:
       InputError: no run there, a part that is not trusted, no such checkpoint, or one that does
-        not fit the model; a model of another library that has no counterpart here.
+        not fit the model; a model of another library that has no counterpart here, or `checkpoint`
+        or `trust` for one.
     """
-    path = pathlib.Path(folder)
+    path = expanded(folder)
     describe = _library(path / 'config.json')
     if describe is not None:
+        _check_alone(path, checkpoint, trust)
         return _load_saved(path, describe(read_json(path / 'config.json'),
                                           str(path / 'config.json')))
     run = open_workdir(path, trust=trust, ensembles=True)
@@ -61,6 +71,16 @@ def _library(path: pathlib.Path) -> Any | None:
     return next((describe for key, describe in LIBRARIES.items() if key in config), None)
 
 
+def _check_alone(path: pathlib.Path, checkpoint: str | int, trust: Collection[str]):
+    """Raises InputError for what only work directories have."""
+    if checkpoint != 'best':
+        raise InputError(f'checkpoint={checkpoint!r}: {path} was saved by another library, and has '
+                         f'one set of weights; leave checkpoint out')
+    if trust:
+        raise InputError(f'trust={trust!r}: {path} was saved by another library, and names no code '
+                         f'to trust; leave trust out')
+
+
 def _load_saved(path: pathlib.Path, saved: SavedModel) -> Predictor:
     file = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
     if file is None:
@@ -73,7 +93,7 @@ def _load_saved(path: pathlib.Path, saved: SavedModel) -> Predictor:
     parts = assemble(_config(saved), spec, record.normalization)
     variables = source.load(parts.variables(record.input_shape))
     return Predictor(parts.inference, parts.layout.put_variables(variables), RGB, record.dtypes,
-                     spec.overlapping)
+                     spec.classes, spec.overlapping)
 
 
 def _config(saved: SavedModel) -> RunConfig:

@@ -17,8 +17,13 @@ PAGE_SUFFIXES = ('.html', '.htm')
 PATH_KEYS = {'data': ('root', 'directory'), 'pretrained': ('path',)}
 
 
-def path_argument(text: str, argument: str) -> pathlib.Path:
-    """A path from the command line.
+def expanded(path: str | os.PathLike) -> pathlib.Path:
+    """A path with the home folder for `~`, which shells leave as it is in `--workdir=~/run`."""
+    return pathlib.Path(os.path.expanduser(path))
+
+
+def path_argument(text: str | os.PathLike, argument: str) -> pathlib.Path:
+    """A path from the command line, or from Python; `~` is the home folder.
 
     Raises:
       InputError: an empty text, which would be the current folder, or no path of this system: a
@@ -26,8 +31,9 @@ def path_argument(text: str, argument: str) -> pathlib.Path:
     """
     if not str(text).strip():
         raise InputError(f'{argument}: empty; give a path, or . for the current folder')
-    _check_path(text, f'{argument}={text}')
-    return pathlib.Path(text)
+    path = expanded(text)
+    _check_path(path, f'{argument}={text}')
+    return path
 
 
 def is_local(path: Any) -> bool:

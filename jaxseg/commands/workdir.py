@@ -9,7 +9,7 @@ from typing import Any
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble
 from jaxseg.commands.ensemble import Ensemble, is_crossvalidation, member_folders
-from jaxseg.commands.paths import command
+from jaxseg.commands.paths import command, expanded
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.trust import check_trusted
 from jaxseg.data.spec import DatasetSpec
@@ -48,7 +48,7 @@ class Workdir:
     def predictor(self, variables: Any) -> Predictor:
         """The model as a function of images of any size."""
         return Predictor(self.parts.inference, self.place(variables), self.spec.channels,
-                         self.record.dtypes, self.spec.overlapping)
+                         self.record.dtypes, self.spec.classes, self.spec.overlapping)
 
     def place(self, variables: Any) -> Any:
         """Variables on all devices."""
@@ -61,7 +61,7 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: the folder does not exist or holds no run, or its config.json is damaged.
     """
-    path = pathlib.Path(workdir) / 'config.json'
+    path = expanded(workdir) / 'config.json'
     train = command('train', config='FILE', workdir=workdir)
     if is_crossvalidation(path.parent):
         raise InputError(f'--workdir={workdir} holds a cross-validation, and this needs one run; '
@@ -109,7 +109,7 @@ def open_workdir(workdir: str | pathlib.Path, overrides: Sequence[str] = (), *,
       InputError: no run there, a part of a package that is not trusted, a damaged config.json,
         dataset.json or model.json, or overrides that do not fit.
     """
-    path, members = pathlib.Path(workdir), ()
+    path, members = expanded(workdir), ()
     if ensembles and is_crossvalidation(path):
         members = member_folders(path, read_config)
     run = members[0] if members else path

@@ -9,7 +9,7 @@ from jaxseg.inference.images import check_image
 from jaxseg.inference.uncertainty import uncertainty
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # variables cannot be hashed
 class Predictor:
     """Callable `image -> mask` for images (H, W, C) of any size, in a dtype of the training data.
 
@@ -17,16 +17,18 @@ class Predictor:
       inference: an inference method, with `predictions` and `probabilities`.
       variables: of the model.
       channels, dtypes: of the images.
+      classes: their names in the order of the indices in masks.
       overlapping: whether a pixel may have several classes, or none.
 
     Raises:
       InputError: an image of another dtype or number of channels.
     """
 
-    inference: Any
-    variables: Any
+    inference: Any = dataclasses.field(repr=False)
+    variables: Any = dataclasses.field(repr=False)
     channels: int
     dtypes: tuple[str, ...]
+    classes: tuple[str, ...]
     overlapping: bool = False
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
