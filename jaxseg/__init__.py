@@ -14,3 +14,8 @@ def __getattr__(name: str):
     if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """With the public names that were not used yet, which shells and notebooks complete."""
+    return sorted({*globals(), *__all__})
