@@ -5,16 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import jax
 import numpy as np
 import pytest
 
-from jaxseg.commands import main, training
+import jaxseg
+from jaxseg.commands import main, signals, training
+from jaxseg.commands.stop import SharedStop, Stop
 from jaxseg.commands.workdir import open_workdir
 from jaxseg.training.report import read_metrics
 from jaxseg.training.restore import list_checkpoints
 from tests import runs
+from tests.algorithms import RUN
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_batch(tmp_path, capfd):
@@ -49,6 +53,38 @@ def test_a_training_that_sigterm_stops_while_it_validates_continues_as_if_it_had
     jax.tree.map(np.testing.assert_array_equal, continued, whole)
     for read in (rows, scores):
         assert read(tmp_path / 'work') == read(trained)
+
+
+def test_an_interrupt_in_python_ends_the_call_and_a_second_one_raises(
+        tmp_path, monkeypatch, capsys):
+    """Both in the validation after the last step, for which the run then is not finished."""
+    validate, interrupts = training.validate, iter((1, 2, 0))
+
+    def interrupted(*arguments):
+        for _ in range(next(interrupts)):
+            signal.raise_signal(signal.SIGINT)
+        return validate(*arguments)
+
+    monkeypatch.setattr(training, 'validate', interrupted)
+    config = {**RUN, 'steps': 2, 'workdir': tmp_path}
+    assert not jaxseg.run(**config)
+    assert f'saved step 2; continue with: jaxseg train --workdir={tmp_path}' in (
+        capsys.readouterr().out)
+    with pytest.raises(KeyboardInterrupt):
+        jaxseg.run(**config)
+    assert jaxseg.run(**config)
+    assert list_checkpoints(tmp_path / 'checkpoints')[0][2].progress.validated == 2
+
+
+@pytest.mark.parametrize('exits, stop, ends', [
+    (False, Stop(), False), (True, Stop(), True), (False, mock.Mock(spec=SharedStop), True)])
+def test_a_second_signal_ends_the_console_script_and_several_processes_only(exits, stop, ends):
+    handler = signals._Handler(exits=exits)
+    handler.stop, handler.exit = stop, mock.Mock(side_effect=SystemExit)
+    handler(signal.SIGINT, None)
+    assert stop() and not handler.exit.called
+    with pytest.raises(SystemExit if ends else KeyboardInterrupt):
+        handler(signal.SIGTERM, None)
 
 
 def rows(workdir):

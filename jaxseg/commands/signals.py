@@ -1,9 +1,10 @@
 """Ctrl-C and SIGTERM: one handler from the start of a command until everything is closed.
 
 The first signal ends a command at once, except while a training run is open: it then finishes its
-step, saves and closes. A second signal ends the process at once. The console script ends without an
+step, saves and closes. A second signal ends that at once, too. The console script ends without an
 exception, which could be lost: Python ignores those raised in callbacks, such as JAX's of the
-garbage collector. Where all is done and the process has only to clear up, signals change nothing.
+garbage collector. Where Python called, such as a notebook, an exception leaves the process alive.
+Where all is done and the process has only to clear up, signals change nothing.
 
 Of several processes any may get the signal: all stop after the same step, or end at once.
 """
@@ -15,13 +16,14 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from jaxseg.commands.stop import Stop, open_stop
+from jaxseg.commands.stop import SharedStop, Stop, open_stop
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that is not deferred; `status` is the exit status, 128 + its number."""
+    """A signal that is not deferred, or the second; `status` is the exit status, 128 + its number.
+    """
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -39,6 +41,8 @@ class _Handler:
 
     def __call__(self, number: int, frame: object):
         if self.received is not None:
+            if not self.exits and not isinstance(self.stop, SharedStop):
+                raise Interrupted(number)
             self.exit(128 + number)
         self.received = number
         if self.ending:
@@ -62,8 +66,9 @@ _handler: _Handler | None = None
 def signals_handled(*, exits: bool = False) -> Iterator[_Handler | None]:
     """Installs the handler in the main thread; yields None in others, which get no signals.
 
-    With `exits` a signal that is not deferred ends the process instead of raising `Interrupted`,
-    and at the end signals are ignored: the process has only to clear up, which they would disturb.
+    With `exits` a signal that is not deferred, or a second one, ends the process instead of raising
+    `Interrupted`, and at the end signals are ignored: the process has only to clear up, which they
+    would disturb.
     """
     global _handler
     if threading.current_thread() is not threading.main_thread():
