@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxseg.training.layout import init_key, step_key
 from tests.selection import default_cases
 
 ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOKS = sorted(path.stem for path in (ROOT / 'colab').glob('*.ipynb'))
 PARAMETERS = {
     'shapes/convolutional': 774_789, 'shapes/recurrent': 923_269, 'shapes/attention': 923_910,
     'camvid/convolutional': 3_669_515, 'camvid/half_size': 3_669_515,
@@ -61,8 +63,7 @@ def test_an_experiment_builds_and_its_step_traces_at_its_real_size(name):
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::RuntimeWarning',
                             'ignore::ResourceWarning')
-@pytest.mark.parametrize('name', default_cases(
-    sorted(path.stem for path in (ROOT / 'colab').glob('*.ipynb')), {'quickstart', 'own_data'}))
+@pytest.mark.parametrize('name', default_cases(NOTEBOOKS, {'quickstart', 'own_data'}))
 def test_a_notebook_runs_from_top_to_bottom(name, monkeypatch, tmp_path):
     import nbclient
     import nbformat
@@ -75,3 +76,13 @@ def test_a_notebook_runs_from_top_to_bottom(name, monkeypatch, tmp_path):
     nbclient.NotebookClient(notebook, timeout=900, kernel_name='python3',
                             resources={'metadata': {'path': str(tmp_path)}}).execute()
     assert 'image/png' in json.dumps(notebook.cells[-1])
+
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_a_notebook_stops_with_its_training_and_can_be_run_again_with_other_steps(name):
+    cells = json.loads((ROOT / 'colab' / f'{name}.ipynb').read_text())['cells']
+    code = '\n'.join(''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code')
+    assert code.count('jaxseg.run(') == code.count('raise KeyboardInterrupt') == 1
+    workdirs = re.findall(r"runs/[^'\n]*", code)
+    assert workdirs and all('{steps}' in workdir for workdir in workdirs)
+    assert len(re.findall(r'\bsteps \S?= ', code)) == 1  # the form field alone sets it
