@@ -10,6 +10,7 @@ import pytest
 import jaxseg
 from jaxseg.commands import scoring
 from jaxseg.errors import InputError
+from jaxseg.training.layout import JitLayout
 from jaxseg.training.restore import find, list_checkpoints
 from jaxseg.training.selection import Best, Progress
 from tests.algorithms import RUN
@@ -60,7 +61,7 @@ def test_only_more_than_the_best_is_progress():
     assert [each.best for each in seen] == [-math.inf, 0.5, 0.5, 0.5, 0.6, 0.6]
 
 
-def test_early_stopping_counts_on_where_a_run_continues(tmp_path, capsys):
+def test_early_stopping_counts_on_where_a_run_continues(tmp_path, capsys, monkeypatch):
     def run(**changes):
         assert jaxseg.run(**{**STALLING, **changes}, workdir=tmp_path)
         return capsys.readouterr().out, max(list_checkpoints(tmp_path / 'checkpoints')[0])
@@ -69,8 +70,12 @@ def test_early_stopping_counts_on_where_a_run_continues(tmp_path, capsys):
     assert last == 3 and 'early stopping at step 3: 2 validations without a better miou' in out
     shutil.rmtree(tmp_path / 'checkpoints' / '3')
     assert run()[1] == 3  # one validation was counted before
-    out, last = run()
+    (tmp_path / 'model.json').unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(JitLayout, 'compile_step', None)  # it is not called
+        out, last = run()
     assert last == 3 and 'early stopping' in out and 'validation: ' not in out
+    assert (tmp_path / 'model.json').is_file()
     # More patience; and the best is still the first, or the last of equals.
     assert run(early_stopping=4)[1] == 5
 

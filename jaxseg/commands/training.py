@@ -12,27 +12,17 @@ import numpy as np
 
 from jaxseg.build import build
 from jaxseg.commands import config as configs
+from jaxseg.commands import resume
 from jaxseg.commands.assemble import ModelRecord, Parts, assemble, image_dtype, make_algorithm
+from jaxseg.commands.caller import check_no_worker, next_command
 from jaxseg.commands.initial_state import InitialState
 from jaxseg.commands.lock import locked
 from jaxseg.commands.origin import Origin
-from jaxseg.commands.paths import (
-    check_workdir,
-    command,
-    path_argument,
-    with_absolute_paths,
-)
+from jaxseg.commands.paths import check_workdir, path_argument, with_absolute_paths
 from jaxseg.commands.provenance import record_start
-from jaxseg.commands.resume import (
-    check_same_data,
-    check_same_processes,
-    check_same_run,
-    model_of_run,
-)
 from jaxseg.commands.run_config import RunConfig
 from jaxseg.commands.signals import stop_deferred
 from jaxseg.commands.stop import Stop
-from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.validation import check_selection, validate
 from jaxseg.commands.workdir import write_description
 from jaxseg.data.faults import ReadableMasks
@@ -56,6 +46,8 @@ RESERVED = ('step', 'images_per_second', 'data_wait')
 def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
     """Trains; everything that can fail on input fails before anything is compiled.
 
+    A script calls it under `if __name__ == '__main__':`, as workers import the script again.
+
     Args:
       workdir: receives config.json, dataset.json, model.json, splits.json, checkpoints, metrics.csv
         and curves.png. Where it holds a stopped run of the same config, training continues from its
@@ -63,24 +55,26 @@ def run(*, workdir: str | pathlib.Path, **config: Any) -> bool:
       config: the keys of `jaxseg.commands.run_config.RunConfig`.
 
     Returns:
-      True when all steps are done or early stopping ended them, False when Ctrl-C or SIGTERM
-      stopped the run (which is saved).
+      True when all steps are done or early stopping ended them, False when Ctrl-C, the interrupt of
+      a notebook or SIGTERM stopped the run (which is saved).
 
     Raises:
       InputError: something in the config or the data cannot be used.
       FloatingPointError: a loss is not finite.
+      KeyboardInterrupt: a second signal, which loses the steps since the last checkpoint. It ends
+        the process instead in the console script, and where several processes train.
     """
+    check_no_worker()
     directory = path_argument(workdir, 'workdir')
     record = RunConfig.from_mapping(with_absolute_paths(configs.plain(config)))
     trained = train_in(directory, record)
-    trust = foreign_packages(record.to_dict())
     if not trained.finished:
-        continuing = command('train', workdir=workdir, trust=trust)
-        print(f'stopped and saved step {trained.done}; continue with: {continuing}', flush=True)
+        following = next_command('continue with', 'train', record.to_dict(), workdir=workdir)
+        print(f'stopped and saved step {trained.done}; {following}', flush=True)
         return False
-    split = split_to_score(trained.dataset)
-    score = command('evaluate', workdir=workdir, split=split, trust=trust)
-    print(f'done: {workdir}; score it: {score}', flush=True)
+    following = next_command('score it', 'evaluate', record.to_dict(), workdir=workdir,
+                             split=split_to_score(trained.dataset))
+    print(f'done: {workdir}; {following}', flush=True)
     return True
 
 
@@ -93,8 +87,7 @@ class Trained(NamedTuple):
 
 
 def train_in(directory: pathlib.Path, config: RunConfig,
-             stopping: Callable[[], contextlib.AbstractContextManager] = stop_deferred
-             ) -> Trained:
+             stopping: Callable[[], contextlib.AbstractContextManager] = stop_deferred) -> Trained:
     """Trains a run, or continues it.
 
     Args:
@@ -105,15 +98,17 @@ def train_in(directory: pathlib.Path, config: RunConfig,
       InputError, FloatingPointError: as `run`.
     """
     check_workdir(directory)
-    check_same_run(directory, config)
-    plan = _plan(config, model_of_run(directory))
-    check_same_processes(config, plan.splits)
+    resume.check_same_run(directory, config)
+    plan = _plan(config, resume.model_of_run(directory))
+    resume.check_same_processes(config, plan.splits)
     with locked(directory):
-        check_same_run(directory, config)  # again: another run may have ended there meanwhile
-        plan = plan._replace(splits=check_same_data(
+        resume.check_same_run(directory, config)  # another run may have ended there meanwhile
+        plan = plan._replace(splits=resume.check_same_data(
             directory, plan.spec, plan.splits, config.damaged_samples))
         with stopping() as stop:
-            return _train(plan, directory, stop)
+            trained = _train(plan, directory, stop)
+            gathered(None)  # what the first process has written is there for all
+            return trained
 
 
 class _Plan(NamedTuple):
@@ -234,8 +229,15 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
     restored = restore_state(folder, layout.place(plan.state), algorithm.variables)
     first = restored[0] if restored else 0
     progress = progress_at(folder, first)
-    if progress.stalled(config.early_stopping):
-        return _trained(plan, first, progress)
+    parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
+    count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
+    print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
+          f'{jax.device_count()} {jax.default_backend()} device(s), '
+          f'steps {first} to {config.steps}', flush=True)
+    trained = _trained(plan, first, progress)
+    if trained.finished:  # nothing to compile; but a description may have been lost
+        _describe(plan, directory)
+        return trained
     share, shares = layout.share_of_batch()
     batches = plan.read(batch_size=config.batch_size, start_step=first, workers=config.workers,
                         process_index=share, process_count=shares,
@@ -246,15 +248,9 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
     step = algorithm.step if layout.axis_name else plan.step
     step = layout.compile_step(step, config.seed, plan.state, plan.batch,
                                _memory_remedy(plan.parts.model))
-    if is_first():
-        write_description(directory, config, plan.spec, plan.record, plan.splits)
-        if first < config.steps:
-            record_start(directory, config, first)
-    parameters = jax.eval_shape(algorithm.variables, plan.state).get('params', {})
-    count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
-    print(f'{count / 1e6:.2f} M parameters, {len(plan.sources["train"])} training images, '
-          f'{jax.device_count()} {jax.default_backend()} device(s), '
-          f'steps {first} to {config.steps}', flush=True)
+    _describe(plan, directory)  # only now: a step that needs too much memory leaves nothing behind
+    if is_first() and first < config.steps:
+        record_start(directory, config, first)
 
     started = time.perf_counter()
     intervals = Intervals(config.report_every,
@@ -274,9 +270,13 @@ def _train(plan: _Plan, directory: pathlib.Path, stop: Stop) -> Trained:
             evaluate=lambda state: validate(plan.parts, algorithm, state, plan.sources['val'],
                                             plan.spec, stop))
         progress = checkpoints.progress
-    gathered(None)  # what the first process has written is there for all
     print(f'{time.perf_counter() - started:.0f} s of training and validation', flush=True)
     return _trained(plan, done, progress)
+
+
+def _describe(plan: _Plan, directory: pathlib.Path):
+    if is_first():
+        write_description(directory, plan.config, plan.spec, plan.record, plan.splits)
 
 
 def _memory_remedy(model: Any) -> str:
