@@ -29,14 +29,19 @@ def assert_equal_vjps(function, expected, *arguments):
                  *both(cotangent, *arguments))
 
 
-def convolutions_of(jaxpr):
-    """The convolutions in it, as equations."""
+def equations_of(jaxpr, primitive):
+    """The equations of a primitive in a program and in all programs inside of it."""
     for equation in jaxpr.eqns:
-        if equation.primitive.name == 'conv_general_dilated':
+        if equation.primitive.name == primitive:
             yield equation
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
             if _is_jaxpr(inner):
-                yield from convolutions_of(getattr(inner, 'jaxpr', inner))
+                yield from equations_of(getattr(inner, 'jaxpr', inner), primitive)
+
+
+def convolutions_of(jaxpr):
+    """The convolutions in it, as equations."""
+    return equations_of(jaxpr, 'conv_general_dilated')
 
 
 def _is_jaxpr(value):

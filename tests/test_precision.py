@@ -18,6 +18,7 @@ from jaxseg.layers.stages import Stage
 from jaxseg.layers.tokens import prepend
 from jaxseg.losses.lovasz import lovasz_softmax
 from jaxseg.models.segmentation_model import SegmentationModel
+from tests.convolutions import equations_of
 from tests.variables import random_variables
 
 FEW = 16  # numbers that may be added in 16 bits
@@ -25,19 +26,11 @@ FEW = 16  # numbers that may be added in 16 bits
 
 def short_sums(jaxpr):
     """How many 16-bit numbers each sum of a program adds, of those that add more than `FEW`."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == 'reduce_sum':
-            operand = equation.invars[0].aval
-            added = math.prod(operand.shape[axis] for axis in equation.params['axes'])
-            if operand.dtype.itemsize == 2 and added > FEW:
-                yield added
-        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(value):
-                yield from short_sums(getattr(value, 'jaxpr', value))
-
-
-def _is_jaxpr(value):
-    return hasattr(value, 'eqns') or hasattr(value, 'jaxpr')
+    for equation in equations_of(jaxpr, 'reduce_sum'):
+        operand = equation.invars[0].aval
+        added = math.prod(operand.shape[axis] for axis in equation.params['axes'])
+        if operand.dtype.itemsize == 2 and added > FEW:
+            yield added
 
 
 def gradient(part, *inputs):
