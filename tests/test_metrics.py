@@ -10,6 +10,7 @@ from jaxseg.errors import InputError
 from jaxseg.metrics.binary_counts import BinaryCounts
 from jaxseg.metrics.calibration import Calibration
 from jaxseg.metrics.confusion import Confusion
+from jaxseg.metrics.images import ImageCounts
 from tests.references import metrics as references
 
 
@@ -167,6 +168,8 @@ def test_values_outside_the_classes_are_an_error_of_the_caller(labels, predictio
         Confusion.empty(names(3)).count(labels, predictions, valid)
     with pytest.raises(InputError, match='is none of 0 and 1 '):
         BinaryCounts.empty(names(2)).count(labels, predictions, valid)
+    with pytest.raises(InputError, match='is none of 3 classes'):
+        ImageCounts.empty(names(3)).count([labels], [predictions], valid[None], 'x')
 
 
 @pytest.mark.parametrize('shapes, words', [
@@ -177,8 +180,12 @@ def test_arrays_of_other_shapes_are_an_error_of_the_caller(shapes, words):
     for metric in (Confusion, BinaryCounts):
         with pytest.raises(InputError, match=words):
             metric.empty(names(3)).count(labels, predictions, valid)
+    with pytest.raises(InputError, match='one image at a time'):
+        ImageCounts.empty(names(3)).count(*np.zeros((3, 9), bool), 'x')
     with pytest.raises(InputError, match=r'an array \(2, 3\) for 4 classes'):
         Calibration.empty(names(4)).count(np.zeros(2, int), np.zeros((2, 3)), np.ones(2, bool))
+    with pytest.raises(InputError, match=r'labels \(2,\) .* probabilities \(5, 3\)'):
+        Calibration.empty(names(3)).count(np.zeros(2, int), np.zeros((5, 3)), np.ones(2, bool))
 
 
 def test_counts_beyond_32_bits_are_exact():

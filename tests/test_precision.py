@@ -73,7 +73,7 @@ def test_gradients_of_layers_add_no_pixels_in_16_bits(layer):
 
 @pytest.mark.parametrize('decoder', ['deeplab.DeepLabV3', 'pan.PAN', 'manet.MAnet'])
 def test_gradients_of_decoders_add_no_pixels_in_16_bits(decoder):
-    stages = tuple(Stage(stride, jnp.zeros((2, 64 // stride, 64 // stride, 16), jnp.bfloat16))
+    stages = tuple(Stage(stride, jnp.zeros((2, 256 // stride, 256 // stride, 16), jnp.bfloat16))
                    for stride in (2, 4, 8, 16, 32))
     assert not list(short_sums(gradient(build('decoder', {'type': decoder}, classes=3), stages)))
 
@@ -81,7 +81,7 @@ def test_gradients_of_decoders_add_no_pixels_in_16_bits(decoder):
 def test_gradients_of_a_transformer_add_no_tokens_in_16_bits():
     encoder = build('encoder', {'type': 'vit.ViT', 'variant': [16, 1, 2], 'patch': 4,
                                 'grid': [4, 4], 'class_features': True})
-    images = jnp.zeros((2, 32, 32, 3), jnp.bfloat16)
+    images = jnp.zeros((32, 32, 32, 3), jnp.bfloat16)  # the positions are those of all images
     assert not list(short_sums(gradient(encoder, images)))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxseg.build import build
 from jaxseg.commands import config as configs
 from jaxseg.commands.examination import Drawing, class_notes
-from jaxseg.commands.paths import page_path
+from jaxseg.commands.paths import expanded, page_path
 from jaxseg.commands.report_sections import curves_of_runs
 from jaxseg.commands.workdir import Workdir, open_workdir
 from jaxseg.data.pipeline import eval_samples
@@ -71,7 +71,7 @@ def open_runs(files: Sequence[tuple[str, pathlib.Path]], split: str, trust: Sequ
     """
     found, labels = [], _labels([folder for folder, _ in files])
     for label, (folder, file) in zip(labels, files, strict=True):
-        if not pathlib.Path(folder).is_dir():
+        if not expanded(folder).is_dir():
             raise InputError(f'RUN {folder}: a file; --html draws predictions, give the folder of '
                              f'the run')
         run = open_workdir(folder, trust=trust)

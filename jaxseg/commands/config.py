@@ -98,7 +98,7 @@ def _not_plain(value: Any) -> str:
     if isinstance(value, type) and module in DTYPES:
         return f'the class {name} is not plain; name the dtype as text, {name!r}'
     problem = f'the {"class" if isinstance(value, type) else "function"} {name} is not plain'
-    if module in (None, '__main__') or not name.isidentifier():
+    if module is None or not name.isidentifier():
         return (f"{problem}; define it at the top level of a module that can be imported, and name "
                 f"it as text, type='module:name'")
     own = module.startswith('jaxseg.')

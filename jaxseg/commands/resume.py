@@ -7,10 +7,10 @@ from typing import Any
 
 from jaxseg.commands import config as configs
 from jaxseg.commands.assemble import ModelRecord
+from jaxseg.commands.caller import next_command
 from jaxseg.commands.ensemble import is_crossvalidation
-from jaxseg.commands.paths import PATH_KEYS, command
+from jaxseg.commands.paths import PATH_KEYS
 from jaxseg.commands.run_config import RunConfig
-from jaxseg.commands.trust import foreign_packages
 from jaxseg.commands.workdir import read_config
 from jaxseg.data.faults import SHARE, Policy
 from jaxseg.data.spec import DatasetSpec
@@ -41,11 +41,10 @@ def check_same_run(workdir: pathlib.Path, config: RunConfig):
     changed = {key: values for key, values in different.items() if not _resumable(key, *values)}
     if changed:
         key, (old, new) = next(iter(changed.items()))
-        continuing = command('train', workdir=workdir, trust=foreign_packages(before))
+        following = next_command('or continue that run', 'train', before, workdir=workdir)
         more = f' and {len(changed) - 1} more keys differ' if len(changed) > 1 else ''
         raise InputError(f'--workdir={workdir} holds a run with {key} = {old!r}, '
-                         f'this config has {new!r}{more}; give another --workdir, '
-                         f'or continue that run: {continuing}')
+                         f'this config has {new!r}{more}; give another --workdir; {following}')
 
 
 def _resumable(key: str, old: Any, new: Any) -> bool:

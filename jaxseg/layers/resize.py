@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxseg.errors import InputError
 from jaxseg.layers import symbolic
+from jaxseg.layers.dense import broadcast
 from jaxseg.layers.interpolation import interpolate
 from jaxseg.layers.partition import constrain, fill_height, space_axis
 
@@ -161,7 +162,7 @@ def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:
     x = fill_height(x)
     b, h, w, c = x.shape
     # The gradient of a broadcast is a sum, that of a gather would be a scatter.
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
+    x = broadcast(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
     return constrain(x.reshape(b, h * factor, w * factor, c)[:, :height * factor])
 
 

@@ -6,11 +6,11 @@ import math
 import numpy as np
 
 from jaxseg.metrics.report import (
+    check_indices,
     check_shapes,
     json_values,
     mean_of_known,
     text_table,
-    unknown_value,
 )
 
 
@@ -42,9 +42,7 @@ class Confusion:
         classes = len(self.classes)
         # In int64 first: in the 8 bits of a mask the product would overflow from 16 classes on.
         truth, predicted = labels[valid].astype(np.int64), predictions[valid].astype(np.int64)
-        for name, values in (('label', truth), ('prediction', predicted)):
-            if values.size and not 0 <= values.min() <= values.max() < classes:
-                raise unknown_value(name, values, f'{classes} classes')
+        check_indices(truth, predicted, classes)
         counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
         return self.add(counts.reshape(classes, classes))
 

@@ -12,12 +12,12 @@ import numpy as np
 from jaxseg.errors import InputError
 from jaxseg.files import replacing
 from jaxseg.metrics.report import (
+    check_indices,
     check_shapes,
     class_masks,
     json_values,
     mean_of_known,
     text_table,
-    unknown_value,
 )
 
 COLUMNS = ('image', 'class', 'tp', 'fp', 'fn')
@@ -63,6 +63,7 @@ class ImageCounts:
         classes = len(self.classes)
         if labels.ndim == 2:
             truth, guess = labels[valid], predictions[valid]
+            check_indices(truth, guess, classes)
             both, true, guessed = (np.bincount(indices, minlength=classes)
                                    for indices in (truth[truth == guess], truth, guess))
         else:
@@ -70,9 +71,6 @@ class ImageCounts:
                 [np.count_nonzero(mask) for mask in (truth & guess, truth, guess)]
                 for truth, guess, _ in class_masks(labels, predictions, valid, classes)]).T
         row = np.stack([both, guessed - both, true - both]).astype(np.int64)
-        if row.shape != (3, classes):
-            raise unknown_value('label or a prediction', np.concatenate([truth, guess]),
-                                f'{classes} classes')
         return dataclasses.replace(self, names=(*self.names, name), rows=(*self.rows, row))
 
     def merge(self, *others: 'ImageCounts') -> 'ImageCounts':

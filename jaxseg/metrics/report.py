@@ -14,14 +14,33 @@ def check_shapes(labels: np.ndarray, predictions: np.ndarray, valid: np.ndarray,
     if not labels.shape == predictions.shape == valid.shape:
         raise InputError(f'metrics: labels {labels.shape}, predictions {predictions.shape} and '
                          f'valid {valid.shape}; give arrays of one shape')
-    check_classes(labels, classes)
+    if classes is not None:
+        check_classes(labels, classes)
 
 
-def check_classes(values: np.ndarray, classes: int | None):
-    """Raises InputError unless the last axis has `classes`; None is any number."""
-    if classes is not None and values.shape[-1:] != (classes,):
+def check_classes(values: np.ndarray, classes: int):
+    """Raises InputError unless the last axis has `classes`."""
+    if values.shape[-1:] != (classes,):
         raise InputError(f'metrics: an array {values.shape} for {classes} classes; give one value '
                          f'a class in the last axis')
+
+
+def check_probabilities(labels: np.ndarray, probabilities: np.ndarray, valid: np.ndarray,
+                        classes: int):
+    """Raises InputError unless there is one probability a class for every label."""
+    check_classes(probabilities, classes)
+    known = (probabilities.shape, probabilities.shape[:-1])
+    if labels.shape not in known or valid.shape != labels.shape:
+        raise InputError(f'metrics: labels {labels.shape} and valid {valid.shape} for '
+                         f'probabilities {probabilities.shape}; give both of one of the shapes '
+                         f'{known}')
+
+
+def check_indices(labels: np.ndarray, predictions: np.ndarray, classes: int):
+    """Raises InputError unless the labels and predictions of valid pixels are classes."""
+    for name, values in (('label', labels), ('prediction', predictions)):
+        if values.size and not 0 <= values.min() <= values.max() < classes:
+            raise unknown_value(name, values, f'{classes} classes')
 
 
 def unknown_value(name: str, values: np.ndarray, known: str) -> InputError:
@@ -41,6 +60,9 @@ def class_masks(labels: np.ndarray, predictions: np.ndarray, valid: np.ndarray, 
       valid: bool of the same shape.
     """
     labels, predictions, valid = map(np.asarray, (labels, predictions, valid))
+    if labels.ndim not in (2, 3):
+        raise InputError(f'metrics: labels {labels.shape}; give one image at a time, (H, W) or '
+                         f'(H, W, classes)')
     check_shapes(labels, predictions, valid, classes if labels.ndim == 3 else None)
     if labels.ndim == 2:
         yield from (((labels == k) & valid, (predictions == k) & valid, valid)

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 
 from jaxseg.metrics.report import (
-    check_classes,
-    check_shapes,
+    check_probabilities,
     json_values,
     mean_of_known,
     text_table,
@@ -54,8 +53,7 @@ class Thresholds:
           valid: bool of the shape of the labels.
         """
         labels, probabilities, valid = map(np.asarray, (labels, probabilities, valid))
-        check_shapes(labels, labels, valid)
-        check_classes(probabilities, len(self.classes))
+        check_probabilities(labels, probabilities, valid, len(self.classes))
         counts = []
         for k in range(len(self.classes)):
             if labels.shape == probabilities.shape:
