@@ -25,7 +25,7 @@ PARAMETERS = {
     'camvid/recurrent': 4_327_179, 'camvid/attention': 4_262_668,
     'camvid/reseg': 1_377_931, 'camvid/finetune_lite0': 3_828_267,
     'nuclei/convolutional': 229_426, 'pets/convolutional': 14_053_987,
-    # `lite0_from_scratch` has the same parts.
+    # `lite0_from_scratch` and `convolutional_long` have the parts of others.
 }
 
 
