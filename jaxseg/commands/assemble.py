@@ -18,6 +18,7 @@ from jaxseg.data.pipeline import eval_samples
 from jaxseg.data.spec import DatasetSpec, Source
 from jaxseg.errors import InputError
 from jaxseg.fields import Positive, PositiveInt, Probability, check_fields
+from jaxseg.inference.images import DTYPES
 from jaxseg.inference.postprocess import decide
 from jaxseg.processes import gathered
 from jaxseg.records import read_fields
@@ -25,8 +26,6 @@ from jaxseg.training.evaluation import evaluate
 from jaxseg.training.layout import JitLayout, make_layout
 from jaxseg.training.parallel import Parallel
 from jaxseg.training.variables import init_variables
-
-DTYPES = ('uint8', 'uint16', 'float32')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ModelRecord:
     std: tuple[Positive, ...]
     value_range: tuple[float, float]
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    dtype: Literal[DTYPES]
+    dtype: Literal[tuple(DTYPES)]
     pretrained: Origin | None = None
 
     def __post_init__(self):

@@ -141,8 +141,8 @@ def _sources(dataset: Any, arguments: argparse.Namespace) -> dict[str, Source]:
     """Every split that is scored."""
     sources = {split: check_source(dataset, split) for split in arguments.split.split(',')}
     if arguments.match and not any(name.startswith(arguments.match)
-                                    for source in sources.values()
-                                    for name in sample_names(source)):
+                                   for source in sources.values()
+                                   for name in sample_names(source)):
         raise InputError(f'--match={arguments.match}: no image of {arguments.split!r} begins '
                          f'with {arguments.match!r}')
     return sources
